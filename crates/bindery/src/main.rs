@@ -1,0 +1,3 @@
+//! bindery
+
+fn main() {}

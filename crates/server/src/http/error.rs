@@ -1,0 +1,138 @@
+//! What can go wrong with a request: whose fault it is, its status, and the page a stranger sees.
+//! What the log says (`Display` and `source`) and what the stranger reads are two things.
+
+use std::{io, path::PathBuf};
+
+use http::{Method, StatusCode};
+
+/// Whose doing a failure is. Decides the level of the log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The peer asked for something that cannot be given.
+    Client,
+    /// Ours, or the administrator's: files, keys, configuration.
+    Server,
+}
+
+/// Why a request got no ordinary answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The request contradicts itself or the protocol (RFC 9110, RFC 9112).
+    #[error("bad request: {reason}")]
+    BadRequest {
+        /// What is wrong, in the words of the RFC.
+        reason: &'static str,
+    },
+
+    /// No binding answers for the host.
+    #[error("no site answers for {host:?}")]
+    NoSite {
+        /// The host as the request gave it.
+        host: String,
+    },
+
+    /// The host belongs to a binding that this connection may not speak for (RFC 9110, 15.5.20).
+    #[error("{host:?} was asked on a connection for {server_name:?}")]
+    Misdirected {
+        /// The host the request asked for.
+        host: String,
+        /// The name the handshake asked for, empty for none.
+        server_name: String,
+    },
+
+    /// The site is stopped.
+    #[error("site {site} is stopped")]
+    SiteStopped {
+        /// The name of the site.
+        site: String,
+    },
+
+    /// Nothing is there, or it may not be known that something is.
+    #[error("{path} was not found")]
+    NotFound {
+        /// The path that was asked for.
+        path: String,
+    },
+
+    /// It is there and is not given.
+    #[error("{path} is refused: {reason}")]
+    Forbidden {
+        /// The path that was asked for.
+        path: String,
+        /// Why, for the log.
+        reason: &'static str,
+    },
+
+    /// The method has no meaning here (RFC 9110, 15.5.6).
+    #[error("{method} is not allowed here, only {allow}")]
+    MethodNotAllowed {
+        /// What was tried.
+        method: Method,
+        /// The value of the `Allow` field.
+        allow: &'static str,
+    },
+
+    /// `If-Match` or `If-Unmodified-Since` did not hold (RFC 9110, 15.5.13).
+    #[error("a precondition of the request does not hold")]
+    PreconditionFailed,
+
+    /// No range of the request overlaps the file (RFC 9110, 15.5.17).
+    #[error("no such range in {length} bytes")]
+    RangeNotSatisfiable {
+        /// The length of the whole, in bytes.
+        length: u64,
+    },
+
+    /// The target is longer than [`crate::limits`] allows.
+    #[error("the request target is too long")]
+    UriTooLong,
+
+    /// A file could not be read.
+    #[error("{} could not be read", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// A handler panicked. The connection and every other request go on.
+    #[error("a handler panicked")]
+    Panicked,
+}
+
+impl RequestError {
+    /// Whose doing it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::BadRequest { .. }
+            | Self::NoSite { .. }
+            | Self::Misdirected { .. }
+            | Self::NotFound { .. }
+            | Self::Forbidden { .. }
+            | Self::MethodNotAllowed { .. }
+            | Self::PreconditionFailed
+            | Self::RangeNotSatisfiable { .. }
+            | Self::UriTooLong => Fault::Client,
+            Self::SiteStopped { .. } | Self::File { .. } | Self::Panicked => Fault::Server,
+        }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest { .. } | Self::NoSite { .. } => StatusCode::BAD_REQUEST,
+            Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::SiteStopped { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::File { .. } | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! One connection, HTTP/1.1 or HTTP/2, from the first byte of a request to the last of its answer.
+
+pub mod body;
+pub mod error;
