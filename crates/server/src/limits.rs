@@ -1,5 +1,84 @@
 //! Every bound on what a peer can grow, each with its reason and with what happens when it is
 //! reached. Relations between bounds are checked when the code is compiled.
 
+use std::time::Duration;
+
 /// Threads for work that may block (files, keys). Further work waits in line.
 pub const BLOCKING_THREADS_MAX: usize = 64;
+
+/// What was written and not yet sent on one connection; further writes wait for the peer.
+pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
+
+/// One read from a socket without TLS; more is read in the next turn.
+pub const PLAIN_READ_BYTES: usize = 8 * 1024;
+
+/// From the connection to the end of the handshake. Who takes longer is idle or hostile.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// From the first byte of a request head to its last. Later the connection is closed.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A kept connection without a request is closed after this.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(70);
+
+/// A connection with a request under way on which no byte moves in either direction is closed
+/// after this: the peer does not take its answer.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// After so long without a request an HTTP/1.1 connection gives its buffers back.
+pub const BUFFERS_KEPT: Duration = Duration::from_secs(2);
+
+/// How often a connection looks at its clocks. They are late by this much at most.
+pub const CONNECTION_TICK: Duration = Duration::from_secs(5);
+
+/// Bytes of a request that came too late to be wanted are read and dropped for so long.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A request head on HTTP/1.1, request line and fields together. Longer ones are answered 431.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The number of fields of a request. More are answered 431.
+pub const REQUEST_FIELDS_MAX: usize = 100;
+
+/// The fields of a request on HTTP/2, counted as HPACK counts (RFC 7541, 4.1: 32 bytes more for
+/// each field).
+pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
+
+/// Requests under way on one HTTP/2 connection; further ones are refused (RFC 9113, 5.1.2).
+pub const HTTP2_STREAMS_MAX: u32 = 200;
+
+/// Streams reset before they were answered (CVE-2023-44487). Beyond it the connection ends.
+pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
+
+/// What may be received for one HTTP/2 stream before its reader asks for more.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// What may be received on one HTTP/2 connection before its readers ask for more.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Connections open at once. Further ones wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 262_144;
+
+/// Clients that wait for `accept` on one socket; the kernel may have a smaller bound of its own.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// After an accept that failed for want of descriptors or memory.
+pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Keys and chains kept in memory, in bytes. The least wanted are dropped and read again.
+pub const CERTIFICATE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// A certificate that could not be read is not tried again for so long.
+pub const CERTIFICATE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How often certificate files are looked at for changes.
+pub const CERTIFICATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many certificate files are looked at in one go; with more of them a round takes longer.
+pub const CERTIFICATE_SWEEP_FILES: usize = 2000;
+
+/// Log lines a second on what strangers did wrong. Further ones are counted, not written.
+pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
+
+const _: () = assert!(BUFFERS_KEPT.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
+const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
