@@ -249,7 +249,7 @@ impl Folder {
         };
         Ok(match find::load(found, wall, patience)? {
             Loaded::Small(representation, content) => {
-                Answer::Small(Arc::new(CachedFile::new(representation, content.into(), moment)))
+                Answer::Small(Arc::new(CachedFile::new(representation, &content, moment)))
             }
             Loaded::Large(representation, file) => {
                 let representation = Box::new(representation);

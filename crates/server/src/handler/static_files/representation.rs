@@ -73,7 +73,6 @@ pub(super) struct Representation {
     /// What `Last-Modified` says, in whole seconds; none for times before 1970.
     pub(super) modified: Option<SystemTime>,
     pub(super) content_type: HeaderValue,
-    pub(super) content_length: HeaderValue,
     pub(super) etag: HeaderValue,
     pub(super) last_modified: Option<HeaderValue>,
 }
@@ -94,7 +93,6 @@ impl Representation {
             settled,
             modified,
             content_type: mime::content_type(name),
-            content_length: HeaderValue::from(stamp.length),
             etag: etag(&stamp, settled),
             last_modified,
         }

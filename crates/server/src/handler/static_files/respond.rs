@@ -53,20 +53,18 @@ pub(super) fn file(
         Selection::NotModified => {
             return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty()));
         }
-        Selection::Whole => {
-            headers.insert(CONTENT_LENGTH, representation.content_length.clone());
-            (StatusCode::OK, None)
-        }
+        Selection::Whole => (StatusCode::OK, None),
         Selection::Part(range) => {
             let content_range = range.content_range(representation.stamp.length());
             headers.insert(CONTENT_RANGE, printable(content_range));
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
             (StatusCode::PARTIAL_CONTENT, Some(range))
         }
     };
     headers.insert(CONTENT_TYPE, representation.content_type.clone());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // The length of a body is sent with it; only where there is none it has to be said.
     let body = if request.method == Method::HEAD {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(representation.stamp.length()));
         Body::empty()
     } else {
         body(content, range, representation.stamp.length())

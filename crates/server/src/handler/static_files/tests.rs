@@ -128,11 +128,10 @@ async fn a_file_comes_with_its_type_length_and_validators() {
                 assert_eq!(status, 200);
                 assert!(body == content);
                 assert_eq!(headers[CONTENT_TYPE], kind);
-                assert_eq!(headers[CONTENT_LENGTH], content.len().to_string());
                 assert_eq!(headers[ACCEPT_RANGES], "bytes");
                 assert!(headers[ETAG].to_str().unwrap().starts_with('"'));
                 assert!(headers.contains_key(LAST_MODIFIED));
-                assert_eq!(headers.len(), 5);
+                assert_eq!(headers.len(), 4);
             }
         }
         assert_eq!(site.cached(), 1, "the large one is not kept");
@@ -147,9 +146,11 @@ async fn head_is_get_without_the_content() {
     site.write("large.bin", large());
     for path in ["/small.txt", "/empty.txt", "/large.bin"] {
         let (status, headers, content) = site.send(Request::head(path)).await;
-        let get = site.get(path).await;
-        assert_eq!((status, &headers), (get.0, &get.1), "{path}");
         assert!(content.is_empty());
+        // With a body its length is what the body says, and nobody needs to repeat it.
+        let mut get = site.get(path).await;
+        get.1.insert(CONTENT_LENGTH, get.2.len().into());
+        assert_eq!((status, &headers), (get.0, &get.1), "{path}");
         let range = Request::head(path).header("range", "bytes=1-2");
         assert_eq!(site.send(range).await.1, headers);
     }
@@ -403,7 +404,8 @@ async fn a_changed_file_is_sent_new_after_the_window_and_with_another_tag() {
 #[tokio::test]
 async fn a_young_file_is_read_again_whatever_its_stamps_say() {
     let mut site = Site::new();
-    site.wall = wall_clock;
+    // A clock that is behind cannot tell either: it is as if the file was just written.
+    site.wall = || wall_clock() - Duration::from_secs(60);
     site.write("a", "old");
     let first = site.get("/a").await;
     assert!(first.1[ETAG].to_str().unwrap().starts_with("W/"));
@@ -490,7 +492,6 @@ async fn a_part_of_a_file_is_sent_from_memory_and_from_disk() {
             let (status, headers, content) = site.send(request).await;
             assert_eq!(status, 206);
             assert_eq!(headers[CONTENT_RANGE], format!("bytes {first}-{last}/{length}"));
-            assert_eq!(headers[CONTENT_LENGTH], content.len().to_string());
             assert!(content == large()[first..=last], "{path} {range}");
         }
         let request = Request::get(path).header("range", format!("bytes={length}-"));
@@ -535,7 +536,7 @@ async fn a_file_that_is_cut_while_it_is_sent_breaks_off() {
     let site = Site::new();
     site.write("large", large());
     let response = site.ask(Request::get("/large").body(()).unwrap()).await.unwrap();
-    assert_eq!(response.headers()[CONTENT_LENGTH], large().len().to_string());
+    assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(large().len() as u64));
     fs::OpenOptions::new().write(true).open(site.path("large")).unwrap().set_len(5).unwrap();
     let mut body = response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 5);
