@@ -12,7 +12,7 @@ use crate::limits::STRANGER_LOG_LINES_PER_SECOND;
 
 /// Says which lines are written.
 #[derive(Debug, Default)]
-pub struct StrangerLog(Mutex<Window>);
+pub(crate) struct StrangerLog(Mutex<Window>);
 
 #[derive(Debug, Default)]
 struct Window {
@@ -23,7 +23,7 @@ struct Window {
 
 impl StrangerLog {
     /// Whether the next line may be written. Says itself, once a second, how many were not.
-    pub fn may_write(&self) -> bool {
+    pub(crate) fn may_write(&self) -> bool {
         let left_out = {
             let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();

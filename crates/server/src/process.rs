@@ -12,7 +12,7 @@ use crate::{
     connections::Connections,
     handler::static_files::FileCache,
     log::StrangerLog,
-    tls::{cache::CertificateCache, tickets::TicketKeys},
+    tls::{cache::CertificateCache, tickets::{NoRandomBytes, TicketKeys}},
 };
 
 /// What outlives every snapshot. Each part locks itself, and never across an await.
@@ -27,16 +27,16 @@ pub struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(now: SystemTime) -> Self {
-        Self {
+    pub(crate) fn new(now: SystemTime) -> Result<Self, NoRandomBytes> {
+        Ok(Self {
             started: Instant::now(),
             connections: Connections::default(),
             certificates: CertificateCache::default(),
-            tickets: Arc::new(TicketKeys::new(now)),
+            tickets: Arc::new(TicketKeys::new(now)?),
             files: Arc::default(),
             strangers: StrangerLog::default(),
             failed_handshakes: AtomicU64::new(0),
-        }
+        })
     }
 
     pub(crate) fn count_failed_handshake(&self) {

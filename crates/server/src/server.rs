@@ -29,6 +29,7 @@ use crate::{
     tls::{
         central::CentralFolder,
         policy::{self, PolicyConfig, PolicyError},
+        tickets::NoRandomBytes,
     },
 };
 
@@ -137,17 +138,20 @@ pub struct Counters {
 
 impl Server {
     /// Serves `proof` on the sockets that were opened for it. Within a tokio runtime.
-    #[must_use]
-    pub fn start(proof: Proof, sockets: Prepared) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no random bytes for the ticket keys.
+    pub fn start(proof: Proof, sockets: Prepared) -> Result<Self, NoRandomBytes> {
         let first = Revision(1);
         let shared = Arc::new(Shared {
             live: Live::new(proof.snapshot(first)),
-            process: Process::new(clock::now()),
+            process: Process::new(clock::now())?,
         });
         let listeners = Listeners::default();
         listeners.adopt(sockets, &shared);
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
-        Self { shared, listeners, revision: AtomicU64::new(first.0), upkeep }
+        Ok(Self { shared, listeners, revision: AtomicU64::new(first.0), upkeep })
     }
 
     /// Serves `proof` from now on. Answers how many connections lost their endpoint by it; all
@@ -216,7 +220,9 @@ async fn upkeep(shared: Arc<Shared>) {
     loop {
         tick.tick().await;
         from = shared.process.certificates.sweep(from).await;
-        shared.process.tickets.rotate_if_due(clock::now());
+        if let Err(error) = shared.process.tickets.rotate_if_due(clock::now()) {
+            warn!(%error, "the ticket keys stay as they are");
+        }
         if let Some(central) = shared.live.current().central.clone() {
             let refreshed = blocking::run("list the central store", move || central.refresh());
             match refreshed.await {

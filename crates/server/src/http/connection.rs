@@ -253,7 +253,8 @@ impl Driver {
                 }
             }
         }
-        self.tick.as_mut().reset((now + self.next_tick(now)).into());
+        let next = now + self.next_tick(now);
+        self.tick.as_mut().reset(next.into());
         Verdict::GoOn
     }
 

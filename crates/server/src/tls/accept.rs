@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::{
     choice::{CertificateChoiceError, candidates},
-    keys::{Certificate, CertificateError, facts_of_der},
+    keys::{Certificate, CertificateError, KeyKind, facts_of_der},
     policy::PolicyConfig,
     stream::{PollIo, Stream},
     tickets::BoundTickets,
@@ -255,7 +255,7 @@ fn can_verify(hello: &ClientHello<'_>, certificate: &Certificate) -> bool {
     if certificate.key.key.choose_scheme(hello.signature_schemes()).is_none() {
         return false;
     }
-    certificate.facts.key_kind.is_rsa() || hello.cipher_suites().iter().any(|suite| is_free_of_rsa(*suite))
+    matches!(certificate.facts.key_kind, KeyKind::Rsa(_)) || hello.cipher_suites().iter().any(|suite| is_free_of_rsa(*suite))
 }
 
 /// TLS 1.3 suites name no kind of key; of the older ones these go with elliptic curves.

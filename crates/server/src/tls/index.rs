@@ -133,14 +133,14 @@ impl IndexedCertificates {
                 let valid = facts.not_before <= now && now < facts.not_after;
                 let lasts =
                     facts.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-                Some(((valid, exact, lasts), facts.key_kind, id))
+                let rsa = matches!(facts.key_kind, KeyKind::Rsa(_));
+                Some(((valid, exact, lasts), rsa, id))
             })
             .collect();
         // The first of the file wins where all else is equal: the sort is stable.
         ranked.sort_by(|a, b| b.0.cmp(&a.0));
         let mut chosen: Vec<(bool, CertificateId)> = Vec::new();
-        for (_, kind, id) in ranked {
-            let rsa = matches!(kind, KeyKind::Rsa(_));
+        for (_, rsa, id) in ranked {
             if !chosen.iter().any(|(other, _)| *other == rsa) {
                 chosen.push((rsa, id));
             }

@@ -11,6 +11,7 @@ pub mod tickets;
 
 mod accept;
 mod choice;
+mod names;
 
 pub use accept::{HandshakeError, HelloInfo, TlsInfo, accept};
 pub use choice::{CertificateChoiceError, candidates};
