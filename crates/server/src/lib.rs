@@ -5,3 +5,4 @@ pub mod blocking;
 pub mod handler;
 pub mod http;
 pub mod limits;
+pub mod tls;
