@@ -3,3 +3,4 @@
 
 pub mod keys;
 mod names;
+pub mod tickets;
