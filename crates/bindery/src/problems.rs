@@ -41,8 +41,10 @@ pub(crate) fn placed(problem: &Problem, file: &str, text: &str) -> PlacedProblem
 /// the end.
 pub(crate) fn rendered(problems: &[Problem], file: &str, text: &str, colour: bool) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    let handler =
-        GraphicalReportHandler::new_themed(theme).with_width(80).with_context_lines(0).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(80)
+        .with_context_lines(0)
+        .with_links(false);
     let source = NamedSource::new(file, text.to_owned());
     let mut out = String::new();
     for problem in problems {
@@ -110,9 +112,10 @@ impl Diagnostic for Marked<'_> {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = |span: &std::ops::Range<usize>| SourceSpan::new(span.start.into(), span.len());
         let here = LabeledSpan::new_primary_with_span(None, span(&self.problem.span));
-        let related = self.problem.related.iter().map(move |(place, why)| {
-            LabeledSpan::new_with_span(Some(why.clone()), span(place))
-        });
+        let related =
+            self.problem.related.iter().map(move |(place, why)| {
+                LabeledSpan::new_with_span(Some(why.clone()), span(place))
+            });
         Some(Box::new(std::iter::once(here).chain(related)))
     }
 }

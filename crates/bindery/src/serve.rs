@@ -89,8 +89,9 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     privileges::raise_file_limit();
     let Loaded { path, text, document } = loaded;
     let settings = document.configuration.settings.clone();
-    let sockets = listener::prepare(&document.configuration.table, &Default::default(), inherited())
-        .map_err(|error| Failure::because("cannot listen", error))?;
+    let sockets =
+        listener::prepare(&document.configuration.table, &Default::default(), inherited())
+            .map_err(|error| Failure::because("cannot listen", error))?;
     let status_socket = status::listen(&settings.state_dir).map_err(|error| {
         let folder = settings.state_dir.display();
         warn!(%folder, %error, "no status: the state folder cannot be used");
@@ -163,7 +164,8 @@ pub(crate) struct Running {
 impl Running {
     fn new(server: Server, path: PathBuf, text: &str, problems: &[Problem]) -> Self {
         let file = path.display().to_string();
-        let placed = problems.iter().map(|problem| problems::placed(problem, &file, text)).collect();
+        let placed =
+            problems.iter().map(|problem| problems::placed(problem, &file, text)).collect();
         Self { server, path, problems: Mutex::new(placed) }
     }
 
@@ -200,9 +202,11 @@ impl Running {
     /// Reads the file again and serves what it says now. If that cannot be served, the old
     /// configuration stays in force and the log says why.
     async fn reload(self: &Arc<Self>) {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let microseconds = i64::from(now.tv_sec) * 1_000_000 + i64::from(now.tv_nsec) / 1000;
-        notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(microseconds.into())]);
+        // systemd wants the time with it (sd_notify(3), RELOADING=1).
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => warn!(%error, "systemd is not told of the reload"),
+        }
         let running = Arc::clone(self);
         let work = blocking::run("reload", move || running.replacement());
         match work.await {
@@ -233,17 +237,22 @@ impl Running {
             Vec::new(),
         )
         .map_err(|error| Failure::because("cannot listen", error))?;
-        let proof = prove(loaded.document.configuration)
-            .map_err(|error| Failure::because(file, error))?;
+        let proof =
+            prove(loaded.document.configuration).map_err(|error| Failure::because(file, error))?;
         Ok((proof, sockets, placed))
     }
 
     /// What is wrong with one site's files must not keep others from being changed, so only errors
     /// that the configuration in force does not have already stand in the way. Errors of the text
     /// always do.
-    fn refuse_new_errors(&self, found: &[Problem], placed: &[PlacedProblem]) -> Result<(), Failure> {
+    fn refuse_new_errors(
+        &self,
+        found: &[Problem],
+        placed: &[PlacedProblem],
+    ) -> Result<(), Failure> {
         let known = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        let known: HashSet<_> = known.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
+        let known: HashSet<_> =
+            known.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
         let mut refused = 0;
         for (problem, placed) in found.iter().zip(placed) {
             let is_known = known.contains(&(placed.code.as_str(), placed.message.as_str()));
@@ -261,8 +270,7 @@ impl Running {
     }
 }
 
-type Replacement =
-    (bindery_server::server::Proof, listener::Prepared, Vec<PlacedProblem>);
+type Replacement = (bindery_server::server::Proof, listener::Prepared, Vec<PlacedProblem>);
 
 /// Whether a problem is one of files, which can come and go without the configuration changing.
 fn is_of_files(code: Code) -> bool {

@@ -82,8 +82,14 @@ impl Inspector<'_> {
             Ok(_) => self.central = Some(folder),
             Err(error) => {
                 let span = self.document.positions.central_store.clone().unwrap_or_default();
-                let message = format!("the central store {} cannot be read: {error}", store.folder.display());
-                self.report(Code::UnreadableFolder, span, message, "create the folder, or correct its path");
+                let message =
+                    format!("the central store {} cannot be read: {error}", store.folder.display());
+                self.report(
+                    Code::UnreadableFolder,
+                    span,
+                    message,
+                    "create the folder, or correct its path",
+                );
             }
         }
     }
@@ -97,7 +103,11 @@ impl Inspector<'_> {
                 Ok(_) => continue,
                 Err(error) => error.to_string(),
             };
-            let message = format!("the folder {} of site {} cannot be read: {why}", root.display(), site.name);
+            let message = format!(
+                "the folder {} of site {} cannot be read: {why}",
+                root.display(),
+                site.name
+            );
             let help = "create it, correct its path, or let the server's user read it";
             self.report(Code::UnreadableFolder, position.action.clone(), message, help);
         }
@@ -107,7 +117,9 @@ impl Inspector<'_> {
         let document = self.document;
         let sources = &document.configuration.table.certificates;
         let positions = &document.positions.certificates;
-        for ((source, position), entry) in sources.iter().zip(positions).zip(&self.certificates.entries) {
+        for ((source, position), entry) in
+            sources.iter().zip(positions).zip(&self.certificates.entries)
+        {
             match entry {
                 Ok(facts) => {
                     let name = format!("certificate {}", source.name);
@@ -117,13 +129,16 @@ impl Inspector<'_> {
                     let (code, help) = certificate_problem(error);
                     let span = match code {
                         Code::KeyMismatch => position.key.clone(),
-                        _ if error_is_about(error, source.files.key.as_deref()) => position.key.clone(),
+                        _ if error_is_about(error, source.files.key.as_deref()) => {
+                            position.key.clone()
+                        }
                         _ if error_is_about(error, source.files.password_file.as_deref()) => {
                             position.password_file.clone()
                         }
                         _ => position.file.clone(),
                     };
-                    let message = format!("certificate {}: {}", source.name, text_of(error.as_ref()));
+                    let message =
+                        format!("certificate {}: {}", source.name, text_of(error.as_ref()));
                     self.report(code, span, message, help);
                 }
             }
@@ -135,7 +150,10 @@ impl Inspector<'_> {
             let message = format!("{what} has expired {}", ago(self.now, facts.not_after));
             self.report(Code::Expired, span, message, "renew it; browsers refuse it");
         } else if facts.not_before > self.now {
-            let message = format!("{what} is not valid before {}", ago(facts.not_before, self.now).replace("ago", "from now"));
+            let message = format!(
+                "{what} is not valid before {}",
+                ago(facts.not_before, self.now).replace("ago", "from now")
+            );
             self.report(Code::NotYetValid, span, message, "look at this machine's clock, or wait");
         } else if facts.not_after < self.now + EXPIRY_WARNING {
             let message = format!("{what} expires in {}", days(self.now, facts.not_after));
@@ -145,7 +163,8 @@ impl Inspector<'_> {
 
     fn bindings(&mut self) {
         let document = self.document;
-        let bindings = document.configuration.table.bindings.iter().zip(&document.positions.bindings);
+        let bindings =
+            document.configuration.table.bindings.iter().zip(&document.positions.bindings);
         for (binding, position) in bindings {
             self.address(binding, position);
             if binding.information.protocol == Protocol::Https {
@@ -187,7 +206,12 @@ impl Inspector<'_> {
         }
     }
 
-    fn listed(&mut self, binding: &Binding, reference: &CertificateReference, position: &BindingPosition) {
+    fn listed(
+        &mut self,
+        binding: &Binding,
+        reference: &CertificateReference,
+        position: &BindingPosition,
+    ) {
         let id = match reference {
             CertificateReference::Source(id) => Some(*id),
             CertificateReference::Thumbprint(bytes) => self.certificates.thumbprint(bytes),
@@ -243,22 +267,36 @@ impl Inspector<'_> {
         };
         let Some(file) = central.find(name.as_str()) else {
             let message = format!("the central store has no file for {name}");
-            let help = format!("put {name}.pfx there, or _.{}.pfx", name.parent().unwrap_or_default());
+            let help =
+                format!("put {name}.pfx there, or _.{}.pfx", name.parent().unwrap_or_default());
             self.report(Code::NoCertificate, position.certificate.clone(), message, help);
             return;
         };
         self.central_contents(&file.files, &binding.information.host, position);
     }
 
-    fn central_contents(&mut self, files: &CertificateFiles, host: &HostPattern, position: &BindingPosition) {
+    fn central_contents(
+        &mut self,
+        files: &CertificateFiles,
+        host: &HostPattern,
+        position: &BindingPosition,
+    ) {
         let span = position.certificate.clone();
         match keys::load(files) {
             Ok(certificate) => {
                 let what = files.file.display().to_string();
                 self.validity(&what, &certificate.facts, span.clone());
                 if !covers(&certificate.facts, host) {
-                    let message = format!("{what} does not cover {host}; it is for {}", names(&certificate.facts));
-                    self.report(Code::NotCovered, span, message, "replace the file by one for the name");
+                    let message = format!(
+                        "{what} does not cover {host}; it is for {}",
+                        names(&certificate.facts)
+                    );
+                    self.report(
+                        Code::NotCovered,
+                        span,
+                        message,
+                        "replace the file by one for the name",
+                    );
                 }
             }
             Err(error) => {
@@ -303,10 +341,13 @@ fn certificate_problem(error: &CertificateError) -> (Code, &'static str) {
         CertificateError::Read { .. } => {
             (Code::UnreadableFile, "correct the path, or let the server's user read the file")
         }
-        CertificateError::KeyMismatch { .. } => {
-            (Code::KeyMismatch, "`openssl x509 -pubkey` and `openssl pkey -pubout` show which belong together")
+        CertificateError::KeyMismatch { .. } => (
+            Code::KeyMismatch,
+            "`openssl x509 -pubkey` and `openssl pkey -pubout` show which belong together",
+        ),
+        _ => {
+            (Code::BadCertificate, "the names of this certificate get an alert until it is mended")
         }
-        _ => (Code::BadCertificate, "the names of this certificate get an alert until it is mended"),
     }
 }
 

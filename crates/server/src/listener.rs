@@ -45,7 +45,9 @@ pub enum ListenError {
         source: io::Error,
     },
     /// Ports below 1024 are for root.
-    #[error("{endpoint} may not be opened by this user; start as root, or give the program CAP_NET_BIND_SERVICE")]
+    #[error(
+        "{endpoint} may not be opened by this user; start as root, or give the program CAP_NET_BIND_SERVICE"
+    )]
     Denied {
         /// Where.
         endpoint: Endpoint,
@@ -208,9 +210,10 @@ impl Listeners {
             keep
         });
         let open: BTreeSet<_> = open.keys().copied().collect();
-        shared.process.connections.drain(|connection| {
-            !open.iter().any(|endpoint| endpoint.takes(connection.local))
-        })
+        shared
+            .process
+            .connections
+            .drain(|connection| !open.iter().any(|endpoint| endpoint.takes(connection.local)))
     }
 
     /// Stops accepting everywhere.

@@ -12,7 +12,10 @@ use crate::{
     connections::Connections,
     handler::static_files::FileCache,
     log::StrangerLog,
-    tls::{cache::CertificateCache, tickets::{NoRandomBytes, TicketKeys}},
+    tls::{
+        cache::CertificateCache,
+        tickets::{NoRandomBytes, TicketKeys},
+    },
 };
 
 /// What outlives every snapshot. Each part locks itself, and never across an await.

@@ -5,7 +5,10 @@ use std::{
     collections::{BTreeSet, HashMap},
     io,
     path::PathBuf,
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -190,7 +193,7 @@ impl Server {
             connections_total: process.connections.total(),
             requests_total: process.connections.requests(),
             failed_handshakes: process.failed_handshakes(),
-            certificates_in_memory: process.certificates.len(),
+            certificates_in_memory: process.certificates.count(),
             certificate_problems: problems.map(|(files, text)| (files.file, text)).collect(),
         }
     }

@@ -64,7 +64,11 @@ impl Snapshot {
     /// Who answers a client that came to `local` with `name`. For plain HTTP the order is always
     /// host first: HTTP.SYS's own order is one of certificates.
     #[must_use]
-    pub fn decide<'a>(&'a self, local: SocketAddr, name: Option<&HostName>) -> Option<Decision<'a>> {
+    pub fn decide<'a>(
+        &'a self,
+        local: SocketAddr,
+        name: Option<&HostName>,
+    ) -> Option<Decision<'a>> {
         let order = match self.configuration.table.protocol(local)? {
             Protocol::Http => bindery_model::decide::Order::HostFirst,
             Protocol::Https => self.configuration.settings.order,
@@ -121,4 +125,3 @@ impl Live {
         self.0.store(next);
     }
 }
-

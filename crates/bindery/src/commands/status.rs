@@ -1,11 +1,7 @@
 //! `bindery status`: what a running server does.
 
 use std::{
-    fmt::Write as _,
-    io::Read as _,
-    os::unix::net::UnixStream,
-    path::PathBuf,
-    process::ExitCode,
+    fmt::Write as _, io::Read as _, os::unix::net::UnixStream, path::PathBuf, process::ExitCode,
     time::Duration,
 };
 
@@ -82,7 +78,11 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(out, "bindery {}, process {}, up {uptime}", status.version, status.pid)?;
     writeln!(out, "configuration  {} (revision {})", status.config.display(), status.revision)?;
     writeln!(out, "listening      {}", status.listeners.join("  "))?;
-    writeln!(out, "connections    {} open, {} in all", status.connections, status.connections_total)?;
+    writeln!(
+        out,
+        "connections    {} open, {} in all",
+        status.connections, status.connections_total
+    )?;
     writeln!(out, "requests       {}", status.requests_total)?;
     writeln!(out, "handshakes     {} failed", status.failed_handshakes)?;
     writeln!(out, "certificates   {} in memory", status.certificates_in_memory)?;

@@ -90,9 +90,23 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for text in [
-            "", ":443", "a b", "user@a.example", "a.example:x", "a.example:65536", "a.example:-1",
-            "a.example:+1", "2001:db8::1", "[2001:db8::1", "[2001:db8::1]x", "[]", "[a]", "a/b",
-            "a.example:443:443", "*.example", "a..b",
+            "",
+            ":443",
+            "a b",
+            "user@a.example",
+            "a.example:x",
+            "a.example:65536",
+            "a.example:-1",
+            "a.example:+1",
+            "2001:db8::1",
+            "[2001:db8::1",
+            "[2001:db8::1]x",
+            "[]",
+            "[a]",
+            "a/b",
+            "a.example:443:443",
+            "*.example",
+            "a..b",
         ] {
             check(text, None);
         }

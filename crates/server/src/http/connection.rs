@@ -204,9 +204,7 @@ impl Driver {
             true => Engine::Http2(Box::new(
                 http2_builder(self.tasks.executor()).serve_connection(stream, requests),
             )),
-            false => {
-                Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests)))
-            }
+            false => Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests))),
         };
         if self.told {
             self.told = false;

@@ -8,12 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bindery_model::{
-    binding::Protocol,
-    decide::may_answer,
-    name::Host,
-    site::SiteState,
-};
+use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::SiteState};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, header::SERVER};
@@ -100,10 +95,10 @@ async fn answer(
     if runtime.state == SiteState::Stopped {
         return Err(RequestError::SiteStopped { site: runtime.name.clone() });
     }
-    if info.tls.is_none() {
-        if let Some(response) = runtime.https_redirect(authority, request, info.local()) {
-            return Ok(response);
-        }
+    if info.tls.is_none()
+        && let Some(response) = runtime.https_redirect(authority, request, info.local())
+    {
+        return Ok(response);
     }
     runtime.handler.handle(request).await
 }
@@ -116,10 +111,11 @@ fn site(
 ) -> Result<Arc<SiteRuntime>, RequestError> {
     let revision = shared.live.revision();
     let mut last = info.last.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(last) = &*last {
-        if last.revision == revision && *last.authority == *authority {
-            return Ok(Arc::clone(&last.runtime));
-        }
+    if let Some(last) = &*last
+        && last.revision == revision
+        && *last.authority == *authority
+    {
+        return Ok(Arc::clone(&last.runtime));
     }
     let snapshot = shared.live.current();
     let runtime = decided(authority, info, &snapshot, shared)?;

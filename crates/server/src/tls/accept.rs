@@ -139,7 +139,8 @@ pub async fn accept(
             return Err(error);
         }
     };
-    let connection = negotiate(&mut tcp, accepted, (&snapshot, binding, process), &certificate).await?;
+    let connection =
+        negotiate(&mut tcp, accepted, (&snapshot, binding, process), &certificate).await?;
     if let Some(client) = client_certificate(&connection) {
         info!(%local, server_name = ?seen.server_name, binding = %binding.information, client, "client certificate accepted");
     }
@@ -179,7 +180,9 @@ async fn read_hello(tcp: &mut TcpStream) -> Result<Accepted, HandshakeError> {
             return Err(HandshakeError::Silent);
         }
         // Every TLS hello begins with 22; a letter is the method of a request.
-        if std::mem::take(&mut first) && taken.1.take().is_some_and(|byte| byte.is_ascii_uppercase()) {
+        if std::mem::take(&mut first)
+            && taken.1.take().is_some_and(|byte| byte.is_ascii_uppercase())
+        {
             return Err(HandshakeError::PlainHttp);
         }
         match acceptor.accept() {
@@ -226,9 +229,10 @@ async fn certificate(
     seen: &HelloInfo,
     process: &Process,
 ) -> Result<Arc<Certificate>, HandshakeError> {
-    let files = candidates(snapshot, binding, seen.server_name.as_ref()).await.map_err(|source| {
-        HandshakeError::Choice { binding: binding.information.clone(), source }
-    })?;
+    let files =
+        candidates(snapshot, binding, seen.server_name.as_ref()).await.map_err(|source| {
+            HandshakeError::Choice { binding: binding.information.clone(), source }
+        })?;
     let (mut usable, mut broken) = (None, None);
     for files in &files {
         match process.certificates.get(files).await {
@@ -255,7 +259,8 @@ fn can_verify(hello: &ClientHello<'_>, certificate: &Certificate) -> bool {
     if certificate.key.key.choose_scheme(hello.signature_schemes()).is_none() {
         return false;
     }
-    matches!(certificate.facts.key_kind, KeyKind::Rsa(_)) || hello.cipher_suites().iter().any(|suite| is_free_of_rsa(*suite))
+    matches!(certificate.facts.key_kind, KeyKind::Rsa(_))
+        || hello.cipher_suites().iter().any(|suite| is_free_of_rsa(*suite))
 }
 
 /// TLS 1.3 suites name no kind of key; of the older ones these go with elliptic curves.
@@ -306,7 +311,8 @@ fn handshake_config(
     let mut config = policy.with_key(Arc::clone(&certificate.key));
     if policy.resumable {
         let identity = binding.information.to_string();
-        config.ticketer = Arc::new(BoundTickets::new(Arc::clone(&process.tickets), identity.into_bytes().into()));
+        config.ticketer =
+            Arc::new(BoundTickets::new(Arc::clone(&process.tickets), identity.into_bytes().into()));
     }
     config
 }

@@ -28,7 +28,14 @@ pub struct CertificateCache {
 #[derive(Clone)]
 enum Entry {
     Good(Arc<Certificate>),
-    Bad { error: Arc<CertificateError>, since: Instant, stamp: FileStamp },
+    Bad(Arc<Failure>),
+}
+
+struct Failure {
+    error: Arc<CertificateError>,
+    since: Instant,
+    /// The files as they were, or were not.
+    stamp: FileStamp,
 }
 
 /// About what an entry takes: its chain, and the key and the maps around it.
@@ -42,7 +49,7 @@ impl Weighter<CertificateFiles, Entry> for Weight {
     fn weight(&self, files: &CertificateFiles, entry: &Entry) -> u64 {
         let chain = match entry {
             Entry::Good(certificate) => certificate.key.cert.iter().map(|der| der.len()).sum(),
-            Entry::Bad { .. } => 0,
+            Entry::Bad(_) => 0,
         };
         ENTRY_BYTES + (chain + files.file.as_os_str().len()) as u64
     }
@@ -70,10 +77,10 @@ impl CertificateCache {
     ) -> Result<Arc<Certificate>, Arc<CertificateError>> {
         match self.cache.get(files) {
             Some(Entry::Good(certificate)) => return Ok(certificate),
-            Some(Entry::Bad { error, since, .. }) if since.elapsed() < CERTIFICATE_RETRY_DELAY => {
-                return Err(error);
+            Some(Entry::Bad(failure)) if failure.since.elapsed() < CERTIFICATE_RETRY_DELAY => {
+                return Err(Arc::clone(&failure.error));
             }
-            Some(Entry::Bad { .. }) => {
+            Some(Entry::Bad(_)) => {
                 self.cache.remove(files);
             }
             None => {}
@@ -82,8 +89,8 @@ impl CertificateCache {
             Ok(entry) => entry,
             Err(guard) => {
                 let entry = read(files.clone()).await;
-                if let Entry::Bad { error, .. } = &entry {
-                    self.say(files, error);
+                if let Entry::Bad(failure) = &entry {
+                    self.say(files, &failure.error);
                 }
                 // It fails only if the entry was replaced meanwhile; what was read still holds.
                 drop(guard.insert(entry.clone()));
@@ -92,7 +99,7 @@ impl CertificateCache {
         };
         match entry {
             Entry::Good(certificate) => Ok(certificate),
-            Entry::Bad { error, .. } => Err(error),
+            Entry::Bad(failure) => Err(Arc::clone(&failure.error)),
         }
     }
 
@@ -100,8 +107,7 @@ impl CertificateCache {
     /// last round stopped, and reads those again that changed. One that cannot be read any more
     /// is served on as it was: better an old certificate than none. Gives where to go on.
     pub async fn sweep(&self, from: usize) -> usize {
-        let round: Vec<_> =
-            self.cache.iter().skip(from).take(CERTIFICATE_SWEEP_FILES).collect();
+        let round: Vec<_> = self.cache.iter().skip(from).take(CERTIFICATE_SWEEP_FILES).collect();
         let next = if round.len() < CERTIFICATE_SWEEP_FILES { 0 } else { from + round.len() };
         if round.is_empty() {
             return 0;
@@ -116,8 +122,8 @@ impl CertificateCache {
                     self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(&files);
                     self.cache.insert(files, Entry::Good(new));
                 }
-                (Entry::Bad { error, .. }, Entry::Good(_)) => self.say(&files, &error),
-                (bad @ Entry::Bad { .. }, Entry::Bad { .. }) => self.cache.insert(files, bad),
+                (Entry::Bad(failure), Entry::Good(_)) => self.say(&files, &failure.error),
+                (bad @ Entry::Bad(_), Entry::Bad(_)) => self.cache.insert(files, bad),
             }
         }
         next
@@ -140,7 +146,7 @@ impl CertificateCache {
     }
 
     /// How many are in memory.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.cache.len()
     }
 }
@@ -149,13 +155,15 @@ impl Entry {
     fn is_stale(&self, files: &CertificateFiles) -> bool {
         match self {
             Self::Good(certificate) => certificate.stamp.changed(files),
-            Self::Bad { stamp, .. } => stamp.changed(files),
+            Self::Bad(failure) => failure.stamp.changed(files),
         }
     }
 }
 
 async fn read(files: CertificateFiles) -> Entry {
-    let bad = |error, stamp| Entry::Bad { error: Arc::new(error), since: Instant::now(), stamp };
+    let bad = |error, stamp| {
+        Entry::Bad(Arc::new(Failure { error: Arc::new(error), since: Instant::now(), stamp }))
+    };
     let stamp_and_result = blocking::run("read a certificate", {
         let files = files.clone();
         move || (FileStamp::of(&files), keys::load(&files))

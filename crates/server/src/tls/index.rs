@@ -45,9 +45,8 @@ impl CertificateIndex {
     pub async fn get(&self, sources: &[CertificateSource]) -> Arc<IndexedCertificates> {
         let read = || async {
             let sources = sources.to_vec();
-            let index = blocking::run("read all certificates", move || {
-                IndexedCertificates::read(&sources)
-            });
+            let index =
+                blocking::run("read all certificates", move || IndexedCertificates::read(&sources));
             Arc::new(index.await.unwrap_or_else(|error| {
                 error!(%error, "the certificates could not be read");
                 IndexedCertificates::default()
@@ -131,14 +130,16 @@ impl IndexedCertificates {
             .filter_map(|(id, exact)| {
                 let facts = self.facts(id)?;
                 let valid = facts.not_before <= now && now < facts.not_after;
-                let lasts =
-                    facts.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+                let lasts = facts
+                    .not_after
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or(Duration::ZERO);
                 let rsa = matches!(facts.key_kind, KeyKind::Rsa(_));
                 Some(((valid, exact, lasts), rsa, id))
             })
             .collect();
         // The first of the file wins where all else is equal: the sort is stable.
-        ranked.sort_by(|a, b| b.0.cmp(&a.0));
+        ranked.sort_by_key(|(rank, _, _)| std::cmp::Reverse(*rank));
         let mut chosen: Vec<(bool, CertificateId)> = Vec::new();
         for (_, rsa, id) in ranked {
             if !chosen.iter().any(|(other, _)| *other == rsa) {

@@ -11,7 +11,6 @@ pub mod tickets;
 
 mod accept;
 mod choice;
-mod names;
 
 pub use accept::{HandshakeError, HelloInfo, TlsInfo, accept};
 pub use choice::{CertificateChoiceError, candidates};

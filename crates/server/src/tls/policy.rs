@@ -103,10 +103,9 @@ fn client_verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, PolicyError> {
     let Some(path) = policy.ca() else { return Ok(None) };
-    let unusable =
-        |reason: String| PolicyError::Unusable { path: path.clone(), reason };
-    let text = fs::read(path)
-        .map_err(|source| PolicyError::Unreadable { path: path.clone(), source })?;
+    let unusable = |reason: String| PolicyError::Unusable { path: path.clone(), reason };
+    let text =
+        fs::read(path).map_err(|source| PolicyError::Unreadable { path: path.clone(), source })?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;

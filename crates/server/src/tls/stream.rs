@@ -42,7 +42,7 @@ struct Wire {
 
 enum Layer {
     Plain,
-    Tls(ServerConnection),
+    Tls(Box<ServerConnection>),
 }
 
 /// How much has passed, in bytes on the socket. Who does not move it is idle, slow or hostile.
@@ -67,7 +67,7 @@ impl Stream {
     pub fn tls(tcp: TcpStream, mut connection: ServerConnection) -> Self {
         // What waits to be sent is bounded here, in `poll_write`.
         connection.set_buffer_limit(None);
-        Self::new(tcp, Layer::Tls(connection))
+        Self::new(tcp, Layer::Tls(Box::new(connection)))
     }
 
     fn new(tcp: TcpStream, layer: Layer) -> Self {
