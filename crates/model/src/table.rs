@@ -16,6 +16,14 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BindingId(u32);
 
+impl BindingId {
+    /// The place itself.
+    #[must_use]
+    pub fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Valid records, each key held once. Built whole, never edited.
 #[derive(Debug, Default)]
 pub struct MemoryTable {
