@@ -154,6 +154,11 @@ impl MemoryTable {
     /// What is spoken with a client that came to `local`; `None` where no binding listens.
     #[must_use]
     pub fn protocol(&self, local: SocketAddr) -> Option<Protocol> {
-        self.endpoints.iter().find(|(own, _)| own.takes(local)).map(|(_, protocol)| *protocol)
+        let spoken = |address| {
+            let endpoint = Endpoint { address, port: local.port() };
+            let place = self.endpoints.binary_search_by_key(&endpoint, |(own, _)| *own).ok()?;
+            self.endpoints.get(place).map(|(_, protocol)| *protocol)
+        };
+        spoken(Some(local.ip())).or_else(|| spoken(None))
     }
 }
