@@ -115,19 +115,21 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
         driver.requests.info.connection.register(cx.waker());
-        while driver.tick.as_mut().poll(cx).is_ready() {
-            if driver.on_tick() == Verdict::GiveUp {
-                return Poll::Ready(());
-            }
-        }
         if driver.requests.info.connection.is_draining() && !driver.told {
             driver.finish();
         }
         loop {
             match driver.poll_engine(cx) {
-                Poll::Ready(Step::Again) => {}
+                Poll::Ready(Step::Again) => continue,
                 Poll::Ready(Step::Over) => return Poll::Ready(()),
-                Poll::Pending => break,
+                Poll::Pending => {}
+            }
+            // After the engine, which may have set the clock anew.
+            if driver.tick.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            if driver.on_tick() == Verdict::GiveUp {
+                return Poll::Ready(());
             }
         }
         // All that this poll has written leaves in one go.
