@@ -209,7 +209,11 @@ impl Driver {
             true => Engine::Http2(Box::new(
                 http2_builder(self.tasks.executor()).serve_connection(stream, requests),
             )),
-            false => Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests))),
+            false => {
+                self.buffers_kept = BUFFERS_KEPT_MIN;
+                self.tick.as_mut().reset((Instant::now() + BUFFERS_KEPT_MIN).into());
+                Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests)))
+            }
         };
         if self.told {
             self.told = false;
