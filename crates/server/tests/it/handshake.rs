@@ -188,7 +188,7 @@ async fn a_client_certificate_is_verified_where_it_is_asked_for() {
     let port = setup.port();
     setup.certificate("a", &["*.example"]);
     let clients = TestCa::named("Clients");
-    let _ = clients.write(setup.folder(), "clients");
+    drop(clients.write(setup.folder(), "clients"));
     for asks in ["optional", "require"] {
         let tls = format!(r#"client_certificate = "{asks}", client_ca = "clients.pem""#);
         let on = format!("https/127.0.0.1:{port}:{asks}.example");
@@ -517,8 +517,8 @@ async fn the_central_store_answers_for_the_names_it_has_a_file_for() {
     fs::create_dir(&store).unwrap();
     let exact = setup.ca.leaf(&["a.example"]);
     let wildcard = setup.ca.leaf(&["*.example"]);
-    let _ = exact.write(&store, "a.example");
-    let _ = wildcard.write(&store, "_.example");
+    drop(exact.write(&store, "a.example"));
+    drop(wildcard.write(&store, "_.example"));
     setup.line("[server]\ncentral_store = { folder = \"store\" }");
     let on = format!("https/127.0.0.1:{port}:");
     setup.site("central", &[&format!(r#"{{ on = "{on}", certificate = "central" }}"#)]);
@@ -531,7 +531,7 @@ async fn the_central_store_answers_for_the_names_it_has_a_file_for() {
     assert_eq!(shown(port, None).await.unwrap_err().alert(), UNRECOGNIZED);
 
     let added = setup.ca.leaf(&["new.other"]);
-    let _ = added.write(&store, "new.other");
+    drop(added.write(&store, "new.other"));
     eventually("the new file is found", async || {
         shown(port, Some("new.other")).await.is_ok_and(|leaf| leaf == added.certificate_der)
     })

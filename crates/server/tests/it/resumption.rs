@@ -104,7 +104,7 @@ async fn a_session_is_not_resumed_where_client_certificates_are_asked_for() {
         let port = setup.port();
         setup.certificate("a", &["a.example"]);
         let clients = TestCa::named("Clients");
-        let _ = clients.write(setup.folder(), "clients");
+        drop(clients.write(setup.folder(), "clients"));
         let tls = format!(r#"{{ client_certificate = "{asks}", client_ca = "clients.pem" }}"#);
         let on = format!("https/127.0.0.1:{port}:a.example");
         setup.site("a", &[&format!(r#"{{ on = "{on}", tls = {tls} }}"#)]);
@@ -131,7 +131,7 @@ async fn a_session_from_before_client_certificates_were_asked_for_is_not_resumed
     let port = setup.port();
     setup.certificate("a", &["a.example"]);
     let clients = TestCa::named("Clients");
-    let _ = clients.write(setup.folder(), "clients");
+    drop(clients.write(setup.folder(), "clients"));
     let before = setup.text.clone();
     setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
     let server = setup.start();
