@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::failure::{Context, Failure};
 
@@ -13,7 +14,24 @@ use crate::failure::{Context, Failure};
 pub(crate) fn pin(core: usize) -> Result<(), Failure> {
     let mut set = CpuSet::new();
     set.set(core);
-    sched_setaffinity(None, &set).context(|| format!("cannot run on core {core}"))
+    run_on(&set)
+}
+
+/// Runs the calling thread on any of these cores.
+pub(crate) fn run_on(cores: &CpuSet) -> Result<(), Failure> {
+    sched_setaffinity(None, cores).context(|| "cannot choose a core".to_owned())
+}
+
+/// The cores on which the calling thread may run.
+pub(crate) fn cores() -> Result<CpuSet, Failure> {
+    sched_getaffinity(None).context(|| "cannot ask for the cores".to_owned())
+}
+
+/// Nanoseconds that the calling thread has run.
+pub(crate) fn own_nanoseconds() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 /// Allows as many open files as the hard limit does; returns how many.

@@ -13,6 +13,7 @@ use crate::client::exchange::{Exchange, Fault, Progress, Task};
 use crate::client::poll::Poll;
 use crate::client::{Audit, Offer};
 use crate::failure::Failure;
+use crate::process;
 use crate::random::Random;
 
 /// A connection without an end by then is given up and counted as an error.
@@ -74,6 +75,7 @@ impl Generator {
 
     /// Runs until the course is done and every connection has ended.
     pub(crate) fn run(&mut self, course: Course) -> Result<Tally, Failure> {
+        let own_before = process::own_nanoseconds();
         let mut run = Run {
             course,
             poll: Poll::new()?,
@@ -98,6 +100,7 @@ impl Generator {
             }
         }
         run.tally.elapsed = run.start.elapsed();
+        run.tally.own_nanoseconds = process::own_nanoseconds() - own_before;
         Ok(run.tally)
     }
 
@@ -218,6 +221,7 @@ pub(crate) struct Tally {
     /// How many of the operations resumed a session.
     pub resumed: u64,
     pub elapsed: Duration,
+    own_nanoseconds: u64,
     latencies: Vec<Duration>,
     names: Vec<bool>,
 }
@@ -234,6 +238,8 @@ pub(crate) struct Summary {
     /// From the call of `connect` to the last byte of the answer.
     pub p50_us: f64,
     pub p99_us: f64,
+    /// Processor time of this client for each operation.
+    pub client_us: f64,
     /// How many different names were asked for.
     pub names_seen: usize,
     /// How many are to be expected when this many names are drawn evenly.
@@ -248,6 +254,7 @@ impl Tally {
             faults: BTreeMap::new(),
             resumed: 0,
             elapsed: Duration::ZERO,
+            own_nanoseconds: 0,
             latencies: Vec::new(),
             names: vec![false; names],
         }
@@ -271,6 +278,7 @@ impl Tally {
             operations_per_second: as_f64(self.operations) / seconds.max(f64::MIN_POSITIVE),
             p50_us: quantile(&self.latencies, 50),
             p99_us: quantile(&self.latencies, 99),
+            client_us: as_f64(self.own_nanoseconds) / 1e3 / as_f64(self.operations.max(1)),
             names_seen: self.names.iter().filter(|seen| **seen).count(),
             names_expected: expected(self.names.len(), self.operations + self.errors),
             faults: self.faults,

@@ -24,10 +24,11 @@ use crate::peers::{Cores, Kind, Peer, Place, Running, free_port};
 use crate::{idle, process};
 use measure::{Names, Subject};
 use report::{Report, Start};
-use scenario::{IDLE_TASKS, Load, Scenario};
+use scenario::{IDLE_TASKS, Scenario};
 
-/// Names of the servers whose idle connections are measured: enough to be many, quick to start.
-const IDLE_NAMES: u32 = 16;
+/// Names where the number of names is not what is measured. Some servers look through all of them
+/// for each request, and with thousands that would be all that is seen.
+const FEW_NAMES: u32 = 16;
 
 /// With so many names a server is tried that cannot start with all.
 const FEWER_NAMES: u32 = 1_000;
@@ -45,6 +46,7 @@ pub(crate) struct RunArguments {
     /// The length of one round for one server
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// For handshakes; requests on kept connections and idle connections have few names
     #[arg(long, default_value_t = 10_000)]
     names: u32,
     #[arg(long, default_value_t = 9_000)]
@@ -128,17 +130,18 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
         .tempdir()
         .context(|| "cannot create a temporary folder".to_owned())?;
     open_to_all(folder.path())?;
-    if scenarios.iter().any(|scenario| *scenario != Scenario::Idle) {
-        eprintln!("making {} certificates", arguments.names);
-        let fleet = Fleet::create(&folder.path().join("fleet"), arguments.names)?;
-        process::pin(arguments.client_core)?;
-        compare(arguments, (&fleet, folder.path()), &peers, &mut report)?;
-    }
-    if scenarios.contains(&Scenario::Idle) {
-        let fleet = Fleet::create(&folder.path().join("idle-fleet"), IDLE_NAMES)?;
-        process::pin(arguments.client_core)?;
-        for peer in &peers {
-            idle_costs(arguments, (&fleet, folder.path()), peer, &mut report);
+    for (title, names) in [("many", arguments.names), ("few", FEW_NAMES)] {
+        let group = Group {
+            scenarios: scenarios
+                .iter()
+                .copied()
+                .filter(|one| one.has_many_names() == (title == "many"))
+                .collect(),
+            folder: folder.path().join(title),
+            names,
+        };
+        if !group.scenarios.is_empty() {
+            group.run(arguments, &peers, &mut report)?;
         }
     }
     println!("{}", report.markdown(&scenarios));
@@ -148,52 +151,91 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
 }
 
-/// All scenarios under load.
-fn compare(
-    arguments: &RunArguments,
-    (fleet, folder): (&Fleet, &Path),
-    peers: &[Peer],
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let names = Names::of(fleet)?;
-    let mut running = Vec::new();
-    for peer in peers {
-        match start_with_names(arguments, (fleet, folder), peer, report) {
-            Ok(server) if is_right(&server, &names, report) => running.push(server),
-            Ok(_) => {}
-            Err(failure) => report.note(format!("{peer} is left out: {}", failure.chain())),
+/// Scenarios that share servers with a number of names.
+struct Group {
+    scenarios: Vec<Scenario>,
+    folder: PathBuf,
+    names: u32,
+}
+
+impl Group {
+    fn run(
+        &self,
+        arguments: &RunArguments,
+        peers: &[Peer],
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        eprintln!("making {} certificates", self.names);
+        // The client's core is set only now: certificates are made on all of them.
+        let fleet = Fleet::create(&self.folder, self.names)?;
+        let everywhere = process::cores()?;
+        process::pin(arguments.client_core)?;
+        let loaded: Vec<_> =
+            self.scenarios.iter().copied().filter(|one| *one != Scenario::Idle).collect();
+        if !loaded.is_empty() {
+            self.compare(arguments, (&fleet, &loaded), peers, report)?;
         }
-    }
-    for scenario in arguments.scenarios() {
-        let load = scenario.load(arguments.names);
-        if matches!(load, Load::Idle) {
-            continue;
-        }
-        let mut subjects = Vec::new();
-        for server in &running {
-            eprintln!("{}: {} warms up", scenario.title(), server.peer);
-            match Subject::prepare(server, load, &names) {
-                Ok(subject) => subjects.push(subject),
-                Err(failure) => report.note(skipped(&server.peer, scenario, &failure)),
+        if self.scenarios.contains(&Scenario::Idle) {
+            for peer in peers {
+                idle_costs(arguments, &fleet, peer, report);
             }
         }
-        for round in 1..=arguments.rounds {
-            subjects.retain_mut(|subject| {
-                eprintln!("{}: round {round}, {}", scenario.title(), subject.server().peer);
-                let sample = subject.sample(arguments.round(), folder);
-                let peer = &subject.server().peer;
-                match sample {
-                    Ok(sample) => report.add(scenario, &peer.label, sample),
-                    Err(failure) => {
-                        report.note(skipped(peer, scenario, &failure));
-                        return false;
-                    }
-                }
-                true
-            });
-        }
+        process::run_on(&everywhere)
     }
-    Ok(())
+
+    /// All scenarios under load.
+    fn compare(
+        &self,
+        arguments: &RunArguments,
+        (fleet, scenarios): (&Fleet, &[Scenario]),
+        peers: &[Peer],
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let names = Names::of(fleet)?;
+        let mut running = Vec::new();
+        for peer in peers {
+            match start_with_names(arguments, fleet, peer, report) {
+                Ok(server) if is_right(&server, &names, report) => running.push(server),
+                Ok(_) => {}
+                Err(failure) => report.note(format!("{peer} is left out: {}", failure.chain())),
+            }
+        }
+        for scenario in scenarios {
+            let mut subjects = Vec::new();
+            for server in &running {
+                eprintln!("{}: {} warms up", scenario.title(), server.peer);
+                match Subject::prepare(server, scenario.load(self.names), &names) {
+                    Ok(subject) => subjects.push(subject),
+                    Err(failure) => report.note(skipped(&server.peer, *scenario, &failure)),
+                }
+            }
+            for round in 1..=arguments.rounds {
+                eprintln!("{}: round {round}", scenario.title());
+                subjects.retain_mut(|subject| self.sampled(arguments, *scenario, subject, report));
+            }
+        }
+        Ok(())
+    }
+
+    /// One round of one server; false when it is to be left out from now on.
+    fn sampled(
+        &self,
+        arguments: &RunArguments,
+        scenario: Scenario,
+        subject: &mut Subject<'_>,
+        report: &mut Report,
+    ) -> bool {
+        let sample = subject.sample(arguments.round(), &self.folder);
+        let peer = &subject.server().peer;
+        match sample {
+            Ok(sample) => report.add(scenario, &peer.label, sample),
+            Err(failure) => {
+                report.note(skipped(peer, scenario, &failure));
+                return false;
+            }
+        }
+        true
+    }
 }
 
 fn skipped(peer: &Peer, scenario: Scenario, failure: &Failure) -> String {
@@ -203,18 +245,18 @@ fn skipped(peer: &Peer, scenario: Scenario, failure: &Failure) -> String {
 /// Starts a server with all names, or with fewer when it cannot.
 fn start_with_names(
     arguments: &RunArguments,
-    (fleet, folder): (&Fleet, &Path),
+    fleet: &Fleet,
     peer: &Peer,
     report: &mut Report,
 ) -> Result<Running, Failure> {
     eprintln!("starting {peer} with {} names", fleet.names);
-    let server = match start(arguments, (fleet, folder), peer) {
+    let server = match start(arguments, fleet, peer) {
         Ok(server) => server,
         Err(failure) if fleet.names > FEWER_NAMES => {
             let all = failure.chain();
             report.note(format!("{peer} is given {FEWER_NAMES} names, as with all of them: {all}"));
             let fewer = Fleet { names: FEWER_NAMES, ..fleet.clone() };
-            start(arguments, (&fewer, folder), peer)?
+            start(arguments, &fewer, peer)?
         }
         Err(failure) => return Err(failure),
     };
@@ -223,19 +265,16 @@ fn start_with_names(
         seconds: server.start_seconds,
         memory_bytes: process::memory_bytes(server.pid())?,
     };
-    report.starts.insert(peer.label.clone(), start);
+    // The first start is the one with many names, if any scenario has them.
+    report.starts.entry(peer.label.clone()).or_insert(start);
     Ok(server)
 }
 
-fn start(
-    arguments: &RunArguments,
-    (fleet, folder): (&Fleet, &Path),
-    peer: &Peer,
-) -> Result<Running, Failure> {
+fn start(arguments: &RunArguments, fleet: &Fleet, peer: &Peer) -> Result<Running, Failure> {
     let place = Place {
         fleet: fleet.clone(),
         port: free_port()?,
-        folder: folder.join(&peer.label),
+        folder: fleet.folder.join(&peer.label),
         open_file_cache: arguments.nginx_open_file_cache,
     };
     Running::start(peer, place, arguments.cores())
@@ -259,15 +298,10 @@ fn is_right(server: &Running, names: &Names, report: &mut Report) -> bool {
 }
 
 /// Memory of idle connections in each state; a fresh server each time, as freed memory is reused.
-fn idle_costs(
-    arguments: &RunArguments,
-    (fleet, folder): (&Fleet, &Path),
-    peer: &Peer,
-    report: &mut Report,
-) {
+fn idle_costs(arguments: &RunArguments, fleet: &Fleet, peer: &Peer, report: &mut Report) {
     for (task, title) in IDLE_TASKS {
         eprintln!("Idle connections: {peer}, {title}");
-        let cost = start(arguments, (fleet, folder), peer).and_then(|server| {
+        let cost = start(arguments, fleet, peer).and_then(|server| {
             let name = client::server_name(crate::fleet::LOCALHOST.to_owned())?;
             let load = (server.pid(), arguments.idle_connections);
             idle::measure(server.address(), name, task, load)

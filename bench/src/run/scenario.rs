@@ -69,6 +69,11 @@ impl Scenario {
         }
     }
 
+    /// Whether names are drawn from many; else there is one that all connections ask for.
+    pub(crate) fn has_many_names(self) -> bool {
+        !matches!(self, Self::Http1 | Self::Http2 | Self::Idle)
+    }
+
     /// A heading.
     pub(crate) fn title(self) -> &'static str {
         match self {
