@@ -1,1 +1,28 @@
-//! model
+//! What sites, bindings and certificates mean, and which of them answers.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`name`] | what is a host name, and what does a pattern cover? |
+//! | [`binding`] | what is a binding, and how is it written? |
+//! | [`tls`] | what may be negotiated on a binding? |
+//! | [`certificate`] | which certificate does a binding want? |
+//! | [`site`] | what is a site, and what does it do with a request? |
+//! | [`table`] | who holds a key? |
+//! | [`decide`] | which binding answers, and why? |
+//! | [`endpoint`] | which sockets does a set of bindings need? |
+//! | [`document`] | what does `bindery.toml` say, and what is wrong with it? |
+//! | [`problem`] | how is something wrong said? |
+//!
+//! The one law: nothing here does I/O or reads a clock. Who breaks it makes decisions that cannot
+//! be explained after the fact.
+
+pub mod binding;
+pub mod certificate;
+pub mod decide;
+pub mod document;
+pub mod endpoint;
+pub mod name;
+pub mod problem;
+pub mod site;
+pub mod table;
+pub mod tls;

@@ -1,3 +1,120 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
+pub mod redirect;
+pub mod respond;
 pub mod static_files;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bindery_model::{
+    binding::{BindingInformation, Protocol},
+    name::Host,
+    site::{RouteAction, SiteState},
+    table::MemoryTable,
+};
+use http::Response;
+
+use self::{
+    redirect::Redirect,
+    respond::Respond,
+    static_files::{FolderSettings, StaticFiles},
+};
+use crate::{
+    http::{authority, body::Body, error::RequestError},
+    process::Process,
+};
+
+/// What answers.
+pub enum Handler {
+    /// Files of a folder.
+    StaticFiles(StaticFiles),
+    /// Another address.
+    Redirect(Redirect),
+    /// One answer to everything.
+    Respond(Respond),
+}
+
+impl Handler {
+    fn new(action: &RouteAction, process: &Process) -> Self {
+        match action {
+            RouteAction::Files { root, default_documents } => {
+                let settings = FolderSettings {
+                    root: root.clone(),
+                    default_documents: default_documents.clone(),
+                };
+                Self::StaticFiles(StaticFiles::new(settings, Arc::clone(&process.files)))
+            }
+            RouteAction::Redirect { to, status } => Self::Redirect(Redirect::new(to, *status)),
+            RouteAction::Respond { status, body, content_type } => {
+                Self::Respond(Respond::new(*status, body, content_type))
+            }
+        }
+    }
+
+    /// The answer to a request.
+    ///
+    /// # Errors
+    ///
+    /// When there is no ordinary one.
+    pub async fn handle(
+        &self,
+        request: &http::request::Parts,
+    ) -> Result<Response<Body>, RequestError> {
+        match self {
+            Self::StaticFiles(files) => files.handle(request).await,
+            Self::Redirect(redirect) => redirect.handle(request),
+            Self::Respond(respond) => Ok(respond.response()),
+        }
+    }
+}
+
+/// What serves a site, made when it is first asked for.
+pub struct SiteRuntime {
+    pub(crate) name: String,
+    pub(crate) state: SiteState,
+    pub(crate) handler: Handler,
+    /// Where its requests without TLS are sent, if they are.
+    https: Vec<BindingInformation>,
+}
+
+impl SiteRuntime {
+    pub(crate) fn new(table: &MemoryTable, site: u32, process: &Process) -> Self {
+        #[allow(clippy::indexing_slicing, reason = "a binding is made with the place of its site")]
+        let record = &table.sites[site as usize];
+        let bindings = table.bindings_of(site).map(|binding| &binding.information);
+        let https = bindings
+            .filter(|information| record.https_redirect && information.protocol == Protocol::Https)
+            .cloned()
+            .collect();
+        let handler = Handler::new(&record.action, process);
+        Self { name: record.name.clone(), state: record.state, handler, https }
+    }
+
+    /// The way to the https binding of the same host, for a request that came without TLS to
+    /// `local`. `None` where the site has none that answers for the host there.
+    pub(crate) fn https_redirect(
+        &self,
+        authority: Option<&str>,
+        request: &http::request::Parts,
+        local: SocketAddr,
+    ) -> Option<Response<Body>> {
+        let host = authority::parse(authority?).ok()?;
+        let answers = |information: &&BindingInformation| {
+            let address = information.endpoint.address;
+            address.is_none_or(|own| own == local.ip())
+                && host.name().map_or_else(
+                    || information.host == bindery_model::name::HostPattern::Any,
+                    |name| information.host.covers(name),
+                )
+        };
+        // The port that needs not be said is the one people expect.
+        let port = self.https.iter().filter(answers).map(|information| information.endpoint.port);
+        let port = port.min_by_key(|port| (*port != 443, *port))?;
+        Some(redirect::to_https(&host, port, request))
+    }
+}
+
+/// The host as it stands in a URL: names as they are, IPv6 in brackets.
+fn url_host(host: &Host, port: u16, default: u16) -> String {
+    if port == default { host.to_string() } else { format!("{host}:{port}") }
+}

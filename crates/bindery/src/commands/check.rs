@@ -1,0 +1,53 @@
+//! `bindery check`: everything that is wrong with a configuration, with its place and what to do.
+
+use std::process::ExitCode;
+
+use bindery_model::problem::Problem;
+use bindery_server::{
+    clock,
+    inspect::{has_errors, inspect},
+    tls::index::IndexedCertificates,
+};
+
+use crate::{
+    ConfigOption,
+    config::Loaded,
+    output::{self, Failure},
+    problems,
+};
+
+/// What `check` takes.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Print the problems as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks a configuration. Fails, with exit code 1, when it cannot be served as it is.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let loaded = arguments.config.load()?;
+    let problems = all_problems(&loaded);
+    let file = loaded.path.display().to_string();
+    if arguments.json {
+        let placed: Vec<_> =
+            problems.iter().map(|problem| problems::placed(problem, &file, &loaded.text)).collect();
+        output::print_json(&placed)?;
+    } else {
+        let colour = output::is_colourful();
+        output::print(problems::rendered(&problems, &file, &loaded.text, colour));
+    }
+    Ok(if has_errors(&problems) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What is wrong in the text, and what this machine adds to it.
+pub(crate) fn all_problems(loaded: &Loaded) -> Vec<Problem> {
+    let table = &loaded.document.configuration.table;
+    let certificates = IndexedCertificates::read(&table.certificates);
+    let mut problems = loaded.document.problems.clone();
+    problems.extend(inspect(&loaded.document, &certificates, clock::now()));
+    problems.sort_by_key(|problem| problem.span.start);
+    problems
+}

@@ -1,0 +1,4 @@
+//! The commands, one file each: what was asked for, what is done, what is printed.
+
+pub(crate) mod check;
+pub(crate) mod status;

@@ -1,0 +1,121 @@
+//! `bindery status`: what a running server does.
+
+use std::{
+    fmt::Write as _, io::Read as _, os::unix::net::UnixStream, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
+
+use crate::{
+    ConfigOption,
+    output::{self, Failure},
+    status::{Status, socket_path},
+};
+
+/// What `status` takes.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// The state folder of the server; otherwise the configuration says it.
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
+    /// Print all of it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// So long a server may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many sites are shown; `--json` has all of them.
+const SITES_SHOWN: usize = 20;
+/// So many problems are shown.
+const PROBLEMS_SHOWN: usize = 10;
+
+/// Asks the server and prints what it says.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let state_dir = match &arguments.state_dir {
+        Some(folder) => folder.clone(),
+        None => arguments.config.load()?.document.configuration.settings.state_dir,
+    };
+    let status = ask(&state_dir)?;
+    if arguments.json {
+        output::print_json(&status)?;
+    } else {
+        output::print(text(&status));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(state_dir: &std::path::Path) -> Result<Status, Failure> {
+    let path = socket_path(state_dir);
+    let because = |error: std::io::Error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                "no server runs with this state folder"
+            }
+            std::io::ErrorKind::PermissionDenied => "only root and the server's user may ask",
+            _ => "the server does not answer",
+        };
+        Failure::because(format!("{hint} ({})", path.display()), error)
+    };
+    let mut socket = UnixStream::connect(&path).map_err(because)?;
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(because)?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).map_err(because)?;
+    serde_json::from_slice(&answer)
+        .map_err(|error| Failure::because("the server's answer cannot be read", error))
+}
+
+fn text(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    drop(write(&mut out, status));
+    out
+}
+
+fn write(out: &mut String, status: &Status) -> std::fmt::Result {
+    let uptime = uptime(status.uptime_seconds);
+    writeln!(out, "bindery {}, process {}, up {uptime}", status.version, status.pid)?;
+    writeln!(out, "configuration  {} (revision {})", status.config.display(), status.revision)?;
+    writeln!(out, "listening      {}", status.listeners.join("  "))?;
+    writeln!(
+        out,
+        "connections    {} open, {} in all",
+        status.connections, status.connections_total
+    )?;
+    writeln!(out, "requests       {}", status.requests_total)?;
+    writeln!(out, "handshakes     {} failed", status.failed_handshakes)?;
+    writeln!(out, "certificates   {} in memory", status.certificates_in_memory)?;
+    let stopped = status.sites.iter().filter(|site| site.state == "stopped").count();
+    writeln!(out, "sites          {}, {stopped} stopped", status.sites.len())?;
+    for site in status.sites.iter().take(SITES_SHOWN) {
+        let mark = if site.state == "stopped" { "  (stopped)" } else { "" };
+        writeln!(out, "  {:>4}  {}{mark}", site.id, site.name)?;
+        for binding in &site.bindings {
+            writeln!(out, "        {binding}")?;
+        }
+    }
+    more(out, status.sites.len(), SITES_SHOWN, "sites")?;
+    let problems: Vec<_> = status.problems.iter().filter(|p| p.severity != "hint").collect();
+    writeln!(out, "problems       {}", problems.len())?;
+    for problem in problems.iter().take(PROBLEMS_SHOWN) {
+        writeln!(out, "  {}: {} [{}]", problem.severity, problem.message, problem.code)?;
+    }
+    more(out, problems.len(), PROBLEMS_SHOWN, "problems; `bindery check` explains them")
+}
+
+fn more(out: &mut String, all: usize, shown: usize, what: &str) -> std::fmt::Result {
+    match all.saturating_sub(shown) {
+        0 => Ok(()),
+        left => writeln!(out, "  and {left} more {what}"),
+    }
+}
+
+fn uptime(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} days", seconds / 86400),
+    }
+}

@@ -1,0 +1,69 @@
+//! What goes to the terminal: text for people, JSON for programs. The only place that prints.
+
+use std::{
+    error::Error,
+    fmt::{self, Display},
+    io::{self, IsTerminal as _, Write as _},
+};
+
+/// An error of a command: what it was about, with its cause.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    what: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure that says all itself.
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None }
+    }
+
+    /// A failure with its cause.
+    pub(crate) fn because(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self { what: what.into(), source: Some(source.into()) }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// Prints to standard output. A reader that went away ends the program's interest quietly.
+pub(crate) fn print(text: impl Display) {
+    drop(write!(io::stdout().lock(), "{text}"));
+}
+
+/// Prints to standard error.
+pub(crate) fn note(text: impl Display) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// Prints why a command failed.
+pub(crate) fn error(error: &(dyn Error + 'static)) {
+    note(format_args!("bindery: {}", bindery_server::text_of(error)));
+}
+
+/// Whether standard output is a terminal that takes colours (<https://no-color.org>).
+pub(crate) fn is_colourful() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints a value as JSON, for programs.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::because("the answer cannot be written as JSON", error))?;
+    print(format_args!("{text}\n"));
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Giving up root once the sockets are open.
+
+use std::{fs, io};
+
+use rustix::{
+    process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit},
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities,
+        set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    },
+};
+
+use crate::output::Failure;
+
+/// Becomes `user` if this is root. Must run while the process has one thread: the kernel knows
+/// users by thread, and later threads inherit.
+///
+/// The right to open ports below 1024 is kept, and nothing else: a changed configuration may ask
+/// for another one.
+pub(crate) fn become_user(user: &str) -> Result<(), Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let Some((uid, gid)) = find(user)? else {
+        return Err(Failure::new(format!(
+            "there is no user {user}; create it: useradd --system --user-group {user}"
+        )));
+    };
+    change(uid, gid).map_err(|error| Failure::because(format!("cannot become user {user}"), error))
+}
+
+fn change(uid: Uid, gid: Gid) -> io::Result<()> {
+    set_keep_capabilities(true)?;
+    set_thread_groups(&[gid])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    let port = CapabilitySet::NET_BIND_SERVICE;
+    let kept = capabilities(None)?.permitted & port;
+    set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
+    )?;
+    Ok(())
+}
+
+/// The numbers of a user, from the local file of users.
+fn find(user: &str) -> Result<Option<(Uid, Gid)>, Failure> {
+    let text = fs::read_to_string("/etc/passwd")
+        .map_err(|error| Failure::because("the list of users cannot be read", error))?;
+    Ok(text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let numbers = (Uid::from_raw(uid.parse().ok()?), Gid::from_raw(gid.parse().ok()?));
+        (name == user).then_some(numbers)
+    }))
+}
+
+/// Allows as many open files as the machine lets this process have: each connection is one.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused, the limit that is there holds.
+    drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }));
+}

@@ -1,0 +1,311 @@
+//! `bindery run`: wires configuration, sockets, server, signals and status together.
+
+use std::{
+    collections::HashSet,
+    net::TcpListener,
+    num::NonZero,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bindery_model::{
+    document::{Document, Settings},
+    problem::{Code, Problem, Severity},
+};
+use bindery_server::{
+    blocking,
+    inspect::has_errors,
+    limits::BLOCKING_THREADS_MAX,
+    listener,
+    server::{Server, prove},
+    text_of,
+};
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use tokio::{
+    net::UnixListener,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    ConfigOption,
+    commands::check::all_problems,
+    config::{self, Loaded},
+    output::{self, Failure},
+    privileges,
+    problems::{self, PlacedProblem},
+    status,
+};
+
+/// What `run` takes.
+#[derive(clap::Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Log every refused request too.
+    #[arg(long, short)]
+    verbose: bool,
+    /// Log as JSON, a record a line.
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Serves until a signal ends it.
+pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
+    start_log(arguments.verbose, arguments.log_json);
+    let path = arguments.config.path()?;
+    let loaded = config::load(&path)?;
+    if has_errors(&loaded.document.problems) {
+        let file = path.display().to_string();
+        output::note(problems::rendered(&loaded.document.problems, &file, &loaded.text, false));
+        return Err(Failure::new(format!("{file} cannot be served")));
+    }
+    serve(loaded, |_| {})
+}
+
+/// Log lines go to standard error, with a time unless a journal adds its own.
+pub(crate) fn start_log(verbose: bool, json: bool) {
+    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    // A second call changes nothing, and nothing depends on which was first.
+    drop(match (json, journal) {
+        (true, _) => builder.json().flatten_event(true).try_init(),
+        (false, true) => builder.without_time().try_init(),
+        (false, false) => builder.try_init(),
+    });
+}
+
+/// Serves a configuration that has no errors. `ready` is called once it does.
+pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitCode, Failure> {
+    privileges::raise_file_limit();
+    let Loaded { path, text, document } = loaded;
+    let settings = document.configuration.settings.clone();
+    let sockets =
+        listener::prepare(&document.configuration.table, &Default::default(), inherited())
+            .map_err(|error| Failure::because("cannot listen", error))?;
+    let status_socket = status::listen(&settings.state_dir).map_err(|error| {
+        let folder = settings.state_dir.display();
+        warn!(%folder, %error, "no status: the state folder cannot be used");
+    });
+    if let Some(user) = &settings.user {
+        privileges::become_user(user)?;
+    }
+    // After giving up root: what is read now must be readable later, at every change.
+    let positions_kept = Document {
+        configuration: Default::default(),
+        positions: document.positions,
+        problems: document.problems,
+    };
+    let proof = prove(document.configuration)
+        .map_err(|error| Failure::because(path.display().to_string(), error))?;
+
+    let runtime = runtime(&settings)?;
+    let code = runtime.block_on(async {
+        let server = Server::start(proof, sockets)
+            .map_err(|error| Failure::because("the server cannot start", error))?;
+        let running = Arc::new(Running::new(server, path, &text, &positions_kept.problems));
+        if let Ok(socket) = status_socket {
+            if let Ok(socket) = UnixListener::from_std(socket) {
+                tokio::spawn(status::answer(socket, Arc::clone(&running)));
+            }
+        }
+        ready(&running.server);
+        notify(&[NotifyState::Ready]);
+        tokio::spawn(inspect_in_background(Arc::clone(&running)));
+        running.until_stopped().await
+    });
+    drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    // What the end of the drain time left is not waited for again.
+    runtime.shutdown_background();
+    code
+}
+
+fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.workers.unwrap_or(cores))
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("bindery")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::because("the threads cannot be started", error))
+}
+
+/// Sockets that systemd opened.
+fn inherited() -> Vec<TcpListener> {
+    let mut passed = ListenFd::from_env();
+    (0..passed.len()).filter_map(|place| passed.take_tcp_listener(place).ok().flatten()).collect()
+}
+
+/// Tells systemd, where it listens.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        warn!(%error, "systemd cannot be told");
+    }
+}
+
+/// A server with its configuration file.
+pub(crate) struct Running {
+    server: Server,
+    path: PathBuf,
+    /// What is wrong with the configuration in force.
+    problems: Mutex<Vec<PlacedProblem>>,
+}
+
+impl Running {
+    fn new(server: Server, path: PathBuf, text: &str, problems: &[Problem]) -> Self {
+        let file = path.display().to_string();
+        let placed =
+            problems.iter().map(|problem| problems::placed(problem, &file, text)).collect();
+        Self { server, path, problems: Mutex::new(placed) }
+    }
+
+    /// What it says about itself.
+    pub(crate) fn status(&self) -> status::Status {
+        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        status::of(&self.server, &self.path, problems)
+    }
+
+    async fn until_stopped(self: &Arc<Self>) -> Result<ExitCode, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::because("signals cannot be received", error))
+        };
+        let mut hangup = listen(SignalKind::hangup())?;
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload().await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        notify(&[NotifyState::Stopping]);
+        let drain = self.server.snapshot().configuration.settings.drain_seconds;
+        tokio::select! {
+            _ = self.server.stop(Duration::from_secs(drain)) => info!("stopped"),
+            _ = terminate.recv() => warn!("stopped at once, by a second signal"),
+            _ = interrupt.recv() => warn!("stopped at once, by a second signal"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Reads the file again and serves what it says now. If that cannot be served, the old
+    /// configuration stays in force and the log says why.
+    async fn reload(self: &Arc<Self>) {
+        // systemd wants the time with it (sd_notify(3), RELOADING=1).
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => warn!(%error, "systemd is not told of the reload"),
+        }
+        let running = Arc::clone(self);
+        let work = blocking::run("reload", move || running.replacement());
+        match work.await {
+            Ok(Ok((proof, sockets, problems))) => {
+                let disturbed = self.server.replace(proof, sockets);
+                *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+                info!(disturbed, "configuration reloaded");
+            }
+            Ok(Err(error)) => {
+                error!(error = %text_of(&error), "the configuration was not reloaded; the old one stays in force");
+            }
+            Err(error) => error!(%error, "the configuration was not reloaded"),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    /// All of a reload that may fail. Blocks.
+    fn replacement(&self) -> Result<Replacement, Failure> {
+        let loaded = config::load(&self.path)?;
+        let file = self.path.display().to_string();
+        let found = all_problems(&loaded);
+        let placed: Vec<_> =
+            found.iter().map(|problem| problems::placed(problem, &file, &loaded.text)).collect();
+        self.refuse_new_errors(&found, &placed)?;
+        let sockets = listener::prepare(
+            &loaded.document.configuration.table,
+            &self.server.endpoints(),
+            Vec::new(),
+        )
+        .map_err(|error| Failure::because("cannot listen", error))?;
+        let proof =
+            prove(loaded.document.configuration).map_err(|error| Failure::because(file, error))?;
+        Ok((proof, sockets, placed))
+    }
+
+    /// What is wrong with one site's files must not keep others from being changed, so only errors
+    /// that the configuration in force does not have already stand in the way. Errors of the text
+    /// always do.
+    fn refuse_new_errors(
+        &self,
+        found: &[Problem],
+        placed: &[PlacedProblem],
+    ) -> Result<(), Failure> {
+        let known = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: HashSet<_> =
+            known.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
+        let mut refused = 0;
+        for (problem, placed) in found.iter().zip(placed) {
+            let is_known = known.contains(&(placed.code.as_str(), placed.message.as_str()));
+            if problem.severity() == Severity::Error && !(is_known && is_of_files(problem.code)) {
+                refused += 1;
+                let PlacedProblem { file, line, column, code, message, help, .. } = placed;
+                error!("{file}:{line}:{column}: {message} [{code}]; {help}");
+            }
+        }
+        match refused {
+            0 => Ok(()),
+            1 => Err(Failure::new("it has an error")),
+            _ => Err(Failure::new(format!("it has {refused} errors"))),
+        }
+    }
+}
+
+type Replacement = (bindery_server::server::Proof, listener::Prepared, Vec<PlacedProblem>);
+
+/// Whether a problem is one of files, which can come and go without the configuration changing.
+fn is_of_files(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UnreadableFile
+            | Code::UnreadableFolder
+            | Code::BadCertificate
+            | Code::KeyMismatch
+            | Code::Expired
+            | Code::NotYetValid
+            | Code::NotCovered
+            | Code::NoCertificate
+            | Code::AddressNotLocal
+    )
+}
+
+/// Looks at all files of the configuration once it is served, and says what is broken: each stops
+/// its own names only, and nobody should have to find out by a visitor.
+async fn inspect_in_background(running: Arc<Running>) {
+    let path = running.path.clone();
+    let inspected = blocking::run("inspect the configuration", move || {
+        let loaded = config::load(&path).ok()?;
+        let file = path.display().to_string();
+        let problems = all_problems(&loaded);
+        Some(problems.iter().map(|p| problems::placed(p, &file, &loaded.text)).collect::<Vec<_>>())
+    });
+    let Ok(Some(problems)) = inspected.await else { return };
+    for problem in &problems {
+        let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
+        match severity.as_str() {
+            "error" => error!("{file}:{line}:{column}: {message} [{code}]"),
+            "warning" => warn!("{file}:{line}:{column}: {message} [{code}]"),
+            _ => {}
+        }
+    }
+    *running.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+}

@@ -1,0 +1,131 @@
+//! What a running server tells `bindery status`: a JSON record for each caller of a Unix socket in
+//! its state folder, which only its own user and root can open.
+
+use std::{
+    fs, io,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener as StdUnixListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bindery_model::{document::Configuration, site::SiteState};
+use bindery_server::server::Server;
+use serde::{Deserialize, Serialize};
+use tokio::{io::AsyncWriteExt as _, net::UnixListener};
+use tracing::warn;
+
+use crate::{problems::PlacedProblem, serve::Running};
+
+/// What a server says about itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) config: PathBuf,
+    pub(crate) revision: u64,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) listeners: Vec<String>,
+    pub(crate) sites: Vec<SiteStatus>,
+    pub(crate) connections: usize,
+    pub(crate) connections_total: u64,
+    pub(crate) requests_total: u64,
+    pub(crate) failed_handshakes: u64,
+    pub(crate) certificates_in_memory: usize,
+    pub(crate) problems: Vec<PlacedProblem>,
+}
+
+/// What a server says about a site.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SiteStatus {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) bindings: Vec<String>,
+}
+
+/// Where a server with this state folder answers.
+pub(crate) fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("status.sock")
+}
+
+/// Opens the socket. One that a dead server left is replaced; a living one is an error.
+pub(crate) fn listen(state_dir: &Path) -> io::Result<StdUnixListener> {
+    fs::create_dir_all(state_dir)?;
+    let path = socket_path(state_dir);
+    if path.exists() {
+        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another server uses this state_dir",
+            ));
+        }
+        fs::remove_file(&path)?;
+    }
+    let socket = StdUnixListener::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Answers every caller with the status, until it is aborted.
+pub(crate) async fn answer(socket: UnixListener, running: Arc<Running>) {
+    loop {
+        match socket.accept().await {
+            Ok((mut caller, _)) => {
+                let status = running.status();
+                match serde_json::to_vec(&status) {
+                    // A caller that went away needs no answer.
+                    Ok(text) => drop(caller.write_all(&text).await),
+                    Err(error) => warn!(%error, "the status cannot be written"),
+                }
+            }
+            Err(error) => {
+                warn!(%error, "a caller for the status was lost");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// The status of `server`.
+pub(crate) fn of(server: &Server, config: &Path, problems: Vec<PlacedProblem>) -> Status {
+    let counters = server.counters();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        config: config.to_owned(),
+        revision: counters.revision,
+        uptime_seconds: counters.uptime.as_secs(),
+        listeners: counters.endpoints.iter().map(ToString::to_string).collect(),
+        sites: sites(&server.snapshot().configuration),
+        connections: counters.connections,
+        connections_total: counters.connections_total,
+        requests_total: counters.requests_total,
+        failed_handshakes: counters.failed_handshakes,
+        certificates_in_memory: counters.certificates_in_memory,
+        problems,
+    }
+}
+
+fn sites(configuration: &Configuration) -> Vec<SiteStatus> {
+    let table = &configuration.table;
+    let mut sites: Vec<SiteStatus> = table
+        .sites
+        .iter()
+        .map(|site| SiteStatus {
+            id: site.id.0,
+            name: site.name.clone(),
+            state: match site.state {
+                SiteState::Started => "started".to_owned(),
+                SiteState::Stopped => "stopped".to_owned(),
+            },
+            bindings: Vec::new(),
+        })
+        .collect();
+    for binding in &table.bindings {
+        if let Some(site) = sites.get_mut(binding.site as usize) {
+            site.bindings.push(binding.information.to_string());
+        }
+    }
+    sites
+}

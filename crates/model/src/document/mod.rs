@@ -1,0 +1,139 @@
+//! What `bindery.toml` says, with positions, and what is wrong with it.
+
+use std::path::PathBuf;
+
+use crate::{
+    binding::{Endpoint, Protocol},
+    decide::{ListenerRules, Order},
+    problem::{Problem, Span},
+    table::MemoryTable,
+};
+
+/// What is valid: everything a server needs to know to serve.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// What holds for the whole server.
+    pub settings: Settings,
+    /// Listeners that differ from the defaults.
+    pub listeners: Vec<Listener>,
+    /// Sites, bindings and certificates.
+    pub table: MemoryTable,
+}
+
+/// What holds for the whole server: the table `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where state is kept between runs.
+    pub state_dir: PathBuf,
+    /// Threads that serve; `None` for one a core.
+    pub workers: Option<usize>,
+    /// In which order keys are tried.
+    pub order: Order,
+    /// The folder of certificates named after hosts.
+    pub central_store: Option<CentralStore>,
+    /// Who to become once the sockets are open, where the server starts as root.
+    pub user: Option<String>,
+    /// How long running requests may take to finish after a stop, in seconds.
+    pub drain_seconds: u64,
+}
+
+/// A folder of certificates named after hosts, as IIS's central certificate store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CentralStore {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The password of all its PFX files, alone in a file.
+    pub password_file: Option<PathBuf>,
+}
+
+/// An endpoint with rules of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Who may be answered by a catch-all.
+    pub rules: ListenerRules,
+}
+
+/// What a text says, and everything that is wrong with it, found in one pass.
+#[derive(Debug)]
+pub struct Document {
+    /// What was understood. It may be served only if no problem is an error.
+    pub configuration: Configuration,
+    /// Where in the text it stands.
+    pub positions: Positions,
+    /// What is wrong, in the order of the text.
+    pub problems: Vec<Problem>,
+}
+
+/// Where things stand in the text. Each list goes with the list of the table of that name.
+#[derive(Debug, Default)]
+pub struct Positions {
+    /// For each site.
+    pub sites: Vec<SitePosition>,
+    /// For each binding.
+    pub bindings: Vec<BindingPosition>,
+    /// For each certificate.
+    pub certificates: Vec<CertificatePosition>,
+    /// `central_store`, where there is one.
+    pub central_store: Option<Span>,
+}
+
+/// Where a site stands.
+#[derive(Clone, Debug)]
+pub struct SitePosition {
+    /// Its name.
+    pub name: Span,
+    /// Its folder, or what else answers.
+    pub action: Span,
+}
+
+/// Where a binding stands.
+#[derive(Clone, Debug)]
+pub struct BindingPosition {
+    /// Its text.
+    pub on: Span,
+    /// Its choice of a certificate; its text where it made none.
+    pub certificate: Span,
+    /// The file of authorities for client certificates; its text where it names none.
+    pub client_ca: Span,
+}
+
+/// Where a certificate stands.
+#[derive(Clone, Debug)]
+pub struct CertificatePosition {
+    /// Its file.
+    pub file: Span,
+    /// Its key; its file where that has the key.
+    pub key: Span,
+    /// Its password file; its file where there is none.
+    pub password_file: Span,
+}
+
+impl Configuration {
+    /// The rules for clients that come to `local`: those of its own address, or of all addresses,
+    /// or the defaults.
+    #[must_use]
+    pub fn rules(&self, local: std::net::SocketAddr) -> ListenerRules {
+        let of = |address| {
+            let endpoint = Endpoint { address, port: local.port() };
+            self.listeners.iter().find(|listener| listener.endpoint == endpoint)
+        };
+        of(Some(local.ip())).or_else(|| of(None)).map(|listener| listener.rules).unwrap_or_default()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/var/lib/bindery"),
+            workers: None,
+            order: Order::default(),
+            central_store: None,
+            user: None,
+            drain_seconds: 30,
+        }
+    }
+}

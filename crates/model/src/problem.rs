@@ -1,0 +1,175 @@
+//! How something wrong with a configuration is said: a code that does not change, the place, what
+//! is wrong, and what to do about it.
+
+use std::{fmt, ops::Range};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Hint,
+    /// It serves, and probably not as meant.
+    Warning,
+    /// It cannot be served.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hint => "hint",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// A place in a text: bytes from the beginning.
+pub type Span = Range<usize>;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind of thing.
+    pub code: Code,
+    /// Where.
+    pub span: Span,
+    /// What, with the names of the objects. Lower case, no full stop.
+    pub message: String,
+    /// What to do about it; empty where the message says all.
+    pub help: String,
+    /// Other places that belong to it, each with a word on why.
+    pub related: Vec<(Span, String)>,
+}
+
+impl Problem {
+    /// A problem without other places.
+    #[must_use]
+    pub fn new(
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { code, span, message: message.into(), help: help.into(), related: Vec::new() }
+    }
+
+    /// The same, pointing at one more place.
+    #[must_use]
+    pub fn with_related(mut self, span: Span, why: impl Into<String>) -> Self {
+        self.related.push((span, why.into()));
+        self
+    }
+
+    /// How bad it is: a matter of its kind.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.code.severity()
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])+ $name:ident = $text:literal, $severity:ident;)+) => {
+        /// The kinds of problems. Their texts are part of the interface: scripts match on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $($(#[$doc])+ $name,)+ }
+
+        impl Code {
+            /// Every code, for documentation and its test.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable text.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// How bad a problem of this kind is.
+            #[must_use]
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The text is not TOML.
+    Syntax = "syntax", Error;
+    /// The file is larger than is read.
+    TooLarge = "too-large", Error;
+    /// `version` is missing or not one that is understood.
+    Version = "version", Error;
+    /// A key that means nothing here.
+    UnknownKey = "unknown-key", Error;
+    /// A key that must be there.
+    MissingKey = "missing-key", Error;
+    /// A value of another type than the key takes.
+    WrongType = "wrong-type", Error;
+    /// A value outside of what the key takes.
+    BadValue = "bad-value", Error;
+    /// Known to Bindery, and not served by this version.
+    NotSupported = "not-supported", Error;
+    /// Keys that exclude each other.
+    Exclusive = "exclusive", Error;
+    /// A binding's text is not `protocol/address:port:host`.
+    BadBinding = "bad-binding", Error;
+    /// A host that is no host name.
+    BadHost = "bad-host", Error;
+    /// A wildcard that is not the whole left-most label.
+    BadWildcard = "bad-wildcard", Error;
+    /// Two bindings hold the same key.
+    DuplicateBinding = "duplicate-binding", Error;
+    /// http and https on one address and port.
+    MixedProtocols = "mixed-protocols", Error;
+    /// Two sites have one name or number.
+    DuplicateSite = "duplicate-site", Error;
+    /// Two certificates have one name.
+    DuplicateCertificate = "duplicate-certificate", Error;
+    /// Two listeners stand for one address and port.
+    DuplicateListener = "duplicate-listener", Error;
+    /// A binding names a certificate that is not there.
+    UnknownCertificate = "unknown-certificate", Error;
+    /// A setting for TLS on a binding without it.
+    TlsWithoutHttps = "tls-without-https", Error;
+    /// A binding uses the central store, and none is configured.
+    NoCentralStore = "no-central-store", Error;
+    /// A site without a binding.
+    NoBinding = "no-binding", Warning;
+    /// A listener without a binding.
+    IdleListener = "idle-listener", Warning;
+    /// A certificate that nothing uses.
+    UnusedCertificate = "unused-certificate", Hint;
+    /// A binding that no client can reach.
+    Unreachable = "unreachable-binding", Warning;
+    /// A name that HTTP.SYS's order would give to another binding.
+    OrderDiffers = "order-differs", Hint;
+    /// No catch-all for clients without a server name.
+    NoCatchAll = "no-catch-all", Hint;
+    /// A file cannot be read.
+    UnreadableFile = "unreadable-file", Error;
+    /// A folder cannot be read.
+    UnreadableFolder = "unreadable-folder", Error;
+    /// A certificate file that holds no usable certificate.
+    BadCertificate = "bad-certificate", Error;
+    /// A certificate and a key that do not belong together.
+    KeyMismatch = "key-mismatch", Error;
+    /// A certificate whose time is over.
+    Expired = "certificate-expired", Error;
+    /// A certificate whose time has not come.
+    NotYetValid = "certificate-not-yet-valid", Error;
+    /// A certificate that ends within two weeks.
+    ExpiresSoon = "certificate-expires-soon", Warning;
+    /// A certificate that does not cover the binding's host.
+    NotCovered = "name-not-covered", Error;
+    /// No certificate covers the binding's host.
+    NoCertificate = "no-certificate", Error;
+    /// An address that this machine does not have.
+    AddressNotLocal = "address-not-local", Error;
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

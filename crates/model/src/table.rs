@@ -1,0 +1,149 @@
+//! Who holds a key: sites, bindings and certificates of a configuration, in memory.
+
+use std::net::SocketAddr;
+
+use hashbrown::{DefaultHashBuilder, Equivalent, HashMap};
+
+use crate::{
+    binding::{Binding, Endpoint, Protocol},
+    certificate::{CertificateId, CertificateSource},
+    decide::{KeyHost, KeyRef},
+    name::HostPattern,
+    site::Site,
+};
+
+/// The place of a binding in [`MemoryTable::bindings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BindingId(u32);
+
+/// Valid records, each key held once. Built whole, never edited.
+#[derive(Debug, Default)]
+pub struct MemoryTable {
+    /// All sites.
+    pub sites: Vec<Site>,
+    /// All bindings, those of one site together and in its order.
+    pub bindings: Vec<Binding>,
+    /// All certificates that have a name.
+    pub certificates: Vec<CertificateSource>,
+    holders: HashMap<HeldKey, BindingId>,
+    endpoints: Vec<(Endpoint, Protocol)>,
+}
+
+/// A key as it is kept. Equivalent to the borrowed [`KeyRef`] that a decision asks with.
+#[derive(Debug, PartialEq, Eq)]
+struct HeldKey {
+    endpoint: Endpoint,
+    host: HostPattern,
+    central: bool,
+}
+
+impl HeldKey {
+    fn as_ref(&self) -> KeyRef<'_> {
+        let host = match &self.host {
+            HostPattern::Exact(name) => KeyHost::Exact(name.as_str()),
+            HostPattern::Wildcard(parent) => KeyHost::Wildcard(parent.as_str()),
+            HostPattern::Any if self.central => KeyHost::Central(""),
+            HostPattern::Any => KeyHost::Any,
+        };
+        KeyRef { endpoint: self.endpoint, host }
+    }
+}
+
+impl std::hash::Hash for HeldKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+/// The central store answers for many names by one binding: the name is no part of what is held.
+fn as_held<'a>(key: &KeyRef<'a>) -> KeyRef<'a> {
+    match key.host {
+        KeyHost::Central(_) => KeyRef { host: KeyHost::Central(""), ..*key },
+        _ => *key,
+    }
+}
+
+impl Equivalent<HeldKey> for KeyRef<'_> {
+    fn equivalent(&self, held: &HeldKey) -> bool {
+        *self == held.as_ref()
+    }
+}
+
+impl MemoryTable {
+    /// A table of these records. Where two bindings hold one key the first keeps it; a document
+    /// with such a pair is refused before it comes here.
+    #[must_use]
+    pub fn new(
+        sites: Vec<Site>,
+        bindings: Vec<Binding>,
+        certificates: Vec<CertificateSource>,
+    ) -> Self {
+        let mut holders =
+            HashMap::with_capacity_and_hasher(bindings.len(), DefaultHashBuilder::default());
+        let mut endpoints = Vec::new();
+        for (place, binding) in (0..).zip(&bindings) {
+            let held = HeldKey {
+                endpoint: binding.information.endpoint,
+                host: binding.information.host.clone(),
+                central: binding.is_central_catch_all(),
+            };
+            holders.entry(held).or_insert(BindingId(place));
+            endpoints.push((binding.information.endpoint, binding.information.protocol));
+        }
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        Self { sites, bindings, certificates, holders, endpoints }
+    }
+
+    /// What holds `key`, if anything does. For the central store: what would answer if the store
+    /// has a file for the name.
+    #[must_use]
+    pub fn holder(&self, key: &KeyRef<'_>) -> Option<BindingId> {
+        self.holders.get(&as_held(key)).copied()
+    }
+
+    /// The binding at a place that [`Self::holder`] gave.
+    ///
+    /// # Panics
+    ///
+    /// When the id comes from another table.
+    #[must_use]
+    pub fn binding(&self, id: BindingId) -> &Binding {
+        #[allow(clippy::indexing_slicing, reason = "ids are made by `new`, one for each binding")]
+        &self.bindings[id.0 as usize]
+    }
+
+    /// The site of a binding.
+    ///
+    /// # Panics
+    ///
+    /// When the binding comes from another table.
+    #[must_use]
+    pub fn site(&self, binding: &Binding) -> &Site {
+        #[allow(clippy::indexing_slicing, reason = "a binding is made with the place of its site")]
+        &self.sites[binding.site as usize]
+    }
+
+    /// A certificate by its place.
+    #[must_use]
+    pub fn certificate(&self, id: CertificateId) -> Option<&CertificateSource> {
+        self.certificates.get(id.0 as usize)
+    }
+
+    /// The bindings of a site, in its order.
+    pub fn bindings_of(&self, site: u32) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |binding| binding.site == site)
+    }
+
+    /// Every endpoint that a binding needs, once, in order.
+    #[must_use]
+    pub fn endpoints(&self) -> &[(Endpoint, Protocol)] {
+        &self.endpoints
+    }
+
+    /// What is spoken with a client that came to `local`; `None` where no binding listens.
+    #[must_use]
+    pub fn protocol(&self, local: SocketAddr) -> Option<Protocol> {
+        self.endpoints.iter().find(|(own, _)| own.takes(local)).map(|(_, protocol)| *protocol)
+    }
+}

@@ -1,0 +1,214 @@
+//! The connections that are open: how many, on which address, and how each is told to end.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+
+/// Neighbours in time fall into different shards, so that cores seldom meet.
+const SHARDS: usize = 16;
+
+/// All open connections.
+pub struct Connections {
+    next: AtomicU64,
+    open: AtomicUsize,
+    requests: AtomicU64,
+    closed: Notify,
+    shards: [Mutex<HashMap<u64, Arc<Connection>>>; SHARDS],
+}
+
+/// What others may know and ask of a connection.
+pub struct Connection {
+    /// The address the client came to.
+    pub local: SocketAddr,
+    /// The client.
+    pub peer: SocketAddr,
+    draining: AtomicBool,
+    in_flight: AtomicU32,
+    /// Whether an answer was finished while its request still had content to come.
+    unread_content: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Connection {
+    /// Finish what runs, then end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it was told to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_unread_content(&self) {
+        self.unread_content.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_unread_content(&self) -> bool {
+        self.unread_content.load(Ordering::Relaxed)
+    }
+
+    /// The task to wake when it is told to end.
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    /// One request more, until the guard is dropped with the last of its answer.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
+}
+
+/// A request under way.
+pub(crate) struct InFlight(Arc<Connection>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            next: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            closed: Notify::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+}
+
+impl Connections {
+    /// Takes a connection in, until the answer is dropped.
+    pub fn enter(&self, local: SocketAddr, peer: SocketAddr) -> Entered<'_> {
+        let connection = Arc::new(Connection {
+            local,
+            peer,
+            draining: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            unread_content: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::AcqRel);
+        self.shard(id).insert(id, Arc::clone(&connection));
+        Entered { all: self, id, connection }
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// How many were ever taken in.
+    pub fn total(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were ever begun.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells those to end that `which` names. Answers how many.
+    pub fn drain(&self, which: impl Fn(&Connection) -> bool) -> usize {
+        let mut told = 0;
+        for shard in &self.shards {
+            for connection in shard.lock().unwrap_or_else(PoisonError::into_inner).values() {
+                if which(connection) {
+                    connection.drain();
+                    told += 1;
+                }
+            }
+        }
+        told
+    }
+
+    /// Waits until none is open.
+    pub async fn all_closed(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.open() == 0 {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    fn shard(&self, id: u64) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        #[allow(clippy::cast_possible_truncation, reason = "a remainder below SHARDS")]
+        #[allow(clippy::indexing_slicing, reason = "a remainder below SHARDS")]
+        self.shards[id as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that counts as open.
+pub struct Entered<'a> {
+    all: &'a Connections,
+    id: u64,
+    /// What others know of it.
+    pub connection: Arc<Connection>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.all.shard(self.id).remove(&self.id);
+        if self.all.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.all.closed.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_the_connections_that_are_meant_are_told_to_end() {
+        let all = Connections::default();
+        let peer = address("192.0.2.1:1");
+        let one = all.enter(address("10.0.0.1:443"), peer);
+        let two = all.enter(address("10.0.0.1:80"), peer);
+        assert_eq!((all.open(), all.total()), (2, 2));
+        assert_eq!(all.drain(|connection| connection.local.port() == 80), 1);
+        assert!(two.connection.is_draining() && !one.connection.is_draining());
+        drop(two);
+        assert_eq!((all.open(), all.total()), (1, 2));
+        assert_eq!(all.drain(|_| true), 1);
+    }
+
+    #[test]
+    fn a_request_counts_until_its_guard_is_dropped() {
+        let all = Connections::default();
+        let entered = all.enter(address("10.0.0.1:443"), address("192.0.2.1:1"));
+        let guard = entered.connection.begin();
+        assert_eq!(entered.connection.in_flight(), 1);
+        drop(guard);
+        assert_eq!(entered.connection.in_flight(), 0);
+    }
+}

@@ -1,0 +1,264 @@
+//! A part of a file on its way to a peer: read when the peer can take more, never ahead.
+//!
+//! What the page cache holds is read at once, on the reactor's thread (`RWF_NOWAIT`). Only what
+//! must come from the disk goes through the blocking pool.
+
+use std::{
+    fmt,
+    fs::File,
+    future::Future,
+    io::{self, IoSliceMut},
+    os::unix::fs::FileExt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use rustix::io::{Errno, ReadWriteFlags};
+
+use crate::{blocking, limits};
+
+/// The bytes of a file from one offset on, exactly as many as were announced. If the file has
+/// become shorter the stream ends with an error, so that the connection is cut instead of lying.
+/// What was appended meanwhile is not sent.
+pub struct FileStream {
+    file: Arc<File>,
+    offset: u64,
+    remaining_bytes: u64,
+    /// Whether a read that may not wait is worth trying.
+    tries_at_once: bool,
+    reading: Option<Reading>,
+    spare: Spare,
+}
+
+/// A read on the blocking pool: the buffer, and how much of it is filled.
+type Reading = Pin<Box<dyn Future<Output = io::Result<(Vec<u8>, usize)>> + Send>>;
+
+/// Where a buffer waits for the next read once its bytes are sent: one per stream.
+type Spare = Arc<Mutex<Option<Vec<u8>>>>;
+
+impl fmt::Debug for FileStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FileStream")
+            .field("offset", &self.offset)
+            .field("remaining_bytes", &self.remaining_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FileStream {
+    /// `tries_at_once` is for file systems that answer from the page cache without waiting.
+    pub(super) fn new(file: File, offset: u64, length: u64, tries_at_once: bool) -> Self {
+        Self {
+            file: Arc::new(file),
+            offset,
+            remaining_bytes: length,
+            tries_at_once,
+            reading: None,
+            spare: Spare::default(),
+        }
+    }
+
+    /// The bytes that are still to come.
+    #[must_use]
+    pub(crate) fn remaining_bytes(&self) -> u64 {
+        self.remaining_bytes
+    }
+
+    /// The next bytes, or none at the end. After an error there is nothing more.
+    pub(crate) fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
+        if self.remaining_bytes == 0 {
+            return Poll::Ready(None);
+        }
+        let (buffer, filled) = match ready!(self.poll_read(context)) {
+            Ok(read) => read,
+            Err(error) => {
+                self.remaining_bytes = 0;
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
+        self.offset += filled as u64;
+        self.remaining_bytes = self.remaining_bytes.saturating_sub(filled as u64);
+        let chunk = Chunk { buffer, filled, spare: Arc::clone(&self.spare) };
+        Poll::Ready(Some(Ok(Bytes::from_owner(chunk))))
+    }
+
+    /// A buffer and how much of it is filled: at least one byte, at most what remains.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Vec<u8>, usize)>> {
+        if self.reading.is_none() {
+            let mut buffer = self.buffer();
+            if self.tries_at_once {
+                match self.read_at_once(&mut buffer) {
+                    Ok(filled) => return Poll::Ready(some_bytes(buffer, filled)),
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    // Not this file system, or not this kernel. The other way shows real errors.
+                    Err(_) => self.tries_at_once = false,
+                }
+            }
+            self.reading = Some(read_on_pool(Arc::clone(&self.file), self.offset, buffer));
+        }
+        let Some(reading) = &mut self.reading else {
+            return Poll::Pending;
+        };
+        let read = ready!(reading.as_mut().poll(context));
+        self.reading = None;
+        Poll::Ready(read.and_then(|(buffer, filled)| some_bytes(buffer, filled)))
+    }
+
+    /// The spare buffer or a new one, not longer than what remains. Its old bytes stay in it, which
+    /// is why `Chunk` shows only what was filled.
+    fn buffer(&self) -> Vec<u8> {
+        let length = usize::try_from(self.remaining_bytes)
+            .map_or(limits::FILE_CHUNK_BYTES, |remaining| remaining.min(limits::FILE_CHUNK_BYTES));
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match spare {
+            Some(mut buffer) if buffer.len() >= length => {
+                buffer.truncate(length);
+                buffer
+            }
+            _ => vec![0; length],
+        }
+    }
+
+    fn read_at_once(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut buffers = [IoSliceMut::new(buffer)];
+        rustix::io::preadv2(&*self.file, &mut buffers, self.offset, ReadWriteFlags::NOWAIT)
+    }
+}
+
+fn some_bytes(buffer: Vec<u8>, filled: usize) -> io::Result<(Vec<u8>, usize)> {
+    if filled == 0 {
+        let error = "the file became shorter while it was sent";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
+    }
+    Ok((buffer, filled))
+}
+
+fn read_on_pool(file: Arc<File>, offset: u64, mut buffer: Vec<u8>) -> Reading {
+    Box::pin(async move {
+        let read = blocking::run("reading a file", move || {
+            loop {
+                match file.read_at(&mut buffer, offset) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => return read.map(|filled| (buffer, filled)),
+                }
+            }
+        });
+        read.await?
+    })
+}
+
+/// A buffer with bytes to send, which goes back to its stream when they are sent.
+struct Chunk {
+    buffer: Vec<u8>,
+    filled: usize,
+    spare: Spare,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::fd::OwnedFd};
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::http::body::Body;
+
+    fn content(length: usize) -> Vec<u8> {
+        (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
+    }
+
+    fn file_of(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    async fn collect(mut body: Body) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        while let Some(frame) = body.frame().await {
+            all.extend_from_slice(&frame?.into_data().unwrap());
+        }
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn the_announced_bytes_are_sent_at_once_or_by_the_pool() {
+        let content = content(3 * limits::FILE_CHUNK_BYTES + 17);
+        let end = content.len();
+        for at_once in [true, false] {
+            for (offset, length) in [(0, end), (1, end - 1), (70_000, 3), (end - 1, 1), (5, 0)] {
+                let file = file_of(&content);
+                let stream = FileStream::new(file, offset as u64, length as u64, at_once);
+                let body = Body::File(Box::new(stream));
+                assert_eq!(http_body::Body::size_hint(&body).exact(), Some(length as u64));
+                assert_eq!(http_body::Body::is_end_stream(&body), length == 0);
+                assert!(collect(body).await.unwrap() == content[offset..offset + length]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_becomes_shorter_ends_the_body_with_an_error() {
+        for at_once in [true, false] {
+            let file = file_of(&content(3 * limits::FILE_CHUNK_BYTES));
+            let same = file.try_clone().unwrap();
+            let length = 3 * limits::FILE_CHUNK_BYTES as u64;
+            let mut body = Body::File(Box::new(FileStream::new(file, 0, length, at_once)));
+            body.frame().await.unwrap().unwrap();
+            same.set_len(100_000).unwrap();
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 34_464);
+            let error = body.frame().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            assert!(body.frame().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grows_sends_what_was_announced() {
+        let mut file = file_of(&content(1000));
+        let stream = FileStream::new(file.try_clone().unwrap(), 0, 1000, true);
+        file.write_all(b"more").unwrap();
+        assert_eq!(collect(Body::File(Box::new(stream))).await.unwrap(), content(1000));
+    }
+
+    #[tokio::test]
+    async fn a_slow_peer_holds_no_more_than_the_chunks_it_was_given() {
+        let file = file_of(&content(4 * limits::FILE_CHUNK_BYTES));
+        let length = 4 * limits::FILE_CHUNK_BYTES as u64;
+        let mut body = Body::File(Box::new(FileStream::new(file, 0, length, true)));
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let address = first.as_ptr();
+        drop(first);
+        let second = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(second.as_ptr(), address, "the buffer of the first is used again");
+        assert_eq!(second.len(), limits::FILE_CHUNK_BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_ends_the_body_with_its_error() {
+        let folder: OwnedFd = File::open("/").unwrap().into();
+        let mut body = Body::File(Box::new(FileStream::new(folder.into(), 0, 10, true)));
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        assert!(http_body::Body::is_end_stream(&body));
+    }
+}

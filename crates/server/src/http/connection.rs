@@ -1,0 +1,321 @@
+//! One connection from its first request to its end.
+//!
+//! hyper reads requests and writes answers; this task polls it, sends what a poll has written in
+//! one go, looks at the clock now and then, and takes hyper's buffers away from a connection that
+//! waits for its next request.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
+};
+use tokio::time::Sleep;
+use tracing::debug;
+
+use super::{
+    dispatch::{ConnInfo, Counted, dispatch},
+    tasks::{NewTasks, Tasks},
+};
+use crate::{
+    Shared,
+    limits::{
+        BUFFERS_KEPT, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_HEADER_LIST_BYTES_MAX,
+        HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_TIMEOUT,
+        LINGER_TIMEOUT, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT,
+        STALL_TIMEOUT,
+    },
+    text_of,
+    tls::stream::{Progress, Stream},
+};
+
+/// Serves a connection until it ends.
+pub fn serve(
+    stream: Stream,
+    info: Arc<ConnInfo>,
+    shared: Arc<Shared>,
+) -> impl Future<Output = ()> + Send {
+    let now = Instant::now();
+    let progress = stream.progress();
+    Driver {
+        requests: Requests { info, shared },
+        engine: Engine::Asleep,
+        tasks: Box::default(),
+        tick: Box::pin(tokio::time::sleep(BUFFERS_KEPT)),
+        clock: Clock { progress, moved: now, idle_since: now, idle_from: progress },
+        told: false,
+        stream,
+    }
+}
+
+struct Driver {
+    stream: Stream,
+    requests: Requests,
+    engine: Engine,
+    tasks: Box<Tasks>,
+    tick: Pin<Box<Sleep>>,
+    clock: Clock,
+    /// Whether hyper was told to come to an end.
+    told: bool,
+}
+
+enum Engine {
+    /// No request is under way and no buffer is held: waiting for bytes.
+    Asleep,
+    Http1(Box<http1::Connection<Stream, Requests>>),
+    Http2(Box<http2::Connection<Stream, Requests, NewTasks>>),
+    /// Nothing is read or answered any more; what was written is sent.
+    Closing,
+    /// The sending side is closed; what still comes is dropped.
+    Lingering,
+}
+
+/// When something last happened, to the precision of a tick.
+struct Clock {
+    progress: Progress,
+    moved: Instant,
+    idle_since: Instant,
+    /// What had passed when the connection became idle.
+    idle_from: Progress,
+}
+
+/// The service of a connection.
+#[derive(Clone)]
+struct Requests {
+    info: Arc<ConnInfo>,
+    shared: Arc<Shared>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Counted>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answer = dispatch(request, Arc::clone(&self.info), Arc::clone(&self.shared));
+        Box::pin(async { Ok(answer.await) })
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = &mut *self;
+        driver.requests.info.connection.register(cx.waker());
+        while driver.tick.as_mut().poll(cx).is_ready() {
+            if driver.on_tick() == Verdict::GiveUp {
+                return Poll::Ready(());
+            }
+        }
+        if driver.requests.info.connection.is_draining() && !driver.told {
+            driver.finish();
+        }
+        loop {
+            match driver.poll_engine(cx) {
+                Poll::Ready(Step::Again) => {}
+                Poll::Ready(Step::Over) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        // All that this poll has written leaves in one go.
+        match driver.stream.poll_send(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+enum Step {
+    Again,
+    Over,
+}
+
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    GoOn,
+    GiveUp,
+}
+
+impl Driver {
+    fn poll_engine(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        match &mut self.engine {
+            Engine::Asleep => match self.stream.poll_readable(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.wake();
+                    Poll::Ready(Step::Again)
+                }
+                Poll::Ready(Err(_)) => Poll::Ready(self.close()),
+                Poll::Pending => Poll::Pending,
+            },
+            Engine::Http1(http) => match http.poll_without_shutdown(cx) {
+                Poll::Ready(result) => Poll::Ready(self.ended(result)),
+                Poll::Pending => Poll::Pending,
+            },
+            Engine::Http2(http) => loop {
+                if let Poll::Ready(result) = Pin::new(&mut *http).poll(cx) {
+                    return Poll::Ready(self.ended(result));
+                }
+                if !self.tasks.poll(cx) {
+                    return Poll::Pending;
+                }
+            },
+            Engine::Closing => match self.stream.poll_close(cx) {
+                Poll::Ready(Ok(())) if self.requests.info.connection.has_unread_content() => {
+                    self.engine = Engine::Lingering;
+                    self.tick.as_mut().reset((Instant::now() + LINGER_TIMEOUT).into());
+                    Poll::Ready(Step::Again)
+                }
+                Poll::Ready(_) => Poll::Ready(Step::Over),
+                Poll::Pending => Poll::Pending,
+            },
+            Engine::Lingering => self.stream.poll_discard(cx).map(|_| Step::Over),
+        }
+    }
+
+    fn ended(&mut self, result: hyper::Result<()>) -> Step {
+        if let Err(error) = result {
+            let peer = self.requests.info.connection.peer;
+            debug!(%peer, error = %text_of(&error), "connection ended early");
+        }
+        self.close()
+    }
+
+    fn close(&mut self) -> Step {
+        self.engine = Engine::Closing;
+        self.tick.as_mut().reset((Instant::now() + CONNECTION_TICK).into());
+        Step::Again
+    }
+
+    /// Gives the connection to hyper.
+    fn wake(&mut self) {
+        let (stream, requests) = (self.stream.clone(), self.requests.clone());
+        let http2 = requests.info.tls.as_ref().is_some_and(|tls| tls.http2);
+        self.engine = match http2 {
+            true => Engine::Http2(Box::new(
+                http2_builder(self.tasks.executor()).serve_connection(stream, requests),
+            )),
+            false => Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests))),
+        };
+        if self.told {
+            self.told = false;
+            self.finish();
+        }
+    }
+
+    /// Tells hyper to answer what has begun and then to end.
+    fn finish(&mut self) {
+        self.told = true;
+        match &mut self.engine {
+            Engine::Asleep => self.engine = Engine::Closing,
+            Engine::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
+            Engine::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
+            Engine::Closing | Engine::Lingering => {}
+        }
+    }
+
+    fn on_tick(&mut self) -> Verdict {
+        let now = Instant::now();
+        let progress = self.stream.progress();
+        if progress != self.clock.progress {
+            self.clock.progress = progress;
+            self.clock.moved = now;
+        }
+        let unmoved = now - self.clock.moved;
+        match &self.engine {
+            Engine::Closing if unmoved < STALL_TIMEOUT => {}
+            Engine::Closing | Engine::Lingering => return Verdict::GiveUp,
+            Engine::Asleep | Engine::Http1(_) | Engine::Http2(_) => {
+                if self.requests.info.connection.in_flight() > 0 {
+                    self.clock.idle_since = now;
+                    self.clock.idle_from = progress;
+                    if unmoved > STALL_TIMEOUT {
+                        return Verdict::GiveUp;
+                    }
+                } else if self.idle_too_long(now) {
+                    if self.told {
+                        return Verdict::GiveUp;
+                    }
+                    self.finish();
+                } else if unmoved >= BUFFERS_KEPT {
+                    self.sleep();
+                }
+            }
+        }
+        let next = now + self.next_tick(now);
+        self.tick.as_mut().reset(next.into());
+        Verdict::GoOn
+    }
+
+    /// A connection without a request may wait for one; one that has begun to send it must go on.
+    fn idle_too_long(&self, now: Instant) -> bool {
+        let begun = self.clock.idle_from.received != self.clock.progress.received;
+        let bound = match (&self.engine, begun) {
+            (Engine::Http1(_), true) => REQUEST_HEAD_TIMEOUT,
+            _ => KEEP_ALIVE_TIMEOUT,
+        };
+        now - self.clock.idle_since > bound
+    }
+
+    fn next_tick(&self, now: Instant) -> Duration {
+        match &self.engine {
+            Engine::Asleep => {
+                let left = KEEP_ALIVE_TIMEOUT.saturating_sub(now - self.clock.idle_since);
+                left.max(CONNECTION_TICK)
+            }
+            Engine::Http1(_) => BUFFERS_KEPT,
+            Engine::Http2(_) | Engine::Closing | Engine::Lingering => CONNECTION_TICK,
+        }
+    }
+
+    /// Takes hyper's buffers away. Only between two requests: with nothing under way, nothing left
+    /// to send, and the last request read to its end, hyper holds nothing but those buffers, and
+    /// bytes of the next head, which are given back to the stream.
+    fn sleep(&mut self) {
+        let connection = &self.requests.info.connection;
+        if connection.has_unread_content() || !self.stream.is_sent() || self.told {
+            return;
+        }
+        match std::mem::replace(&mut self.engine, Engine::Asleep) {
+            Engine::Http1(http) => {
+                let parts = http.into_parts();
+                if !parts.read_buf.is_empty() {
+                    self.stream.unread(parts.read_buf);
+                    self.wake();
+                }
+            }
+            other => self.engine = other,
+        }
+    }
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(true)
+        .max_headers(REQUEST_FIELDS_MAX)
+        .max_buf_size(REQUEST_HEAD_BYTES_MAX)
+        // The clock of the connection closes slow heads.
+        .header_read_timeout(None);
+    builder
+}
+
+fn http2_builder(tasks: NewTasks) -> http2::Builder<NewTasks> {
+    let mut builder = http2::Builder::new(tasks);
+    builder
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_header_list_size(HTTP2_HEADER_LIST_BYTES_MAX)
+        .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS_MAX)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
+    builder
+}

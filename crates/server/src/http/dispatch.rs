@@ -1,0 +1,203 @@
+//! The steps of a request, as one readable list.
+
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::SiteState};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Request, Response, header::SERVER};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tracing::{debug, error};
+
+use super::{
+    authority,
+    body::Body,
+    error::{Fault, RequestError},
+    page,
+};
+use crate::{
+    Shared,
+    connections::{Connection, InFlight},
+    handler::SiteRuntime,
+    snapshot::{Revision, Snapshot},
+    text_of,
+    tls::TlsInfo,
+};
+
+/// What all requests of a connection share.
+pub struct ConnInfo {
+    /// Its entry among the open connections.
+    pub connection: Arc<Connection>,
+    /// What its handshake came to; `None` without TLS.
+    pub tls: Option<TlsInfo>,
+    /// The last answer to "whose is this host?". Valid for its revision; nearly every request of
+    /// a connection asks for the same host.
+    last: Mutex<Option<Remembered>>,
+}
+
+struct Remembered {
+    authority: Box<str>,
+    revision: Revision,
+    runtime: Arc<SiteRuntime>,
+}
+
+impl ConnInfo {
+    pub(crate) fn new(connection: Arc<Connection>, tls: Option<TlsInfo>) -> Self {
+        Self { connection, tls, last: Mutex::default() }
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.connection.local
+    }
+}
+
+/// Answers a request. Never fails: what goes wrong is an answer too.
+pub(super) async fn dispatch(
+    request: Request<Incoming>,
+    info: Arc<ConnInfo>,
+    shared: Arc<Shared>,
+) -> Response<Counted> {
+    let in_flight = info.connection.begin();
+    shared.process.connections.count_request();
+    let (request, content) = request.into_parts();
+    let unread_content = !content.is_end_stream();
+
+    let answer = AssertUnwindSafe(answer(&request, &info, &shared)).catch_unwind().await;
+    let mut response = match answer.unwrap_or(Err(RequestError::Panicked)) {
+        Ok(response) => response,
+        Err(error) => {
+            note(&error, &request, &info, &shared);
+            page::response(&error)
+        }
+    };
+    // None of today's handlers reads content.
+    if unread_content {
+        info.connection.note_unread_content();
+    }
+    response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
+    response.map(|body| Counted { body, in_flight })
+}
+
+async fn answer(
+    request: &http::request::Parts,
+    info: &ConnInfo,
+    shared: &Shared,
+) -> Result<Response<Body>, RequestError> {
+    let authority = authority::authority(request.version, &request.uri, &request.headers)?;
+    let runtime = site(authority.unwrap_or_default(), info, shared)?;
+    if runtime.state == SiteState::Stopped {
+        return Err(RequestError::SiteStopped { site: runtime.name.clone() });
+    }
+    if info.tls.is_none()
+        && let Some(response) = runtime.https_redirect(authority, request, info.local())
+    {
+        return Ok(response);
+    }
+    runtime.handler.handle(request).await
+}
+
+/// Whose the host is, and whether this connection may speak for it.
+fn site(
+    authority: &str,
+    info: &ConnInfo,
+    shared: &Shared,
+) -> Result<Arc<SiteRuntime>, RequestError> {
+    let revision = shared.live.revision();
+    let mut last = info.last.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(last) = &*last
+        && last.revision == revision
+        && *last.authority == *authority
+    {
+        return Ok(Arc::clone(&last.runtime));
+    }
+    let snapshot = shared.live.current();
+    let runtime = decided(authority, info, &snapshot, shared)?;
+    *last = Some(Remembered {
+        authority: authority.into(),
+        revision: snapshot.revision,
+        runtime: Arc::clone(&runtime),
+    });
+    Ok(runtime)
+}
+
+fn decided(
+    authority: &str,
+    info: &ConnInfo,
+    snapshot: &Snapshot,
+    shared: &Shared,
+) -> Result<Arc<SiteRuntime>, RequestError> {
+    let host = match authority {
+        // HTTP/1.0 may leave it out (RFC 1945); that names nobody.
+        "" => None,
+        text => Some(authority::parse(text)?),
+    };
+    let name = host.as_ref().and_then(Host::name);
+    let spoken = if info.tls.is_some() { Protocol::Https } else { Protocol::Http };
+    let no_site = || RequestError::NoSite { host: authority.to_owned() };
+    if snapshot.configuration.table.protocol(info.local()) != Some(spoken) {
+        return Err(no_site());
+    }
+    let decision = snapshot.decide(info.local(), name);
+    let Some(tls) = &info.tls else {
+        let decision = decision.ok_or_else(no_site)?;
+        return Ok(snapshot.runtime(decision.binding, &shared.process));
+    };
+    let misdirected = || RequestError::Misdirected {
+        host: authority.to_owned(),
+        server_name: tls.server_name.as_ref().map(ToString::to_string).unwrap_or_default(),
+    };
+    let binding = decision.ok_or_else(misdirected)?.binding;
+    let covers = || host.is_some_and(|host| tls.certificate.facts.covers(&host.to_string()));
+    if may_answer(&tls.binding, &tls.policy, binding, covers) {
+        Ok(snapshot.runtime(binding, &shared.process))
+    } else {
+        Err(misdirected())
+    }
+}
+
+/// Writes what went wrong, at the level of whose doing it is.
+fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo, shared: &Shared) {
+    let peer = info.connection.peer;
+    let (method, uri) = (&request.method, &request.uri);
+    match error.fault() {
+        Fault::Client => debug!(%peer, %method, %uri, error = %text_of(error), "request refused"),
+        Fault::Server if shared.process.strangers.may_write() => {
+            error!(%peer, %method, %uri, error = %text_of(error), "request failed");
+        }
+        Fault::Server => {}
+    }
+}
+
+/// A body that counts as a request under way until it is sent or given up.
+pub struct Counted {
+    body: Body,
+    #[allow(dead_code, reason = "counts down when it is dropped")]
+    in_flight: InFlight,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,66 @@
+//! What a stranger sees when a request has no ordinary answer. It names no file and no cause;
+//! those are in the log.
+
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE},
+};
+
+use super::{body::Body, error::RequestError};
+
+/// The answer to a request that failed.
+#[must_use]
+pub fn response(error: &RequestError) -> Response<Body> {
+    let status = error.status();
+    let mut response = Response::new(Body::full(page(status, sentence(error))));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    match error {
+        RequestError::MethodNotAllowed { allow, .. } => {
+            fields.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        RequestError::RangeNotSatisfiable { length } => {
+            if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
+                fields.insert(CONTENT_RANGE, value);
+            }
+        }
+        _ => {}
+    }
+    response
+}
+
+/// A whole page. `text` is ours and needs no escaping.
+fn page(status: StatusCode, text: &'static str) -> String {
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let code = status.as_u16();
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{code} {reason}</title>\n\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;\
+         padding:0 1em;color:#222}}h1{{font-size:1.4em}}\
+         @media(prefers-color-scheme:dark){{body{{background:#181818;color:#ddd}}}}</style>\n\
+         <h1>{code} {reason}</h1>\n<p>{text}\n</html>\n"
+    )
+}
+
+fn sentence(error: &RequestError) -> &'static str {
+    match error {
+        RequestError::BadRequest { .. } => "The request contradicts itself or the protocol.",
+        RequestError::NoSite { .. } => "No site answers for this host name here.",
+        RequestError::Misdirected { .. } => {
+            "This connection was opened for another host name. Please try again."
+        }
+        RequestError::SiteStopped { .. } => "This site is stopped.",
+        RequestError::NotFound { .. } => "There is nothing at this address.",
+        RequestError::Forbidden { .. } => "This may not be read.",
+        RequestError::MethodNotAllowed { .. } => "This cannot be done with what is here.",
+        RequestError::PreconditionFailed => "It is no longer what the request expected.",
+        RequestError::RangeNotSatisfiable { .. } => "It is shorter than the request expected.",
+        RequestError::UriTooLong => "The address is too long.",
+        RequestError::File { .. } | RequestError::Panicked => {
+            "Something went wrong here. It has been logged."
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What outlives every snapshot: caches, ticket keys, open connections, counters.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use crate::{
+    connections::Connections,
+    handler::static_files::FileCache,
+    log::StrangerLog,
+    tls::{
+        cache::CertificateCache,
+        tickets::{NoRandomBytes, TicketKeys},
+    },
+};
+
+/// What outlives every snapshot. Each part locks itself, and never across an await.
+pub struct Process {
+    pub(crate) started: Instant,
+    pub(crate) connections: Connections,
+    pub(crate) certificates: CertificateCache,
+    pub(crate) tickets: Arc<TicketKeys>,
+    pub(crate) files: Arc<FileCache>,
+    pub(crate) strangers: StrangerLog,
+    failed_handshakes: AtomicU64,
+}
+
+impl Process {
+    pub(crate) fn new(now: SystemTime) -> Result<Self, NoRandomBytes> {
+        Ok(Self {
+            started: Instant::now(),
+            connections: Connections::default(),
+            certificates: CertificateCache::default(),
+            tickets: Arc::new(TicketKeys::new(now)?),
+            files: Arc::default(),
+            strangers: StrangerLog::default(),
+            failed_handshakes: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn count_failed_handshake(&self) {
+        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Handshakes that came to nothing since the start.
+    pub(crate) fn failed_handshakes(&self) -> u64 {
+        self.failed_handshakes.load(Ordering::Relaxed)
+    }
+}

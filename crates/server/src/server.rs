@@ -1,0 +1,238 @@
+//! A server from start to stop. A change is proved first, by what may fail and nobody sees; then
+//! it is published, by what cannot fail.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bindery_model::{
+    binding::{Endpoint, Protocol},
+    document::Configuration,
+    tls::TlsPolicy,
+};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tracing::{info, warn};
+
+use crate::{
+    Shared, blocking, clock,
+    limits::CERTIFICATE_SWEEP_INTERVAL,
+    listener::{Listeners, Prepared},
+    process::Process,
+    snapshot::{Live, Revision, Snapshot},
+    tls::{
+        central::CentralFolder,
+        policy::{self, PolicyConfig, PolicyError},
+        tickets::NoRandomBytes,
+    },
+};
+
+/// A configuration that can be served.
+pub struct Proof {
+    configuration: Configuration,
+    policies: HashMap<TlsPolicy, PolicyConfig>,
+    central: Option<Arc<CentralFolder>>,
+}
+
+/// Why a configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// The TLS settings of a binding.
+    #[error("binding {binding} cannot be served")]
+    Policy {
+        /// The binding.
+        binding: String,
+        /// Why.
+        source: PolicyError,
+    },
+    /// The central store.
+    #[error("the central store {} cannot be read", folder.display())]
+    CentralStore {
+        /// Its folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Tries all of a configuration that could fail later: the TLS policies with their client
+/// authorities, and the central store. Certificates are not read: a broken one stops its own
+/// names only. Blocks.
+///
+/// # Errors
+///
+/// The first thing that cannot be served.
+pub fn prove(configuration: Configuration) -> Result<Proof, ProofError> {
+    let provider = policy::provider();
+    let mut policies = HashMap::new();
+    for binding in &configuration.table.bindings {
+        if binding.information.protocol == Protocol::Https && !policies.contains_key(&binding.tls) {
+            let base = PolicyConfig::new(&binding.tls, &provider).map_err(|source| {
+                ProofError::Policy { binding: binding.information.to_string(), source }
+            })?;
+            policies.insert(binding.tls.clone(), base);
+        }
+    }
+    let central = match &configuration.settings.central_store {
+        None => None,
+        Some(store) => {
+            let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
+            folder.refresh().map_err(|source| ProofError::CentralStore {
+                folder: store.folder.clone(),
+                source,
+            })?;
+            Some(Arc::new(folder))
+        }
+    };
+    Ok(Proof { configuration, policies, central })
+}
+
+impl Proof {
+    /// What was proved.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    fn snapshot(self, revision: Revision) -> Arc<Snapshot> {
+        Arc::new(Snapshot::new(revision, self.configuration, self.policies, self.central))
+    }
+}
+
+/// A running server.
+pub struct Server {
+    shared: Arc<Shared>,
+    listeners: Listeners,
+    revision: AtomicU64,
+    upkeep: JoinHandle<()>,
+}
+
+/// What a server can say about itself.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    /// Since when it runs.
+    pub uptime: Duration,
+    /// The configuration in force.
+    pub revision: u64,
+    /// Where it listens.
+    pub endpoints: BTreeSet<Endpoint>,
+    /// Connections that are open.
+    pub connections: usize,
+    /// Connections since the start.
+    pub connections_total: u64,
+    /// Requests since the start.
+    pub requests_total: u64,
+    /// Handshakes that came to nothing since the start.
+    pub failed_handshakes: u64,
+    /// Certificates in memory.
+    pub certificates_in_memory: usize,
+    /// Files of certificates that were asked for and could not be read, with why.
+    pub certificate_problems: Vec<(PathBuf, String)>,
+}
+
+impl Server {
+    /// Serves `proof` on the sockets that were opened for it. Within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no random bytes for the ticket keys.
+    pub fn start(proof: Proof, sockets: Prepared) -> Result<Self, NoRandomBytes> {
+        let first = Revision(1);
+        let shared = Arc::new(Shared {
+            live: Live::new(proof.snapshot(first)),
+            process: Process::new(clock::now())?,
+        });
+        let listeners = Listeners::default();
+        listeners.adopt(sockets, &shared);
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
+        Ok(Self { shared, listeners, revision: AtomicU64::new(first.0), upkeep })
+    }
+
+    /// Serves `proof` from now on. Answers how many connections lost their endpoint by it; all
+    /// others go on, and are judged by the new configuration at their next request.
+    pub fn replace(&self, proof: Proof, sockets: Prepared) -> usize {
+        let revision = Revision(self.revision.fetch_add(1, Ordering::AcqRel) + 1);
+        // Published before accepting: a new socket must find its sites.
+        self.shared.live.publish(proof.snapshot(revision));
+        let disturbed = self.listeners.adopt(sockets, &self.shared);
+        info!(revision = revision.0, disturbed, "configuration published");
+        disturbed
+    }
+
+    /// What is decided by now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.live.current()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoints(&self) -> BTreeSet<Endpoint> {
+        self.listeners.open()
+    }
+
+    /// What it can say about itself.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let process = &self.shared.process;
+        let problems = process.certificates.problems().into_iter();
+        Counters {
+            uptime: process.started.elapsed(),
+            revision: self.revision.load(Ordering::Acquire),
+            endpoints: self.endpoints(),
+            connections: process.connections.open(),
+            connections_total: process.connections.total(),
+            requests_total: process.connections.requests(),
+            failed_handshakes: process.failed_handshakes(),
+            certificates_in_memory: process.certificates.count(),
+            certificate_problems: problems.map(|(files, text)| (files.file, text)).collect(),
+        }
+    }
+
+    /// Accepts nobody any more, lets running requests finish for up to `drain`, and ends. Answers
+    /// how many connections were cut off.
+    pub async fn stop(&self, drain: Duration) -> usize {
+        self.listeners.close();
+        self.upkeep.abort();
+        let connections = &self.shared.process.connections;
+        let told = connections.drain(|_| true);
+        info!(connections = told, "stopping");
+        if timeout(drain, connections.all_closed()).await.is_err() {
+            let left = connections.open();
+            warn!(connections = left, "cut off at the end of the drain time");
+            return left;
+        }
+        0
+    }
+}
+
+/// What a server does beside serving: looks for changed certificates, and turns the ticket keys.
+async fn upkeep(shared: Arc<Shared>) {
+    let mut tick = interval(CERTIFICATE_SWEEP_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut from = 0;
+    loop {
+        tick.tick().await;
+        from = shared.process.certificates.sweep(from).await;
+        if let Err(error) = shared.process.tickets.rotate_if_due(clock::now()) {
+            warn!(%error, "the ticket keys stay as they are");
+        }
+        if let Some(central) = shared.live.current().central.clone() {
+            let refreshed = blocking::run("list the central store", move || central.refresh());
+            match refreshed.await {
+                Ok(Ok(true)) => info!("the central store has changed"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) | Err(error) => warn!(%error, "the central store cannot be read"),
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What the server decides by: one immutable value behind the one `ArcSwap`.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use arc_swap::ArcSwap;
+use bindery_model::{
+    binding::{Binding, Protocol},
+    decide::{KeyHost, KeyRef, Question, Rule, decide},
+    document::Configuration,
+    name::HostName,
+    tls::TlsPolicy,
+};
+
+use crate::{
+    handler::SiteRuntime,
+    process::Process,
+    tls::{central::CentralFolder, index::CertificateIndex, policy::PolicyConfig},
+};
+
+/// The number of a published configuration; it only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// What the server decides by. Built whole, replaced whole, never edited.
+pub struct Snapshot {
+    /// Which one.
+    pub revision: Revision,
+    /// Sites, bindings, rules and settings.
+    pub configuration: Configuration,
+    /// What each policy of the bindings means to the TLS library.
+    pub(crate) policies: HashMap<TlsPolicy, PolicyConfig>,
+    /// The central certificate store, where one is configured.
+    pub(crate) central: Option<Arc<CentralFolder>>,
+    /// What is in the certificates that the configuration names; read when first needed.
+    pub(crate) certificates: CertificateIndex,
+    runtimes: Vec<OnceLock<Arc<SiteRuntime>>>,
+}
+
+/// What a decision came to.
+#[derive(Clone, Copy)]
+pub struct Decision<'a> {
+    /// The rule that found it.
+    pub rule: Rule,
+    /// The binding that answers.
+    pub binding: &'a Binding,
+}
+
+impl Snapshot {
+    pub(crate) fn new(
+        revision: Revision,
+        configuration: Configuration,
+        policies: HashMap<TlsPolicy, PolicyConfig>,
+        central: Option<Arc<CentralFolder>>,
+    ) -> Self {
+        let runtimes = configuration.table.sites.iter().map(|_| OnceLock::new()).collect();
+        let certificates = CertificateIndex::default();
+        Self { revision, configuration, policies, central, certificates, runtimes }
+    }
+
+    /// Who answers a client that came to `local` with `name`. For plain HTTP the order is always
+    /// host first: HTTP.SYS's own order is one of certificates.
+    #[must_use]
+    pub fn decide<'a>(
+        &'a self,
+        local: SocketAddr,
+        name: Option<&HostName>,
+    ) -> Option<Decision<'a>> {
+        let order = match self.configuration.table.protocol(local)? {
+            Protocol::Http => bindery_model::decide::Order::HostFirst,
+            Protocol::Https => self.configuration.settings.order,
+        };
+        let rules = self.configuration.rules(local);
+        let question = Question { local, name, order, rules };
+        decide(question, |key| self.find(key)).map(|(rule, binding)| Decision { rule, binding })
+    }
+
+    /// What holds a key, the central store asked for its file.
+    #[must_use]
+    pub fn find(&self, key: &KeyRef<'_>) -> Option<&Binding> {
+        let table = &self.configuration.table;
+        let binding = table.binding(table.holder(key)?);
+        match key.host {
+            KeyHost::Central(name) => self.central.as_ref()?.find(name).map(|_| binding),
+            _ => Some(binding),
+        }
+    }
+
+    /// What serves the site of a binding, made when it is first asked for.
+    pub(crate) fn runtime(&self, binding: &Binding, process: &Process) -> Arc<SiteRuntime> {
+        let table = &self.configuration.table;
+        let make = || Arc::new(SiteRuntime::new(table, binding.site, process));
+        match self.runtimes.get(binding.site as usize) {
+            Some(runtime) => Arc::clone(runtime.get_or_init(make)),
+            None => make(),
+        }
+    }
+}
+
+/// The snapshot in force.
+pub struct Live(ArcSwap<Snapshot>);
+
+impl Live {
+    pub(crate) fn new(first: Arc<Snapshot>) -> Self {
+        Self(ArcSwap::new(first))
+    }
+
+    /// Call once per decision and pass the result down: two calls may see two configurations.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// The revision in force, without taking hold of it.
+    pub(crate) fn revision(&self) -> Revision {
+        self.0.load().revision
+    }
+
+    /// From now on decisions are made by `next`.
+    pub(crate) fn publish(&self, next: Arc<Snapshot>) {
+        debug_assert!(self.0.load().revision < next.revision, "revisions only grow");
+        self.0.store(next);
+    }
+}

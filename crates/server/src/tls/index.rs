@@ -1,0 +1,153 @@
+//! What is in the certificates that a configuration names: who covers a name, who has a
+//! thumbprint. Needed only where a binding does not say itself which file it wants; read once, in
+//! the background or by the first who asks, while the others wait for it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bindery_model::{
+    certificate::{CertificateId, CertificateSource},
+    name::HostName,
+};
+use tokio::sync::OnceCell;
+use tracing::error;
+
+use crate::{
+    blocking,
+    tls::keys::{self, CertificateError, CertificateFacts, KeyKind},
+};
+
+/// The certificates of a configuration by what is in them.
+#[derive(Default)]
+pub struct CertificateIndex(OnceCell<Arc<IndexedCertificates>>);
+
+/// What was found in them.
+#[derive(Default)]
+pub struct IndexedCertificates {
+    /// For each certificate of the configuration, in its order.
+    pub entries: Vec<Result<CertificateFacts, Arc<CertificateError>>>,
+    by_name: HashMap<String, Vec<CertificateId>>,
+    by_thumbprint: HashMap<[u8; 20], CertificateId>,
+    by_fingerprint: HashMap<[u8; 32], CertificateId>,
+}
+
+impl CertificateIndex {
+    /// An index that was made while the configuration was proved.
+    #[must_use]
+    pub fn made(certificates: Arc<IndexedCertificates>) -> Self {
+        Self(OnceCell::new_with(Some(certificates)))
+    }
+
+    /// What is in `sources`, read by the first who asks.
+    pub async fn get(&self, sources: &[CertificateSource]) -> Arc<IndexedCertificates> {
+        let read = || async {
+            let sources = sources.to_vec();
+            let index =
+                blocking::run("read all certificates", move || IndexedCertificates::read(&sources));
+            Arc::new(index.await.unwrap_or_else(|error| {
+                error!(%error, "the certificates could not be read");
+                IndexedCertificates::default()
+            }))
+        };
+        Arc::clone(self.0.get_or_init(read).await)
+    }
+
+    /// What is known already.
+    pub fn known(&self) -> Option<Arc<IndexedCertificates>> {
+        self.0.get().cloned()
+    }
+}
+
+impl IndexedCertificates {
+    /// Reads all files. Blocks. What cannot be read keeps its error in its place.
+    #[must_use]
+    pub fn read(sources: &[CertificateSource]) -> Self {
+        let mut index = Self::default();
+        for (place, source) in (0..).zip(sources) {
+            let entry = keys::load(&source.files).map(|certificate| certificate.facts);
+            if let Ok(facts) = &entry {
+                index.add(CertificateId(place), facts);
+            }
+            index.entries.push(entry.map_err(Arc::new));
+        }
+        index
+    }
+
+    fn add(&mut self, id: CertificateId, facts: &CertificateFacts) {
+        for name in &facts.names {
+            self.by_name.entry(name.clone()).or_default().push(id);
+        }
+        self.by_thumbprint.entry(facts.thumbprint).or_insert(id);
+        self.by_fingerprint.entry(facts.fingerprint).or_insert(id);
+    }
+
+    /// The certificate whose leaf has this SHA-1.
+    #[must_use]
+    pub fn thumbprint(&self, thumbprint: &[u8; 20]) -> Option<CertificateId> {
+        self.by_thumbprint.get(thumbprint).copied()
+    }
+
+    /// The certificate whose leaf has this SHA-256.
+    #[must_use]
+    pub fn fingerprint(&self, fingerprint: &[u8; 32]) -> Option<CertificateId> {
+        self.by_fingerprint.get(fingerprint).copied()
+    }
+
+    /// The facts of a certificate that could be read.
+    #[must_use]
+    pub fn facts(&self, id: CertificateId) -> Option<&CertificateFacts> {
+        self.entries.get(id.0 as usize)?.as_ref().ok()
+    }
+
+    /// The best certificates for `name`, at most one of each kind of key, best first: valid now
+    /// before not, the exact name before a wildcard, then the one that lasts longest.
+    #[must_use]
+    pub fn best(&self, name: &HostName, now: SystemTime) -> Vec<CertificateId> {
+        let exact = self.by_name.get(name.as_str());
+        let parent = name.parent().and_then(|parent| self.by_name.get(&format!("*.{parent}")));
+        self.ranked(exact, parent, now)
+    }
+
+    /// The best certificates for a whole wildcard `*.parent`, ranked as by [`Self::best`].
+    #[must_use]
+    pub fn best_for_wildcard(&self, parent: &HostName, now: SystemTime) -> Vec<CertificateId> {
+        self.ranked(None, self.by_name.get(&format!("*.{parent}")), now)
+    }
+
+    fn ranked(
+        &self,
+        exact: Option<&Vec<CertificateId>>,
+        wildcard: Option<&Vec<CertificateId>>,
+        now: SystemTime,
+    ) -> Vec<CertificateId> {
+        let all = [(exact, true), (wildcard, false)];
+        let mut ranked: Vec<_> = all
+            .into_iter()
+            .flat_map(|(ids, exact)| ids.into_iter().flatten().map(move |id| (*id, exact)))
+            .filter_map(|(id, exact)| {
+                let facts = self.facts(id)?;
+                let valid = facts.not_before <= now && now < facts.not_after;
+                let lasts = facts
+                    .not_after
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or(Duration::ZERO);
+                let rsa = matches!(facts.key_kind, KeyKind::Rsa(_));
+                Some(((valid, exact, lasts), rsa, id))
+            })
+            .collect();
+        // The first of the file wins where all else is equal: the sort is stable.
+        ranked.sort_by_key(|(rank, _, _)| std::cmp::Reverse(*rank));
+        let mut chosen: Vec<(bool, CertificateId)> = Vec::new();
+        for (_, rsa, id) in ranked {
+            if !chosen.iter().any(|(other, _)| *other == rsa) {
+                chosen.push((rsa, id));
+            }
+        }
+        // Elliptic curves first: cheaper for both ends, for all who can verify them.
+        chosen.sort_by_key(|(rsa, _)| *rsa);
+        chosen.into_iter().map(|(_, id)| id).collect()
+    }
+}

@@ -1,0 +1,399 @@
+//! The byte stream of a connection, with TLS inside or without.
+//!
+//! What makes it ours instead of a ready-made one: writes are gathered while the connection is
+//! polled and leave in one go when the poll is over. A response of several frames, the session
+//! ticket and the close_notify then share records and system calls. Who polls the connection must
+//! call [`Stream::poll_send`] afterwards; nothing else sends.
+
+use std::{
+    fmt, io,
+    io::{BufRead as _, Read, Write},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hyper::rt::ReadBufCursor;
+use rustls::ServerConnection;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::limits::{PLAIN_READ_BYTES, UNSENT_BYTES_MAX};
+
+/// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
+#[derive(Clone)]
+pub struct Stream(Arc<Mutex<Wire>>);
+
+struct Wire {
+    tcp: TcpStream,
+    layer: Layer,
+    /// Bytes that were read from the peer and given back; they come first.
+    unread: Bytes,
+    /// What was written and not yet handed to the layer below: plain text above TLS, or what goes
+    /// out as it is.
+    unsent: Vec<u8>,
+    /// Whether the socket refused bytes and has not taken them since.
+    blocked: bool,
+    progress: Progress,
+}
+
+enum Layer {
+    Plain,
+    Tls(Box<ServerConnection>),
+}
+
+/// How much has passed, in bytes on the socket. Who does not move it is idle, slow or hostile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Received.
+    pub received: u64,
+    /// Sent.
+    pub sent: u64,
+}
+
+impl Stream {
+    /// A stream without TLS.
+    #[must_use]
+    pub fn plain(tcp: TcpStream) -> Self {
+        Self::new(tcp, Layer::Plain)
+    }
+
+    /// A stream over a finished handshake. What the handshake left to send goes out with the
+    /// first answer.
+    #[must_use]
+    pub fn tls(tcp: TcpStream, mut connection: ServerConnection) -> Self {
+        // What waits to be sent is bounded here, in `poll_write`.
+        connection.set_buffer_limit(None);
+        Self::new(tcp, Layer::Tls(Box::new(connection)))
+    }
+
+    fn new(tcp: TcpStream, layer: Layer) -> Self {
+        let wire = Wire {
+            tcp,
+            layer,
+            unread: Bytes::new(),
+            unsent: Vec::new(),
+            blocked: false,
+            progress: Progress::default(),
+        };
+        Self(Arc::new(Mutex::new(wire)))
+    }
+
+    /// Only this connection's own task locks it, so nobody ever waits.
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends all that was written. `Pending` when the peer does not take it.
+    pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire().poll_send(cx)
+    }
+
+    /// Ready when there is something to read, or nothing will come any more.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire().poll_readable(cx)
+    }
+
+    /// Tells the peer that nothing follows and closes the sending side.
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire().poll_close(cx)
+    }
+
+    /// Reads what still comes and throws it away; ready at its end. Closing a socket with unread
+    /// bytes would reset the connection and take the answer from the peer (RFC 9112, 9.6).
+    pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = self.wire();
+        let mut scratch = [0; PLAIN_READ_BYTES];
+        loop {
+            if ready!(wire.poll_receive_raw(cx, &mut scratch))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Gives back bytes that were read and not used.
+    pub fn unread(&self, bytes: Bytes) {
+        let mut wire = self.wire();
+        debug_assert!(wire.unread.is_empty(), "what was given back is read before all else");
+        wire.unread = bytes;
+    }
+
+    /// What has passed so far.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.wire().progress
+    }
+
+    /// Whether everything written was sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        let wire = self.wire();
+        wire.unsent.is_empty() && !wire.layer.wants_write()
+    }
+}
+
+impl Layer {
+    fn wants_write(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Tls(tls) => tls.wants_write(),
+        }
+    }
+}
+
+impl Wire {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            match &mut self.layer {
+                Layer::Plain => return self.tcp.poll_read_ready(cx),
+                Layer::Tls(tls) => match tls.reader().fill_buf() {
+                    Ok(_) => return Poll::Ready(Ok(())),
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                        return Poll::Ready(Err(error));
+                    }
+                    Err(_) => ready!(self.poll_receive(cx))?,
+                },
+            }
+        }
+    }
+
+    /// Reads plain text into `buf`; nothing at the end of the stream.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let bytes = self.unread.split_to(self.unread.len().min(buf.remaining()));
+            buf.put_slice(&bytes);
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let tls = match &mut self.layer {
+                Layer::Tls(tls) => tls,
+                Layer::Plain => {
+                    let mut scratch = [0; PLAIN_READ_BYTES];
+                    let room = buf.remaining().min(scratch.len());
+                    let scratch = scratch.get_mut(..room).unwrap_or_default();
+                    let read = ready!(self.poll_receive_raw(cx, scratch))?;
+                    buf.put_slice(scratch.get(..read).unwrap_or_default());
+                    return Poll::Ready(Ok(()));
+                }
+            };
+            let mut reader = tls.reader();
+            match reader.fill_buf() {
+                Ok(bytes) => {
+                    let bytes = bytes.get(..buf.remaining()).unwrap_or(bytes);
+                    buf.put_slice(bytes);
+                    let used = bytes.len();
+                    reader.consume(used);
+                    return Poll::Ready(Ok(()));
+                }
+                // An end without close_notify. A request says itself where it ends, so nothing
+                // that was cut off can pass for whole (RFC 9112, 9.8).
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                Err(_) => ready!(self.poll_receive(cx))?,
+            }
+        }
+    }
+
+    /// Takes what the socket has into TLS.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(())) };
+        match tls.read_tls(&mut PollIo { tcp: &mut self.tcp, cx }) {
+            Ok(received) => self.progress.received += received as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        Poll::Ready(tls.process_new_packets().map(|_| ()).map_err(|error| {
+            // The alert that tells the peer why is sent with what else is waiting.
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        }))
+    }
+
+    fn poll_receive_raw(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
+        self.progress.received += buf.filled().len() as u64;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
+            ready!(self.poll_send(cx))?;
+        }
+        let length = parts.iter().map(|part| part.len()).sum();
+        // What is large gains nothing by waiting and loses by being copied.
+        if let (true, Layer::Tls(tls)) = (length >= UNSENT_BYTES_MAX, &mut self.layer) {
+            if tls.wants_write() || !self.unsent.is_empty() {
+                ready!(self.poll_send(cx))?;
+            }
+            let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
+            return Poll::Ready(tls.writer().write_vectored(parts));
+        }
+        self.unsent.reserve(length);
+        for part in parts {
+            self.unsent.extend_from_slice(part);
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { tcp, layer, unsent, progress, .. } = self;
+        let mut io = PollIo { tcp, cx };
+        match layer {
+            Layer::Plain => {
+                let mut sent = 0;
+                while let Some(rest @ [_, ..]) = unsent.get(sent..) {
+                    match io.write(rest) {
+                        Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        Ok(bytes) => sent += bytes,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
+                }
+                progress.sent += sent as u64;
+                unsent.drain(..sent);
+            }
+            Layer::Tls(tls) => {
+                if !unsent.is_empty() {
+                    tls.writer().write_all(unsent)?;
+                    unsent.clear();
+                }
+                while tls.wants_write() {
+                    match tls.write_tls(&mut io) {
+                        Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        Ok(bytes) => progress.sent += bytes as u64,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
+                }
+            }
+        }
+        self.blocked = !unsent.is_empty() || layer.wants_write();
+        if !self.blocked {
+            // An idle connection keeps no buffer.
+            self.unsent = Vec::new();
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Layer::Tls(tls) = &mut self.layer {
+            if !self.unsent.is_empty() {
+                tls.writer().write_all(&self.unsent)?;
+                self.unsent.clear();
+            }
+            // Said once: rustls ignores it the second time.
+            tls.send_close_notify();
+        }
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// The socket as rustls wants it: `Pending` becomes `WouldBlock`, and the waker stays registered.
+pub(super) struct PollIo<'a, 'b> {
+    pub(super) tcp: &'a mut TcpStream,
+    pub(super) cx: &'a mut Context<'b>,
+}
+
+fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+impl Read for PollIo<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(buf);
+        would_block(Pin::new(&mut *self.tcp).poll_read(self.cx, &mut buf))?;
+        Ok(buf.filled().len())
+    }
+}
+
+impl Write for PollIo<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        would_block(Pin::new(&mut *self.tcp).poll_write(self.cx, buf))
+    }
+
+    fn write_vectored(&mut self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        would_block(Pin::new(&mut *self.tcp).poll_write_vectored(self.cx, parts))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.wire().poll_read(cx, &mut buf)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.wire().poll_write(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.wire().poll_write(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Ready at once: what was written leaves when the poll is over.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire().poll_close(cx)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
