@@ -181,7 +181,7 @@ pub(crate) fn probe(
     task: Task,
 ) -> Result<(), Failure> {
     const TIMEOUT: Duration = Duration::from_secs(5);
-    let failed = |fault: Fault| Failure::new(format!("{host} on {target}: {fault}"));
+    let failed = |fault: Fault| Failure::new(format!("asked for {host}: {fault}"));
     let config = Offer { protocol: task.protocol(), ..*offer }.config(None)?;
     let name = server_name(host.to_owned())?;
     let mut poll = Poll::new()?;

@@ -239,7 +239,7 @@ impl Group {
 }
 
 fn skipped(peer: &Peer, scenario: Scenario, failure: &Failure) -> String {
-    format!("{peer}, {}: {}", scenario.title(), failure.chain())
+    format!("{peer} is left out of \"{}\": {}", scenario.title(), failure.chain())
 }
 
 /// Starts a server with all names, or with fewer when it cannot.
