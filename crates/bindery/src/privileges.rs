@@ -59,5 +59,5 @@ fn find(user: &str) -> Result<Option<(Uid, Gid)>, Failure> {
 pub(crate) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Where it is refused, the limit that is there holds.
-    drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }));
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).ok();
 }

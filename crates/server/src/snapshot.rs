@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bindery_model::{
-    binding::{Binding, Protocol},
+    binding::Binding,
     decide::{KeyHost, KeyRef, Question, Rule, decide},
     document::Configuration,
     name::HostName,
@@ -61,18 +61,15 @@ impl Snapshot {
         Self { revision, configuration, policies, central, certificates, runtimes }
     }
 
-    /// Who answers a client that came to `local` with `name`. For plain HTTP the order is always
-    /// host first: HTTP.SYS's own order is one of certificates.
+    /// Who answers a client that came to `local` with `name`.
     #[must_use]
     pub fn decide<'a>(
         &'a self,
         local: SocketAddr,
         name: Option<&HostName>,
     ) -> Option<Decision<'a>> {
-        let order = match self.configuration.table.protocol(local)? {
-            Protocol::Http => bindery_model::decide::Order::HostFirst,
-            Protocol::Https => self.configuration.settings.order,
-        };
+        let protocol = self.configuration.table.protocol(local)?;
+        let order = self.configuration.settings.order.on(protocol);
         let rules = self.configuration.rules(local);
         let question = Question { local, name, order, rules };
         decide(question, |key| self.find(key)).map(|(rule, binding)| Decision { rule, binding })

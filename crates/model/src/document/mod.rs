@@ -1,6 +1,29 @@
 //! What `bindery.toml` says, with positions, and what is wrong with it.
+//!
+//! | module | answers |
+//! |---|---|
+//! | `parse` | what does a text say? |
+//! | `read` | what is a value, and where does it stand? |
+//! | `settings`, `certificate`, `site`, `action`, `binding` | what does each table mean? |
+//! | `conflicts` | what cannot stand together? |
+//! | `review` | what is valid and probably not meant? |
+//! | `nearest` | what was probably meant? |
+
+mod action;
+mod binding;
+mod certificate;
+mod conflicts;
+mod nearest;
+mod parse;
+mod read;
+mod review;
+mod settings;
+mod site;
 
 use std::path::PathBuf;
+
+pub use parse::{DOCUMENT_BYTES_MAX, parse};
+pub use review::review;
 
 use crate::{
     binding::{Endpoint, Protocol},
@@ -77,7 +100,9 @@ pub struct Positions {
     pub bindings: Vec<BindingPosition>,
     /// For each certificate.
     pub certificates: Vec<CertificatePosition>,
-    /// `central_store`, where there is one.
+    /// For each listener: its text.
+    pub listeners: Vec<Span>,
+    /// The folder of `central_store`, where there is one.
     pub central_store: Option<Span>,
 }
 
@@ -104,6 +129,8 @@ pub struct BindingPosition {
 /// Where a certificate stands.
 #[derive(Clone, Debug)]
 pub struct CertificatePosition {
+    /// Its name.
+    pub name: Span,
     /// Its file.
     pub file: Span,
     /// Its key; its file where that has the key.
@@ -137,3 +164,6 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! From the text of `bindery.toml` to a [`Document`].
+//!
+//! Everything is read in one pass, whatever is wrong on the way: a value that is not understood
+//! costs that value, never the rest of the file. Nothing here looks at a file of the machine.
+
+use std::path::Path;
+
+use super::{
+    Configuration, Document, Positions, certificate, conflicts, read::Reader, review::review,
+    settings, site,
+};
+use crate::{
+    problem::{Code, Problem, Span},
+    table::MemoryTable,
+};
+
+/// The largest text that is read. A hundred thousand sites fit into a third of it; more belong
+/// into the store.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Reads the text of a configuration, finding everything that is wrong with it. Relative paths are
+/// taken from `folder`. A text that is no TOML gives an empty configuration and one problem.
+#[must_use]
+pub fn parse(text: &str, folder: &Path) -> Document {
+    if text.len() > DOCUMENT_BYTES_MAX {
+        let message =
+            format!("the file has {} bytes, and {DOCUMENT_BYTES_MAX} are read", text.len());
+        let help = "keep that many sites in the store";
+        return Document::unread(Problem::new(Code::TooLarge, 0..0, message, help));
+    }
+    let parsed = match toml_edit::Document::parse(text) {
+        Ok(parsed) => parsed,
+        Err(error) => return Document::unread(syntax(text, &error)),
+    };
+    let mut reader = Reader::new(text, folder);
+    let root = reader.root(parsed.as_table());
+    let mut positions = Positions::default();
+    settings::read_version(&mut reader, &root);
+    reader.deciding(|reader| {
+        reader.known(&root, &["version", "server", "listener", "certificate", "site"])
+    });
+    let settings = settings::read_server(&mut reader, &root, &mut positions);
+    let listeners =
+        reader.deciding(|reader| settings::read_listeners(reader, &root, &mut positions));
+    let central_store = settings::names_central_store(&root);
+    let certificates = certificate::read(&mut reader, &root, central_store);
+    let sites = site::read(&mut reader, &root, &certificates);
+
+    reader.deciding(|reader| conflicts::report_bindings(reader, &sites));
+    conflicts::report_listeners(&mut reader, &listeners, &positions.listeners, &sites);
+    conflicts::report_certificates(&mut reader, &certificates, &sites.bindings);
+    let table = MemoryTable::new(sites.sites, sites.bindings, certificates.sources);
+    positions.sites = sites.positions;
+    positions.bindings = sites.binding_positions;
+    positions.certificates = certificates.positions;
+    let configuration = Configuration { settings, listeners, table };
+    let Reader { mut problems, incomplete, .. } = reader;
+    if !incomplete {
+        problems.extend(review(&configuration, &positions));
+    }
+    problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
+    Document { configuration, positions, problems }
+}
+
+impl Document {
+    fn unread(problem: Problem) -> Self {
+        Self {
+            configuration: Configuration::default(),
+            positions: Positions::default(),
+            problems: vec![problem],
+        }
+    }
+}
+
+fn syntax(text: &str, error: &toml_edit::TomlError) -> Problem {
+    let span = on_characters(text, &error.span().unwrap_or_default());
+    let message = format!("the file is not TOML: {}", error.message());
+    let help = match error.message() {
+        "duplicate key" => {
+            "one table has a key once; [[site]] with two brackets begins one more site"
+        }
+        _ => "everything else is looked at once this is right",
+    };
+    Problem::new(Code::Syntax, span, message, help)
+}
+
+/// The span, inside of the text and on whole characters.
+fn on_characters(text: &str, span: &Span) -> Span {
+    let mut start = span.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}

@@ -1,0 +1,461 @@
+//! Reading TOML with positions: each value by the type that its key takes, and a problem where it
+//! is of another. What the keys mean is not known here.
+
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use toml_edit::{Array, ArrayOfTables, Formatted, Item, Table, TableLike, Value};
+
+use super::nearest::nearest;
+use crate::problem::{Code, Problem, Span};
+
+/// How many words are compared to find what was meant. A file with thousands of wrong names gets
+/// suggestions for the first of them.
+const COMPARISONS_MAX: usize = 200_000;
+
+/// The text, and what was found wrong so far.
+pub(super) struct Reader<'d> {
+    text: &'d str,
+    folder: &'d Path,
+    /// Everything wrong.
+    pub(super) problems: Vec<Problem>,
+    /// Whether something was not understood that decides which binding answers: then nothing may
+    /// be said about what is missing or out of reach.
+    pub(super) incomplete: bool,
+    comparisons_left: usize,
+}
+
+/// A table of the text.
+pub(super) struct Section<'d> {
+    table: &'d dyn TableLike,
+    /// Its header; all of it where it stands in a line.
+    pub(super) span: Span,
+    /// Whose table it is, as messages begin.
+    pub(super) owner: String,
+}
+
+/// A value of the text.
+pub(super) struct Entry<'d> {
+    node: Node<'d>,
+    /// Where the value stands.
+    pub(super) span: Span,
+    /// What its key is called.
+    pub(super) key: &'d str,
+    /// Where its key stands; the value itself where it is one of an array.
+    pub(super) key_span: Span,
+}
+
+#[derive(Clone, Copy)]
+enum Node<'d> {
+    Text(&'d Formatted<String>),
+    Integer(i64),
+    Boolean(bool),
+    Table(&'d dyn TableLike),
+    Array(&'d Array),
+    Tables(&'d ArrayOfTables),
+    Other(&'static str),
+}
+
+/// A string of the text.
+pub(super) struct Text<'d> {
+    /// What it says.
+    pub(super) value: &'d str,
+    /// Where: between its quotes, if it stands there as it is.
+    pub(super) span: Span,
+    exact: bool,
+}
+
+impl Text<'_> {
+    /// Where a part of the value stands: all of it where escapes hide the places.
+    pub(super) fn part(&self, part: &Span) -> Span {
+        match self.exact {
+            true => self.span.start + part.start..self.span.start + part.end,
+            false => self.span.clone(),
+        }
+    }
+}
+
+impl<'d> Section<'d> {
+    /// The value of a key.
+    pub(super) fn entry(&self, key: &str) -> Option<Entry<'d>> {
+        let (key, item) = self.table.get_key_value(key)?;
+        let key_span = key.span().unwrap_or_else(|| self.span.clone());
+        let node = Node::of_item(item)?;
+        let span = item.span().unwrap_or_else(|| key_span.clone());
+        Some(Entry { node, span, key: key.get(), key_span })
+    }
+}
+
+impl<'d> Node<'d> {
+    fn of_item(item: &'d Item) -> Option<Self> {
+        Some(match item {
+            Item::None => return None,
+            Item::Value(value) => Self::of_value(value),
+            Item::Table(table) => Self::Table(table),
+            Item::ArrayOfTables(tables) => Self::Tables(tables),
+        })
+    }
+
+    fn of_value(value: &'d Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text),
+            Value::Integer(number) => Self::Integer(*number.value()),
+            Value::Boolean(yes) => Self::Boolean(*yes.value()),
+            Value::Array(array) => Self::Array(array),
+            Value::InlineTable(table) => Self::Table(table),
+            Value::Float(_) => Self::Other("a number with a fraction"),
+            Value::Datetime(_) => Self::Other("a date or time"),
+        }
+    }
+
+    fn type_name(self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
+            Self::Table(_) => "a table",
+            Self::Array(_) => "an array",
+            Self::Tables(_) => "an array of tables",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// The number that it is.
+    pub(super) fn integer(&self) -> Option<i64> {
+        match self.node {
+            Node::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a string; the other form of some keys is a table.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.node, Node::Text(_))
+    }
+
+    /// Whether it is a table with that key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        matches!(self.node, Node::Table(table) if table.contains_key(key))
+    }
+
+    /// Whether it is an array with nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.node, Node::Array(array) if array.is_empty())
+    }
+
+    /// Whether it is an array, of tables or of anything.
+    pub(super) fn is_array(&self) -> bool {
+        matches!(self.node, Node::Array(_) | Node::Tables(_))
+    }
+}
+
+impl<'d> Reader<'d> {
+    pub(super) fn new(text: &'d str, folder: &'d Path) -> Self {
+        Self {
+            text,
+            folder,
+            problems: Vec::new(),
+            incomplete: false,
+            comparisons_left: COMPARISONS_MAX,
+        }
+    }
+
+    /// The whole document as a table.
+    pub(super) fn root(&self, table: &'d Table) -> Section<'d> {
+        let start = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Section { table, span: start..start, owner: "the file".to_owned() }
+    }
+
+    pub(super) fn problem(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.problems.push(Problem::new(code, span, message, help));
+    }
+
+    /// Reads something on which the decision depends: if it has an error, the picture of who
+    /// answers what is incomplete.
+    pub(super) fn deciding<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.problems.len();
+        let value = read(self);
+        self.incomplete |= self.problems.len() > before;
+        value
+    }
+
+    /// The known word nearest to `wanted`, as a sentence; nothing if there is none.
+    pub(super) fn did_you_mean<'a>(
+        &mut self,
+        wanted: &str,
+        known: impl ExactSizeIterator<Item = &'a str>,
+    ) -> Option<String> {
+        self.comparisons_left = self.comparisons_left.checked_sub(known.len())?;
+        nearest(wanted, known).map(|word| format!("did you mean {word:?}?"))
+    }
+
+    /// Whether the table has none but these keys; a problem for each other one.
+    pub(super) fn known(&mut self, section: &Section<'_>, keys: &[&'static str]) -> bool {
+        let mut all = true;
+        for (key, item) in section.table.iter() {
+            if keys.contains(&key) {
+                continue;
+            }
+            all = false;
+            let span =
+                section.table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
+            let help = self
+                .did_you_mean(key, keys.iter().copied())
+                .unwrap_or_else(|| format!("the keys here are {}", keys.join(", ")));
+            let message = format!("{}: {key:?} is no key that is known here", section.owner);
+            self.problem(
+                Code::UnknownKey,
+                span.unwrap_or_else(|| section.span.clone()),
+                message,
+                help,
+            );
+        }
+        all
+    }
+
+    fn wrong_type(&mut self, section: &Section<'_>, entry: &Entry<'_>, takes: &str) {
+        let Section { owner, .. } = section;
+        let message =
+            format!("{owner}: {} takes {takes}, not {}", entry.key, entry.node.type_name());
+        let help = match (&entry.node, takes) {
+            (Node::Integer(_) | Node::Other(_) | Node::Boolean(_), "a string") => {
+                let raw = self.text.get(entry.span.clone()).unwrap_or_default();
+                format!("put it in quotes: {} = \"{raw}\"", entry.key)
+            }
+            (Node::Text(text), "an array") => {
+                format!("put it in brackets: {} = [{:?}]", entry.key, text.value())
+            }
+            (Node::Table(_), "an array of tables") => {
+                format!("write the header as [[{}]]", entry.key)
+            }
+            (Node::Text(text), _) if ["true", "false"].contains(&text.value().as_str()) => {
+                format!("write it without quotes: {} = {}", entry.key, text.value())
+            }
+            (Node::Text(text), _) if text.value().parse::<i64>().is_ok() => {
+                format!("write it without quotes: {} = {}", entry.key, text.value())
+            }
+            _ => format!("write {takes} there"),
+        };
+        self.problem(Code::WrongType, entry.span.clone(), message, help);
+    }
+
+    /// A string of the table.
+    pub(super) fn text(&mut self, section: &Section<'d>, key: &str) -> Option<Text<'d>> {
+        let entry = section.entry(key)?;
+        self.text_of(section, &entry)
+    }
+
+    /// A string that must be there.
+    pub(super) fn required_text(
+        &mut self,
+        section: &Section<'d>,
+        key: &str,
+        example: &str,
+    ) -> Option<Text<'d>> {
+        match section.entry(key) {
+            Some(entry) => self.text_of(section, &entry),
+            None => {
+                let message = format!("{}: {key} is missing", section.owner);
+                let help = format!("add a line such as {key} = {example:?}");
+                self.problem(Code::MissingKey, section.span.clone(), message, help);
+                None
+            }
+        }
+    }
+
+    /// The string that an entry is.
+    pub(super) fn text_of(&mut self, section: &Section<'_>, entry: &Entry<'d>) -> Option<Text<'d>> {
+        let Node::Text(text) = entry.node else {
+            self.wrong_type(section, entry, "a string");
+            return None;
+        };
+        let value = text.value().as_str();
+        let raw = self.text.get(entry.span.clone()).unwrap_or_default();
+        let inside = ["\"\"\"", "'''", "\"", "'"].into_iter().find_map(|quotes| {
+            let inner = raw.strip_prefix(quotes)?.strip_suffix(quotes)?;
+            let break_after_quotes = inner.strip_suffix(value)?;
+            ["", "\n", "\r\n"].contains(&break_after_quotes).then_some(())?;
+            let start = entry.span.start + quotes.len() + break_after_quotes.len();
+            Some(start..start + value.len())
+        });
+        // Nothing can be marked between the quotes of an empty string: they are marked themselves.
+        let inside = inside.filter(|span| !span.is_empty());
+        let exact = inside.is_some();
+        Some(Text { value, span: inside.unwrap_or_else(|| entry.span.clone()), exact })
+    }
+
+    /// One of some words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        section: &Section<'d>,
+        key: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        let text = self.text(section, key)?;
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text.value) {
+            return Some(*choice);
+        }
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+        let words = words.join(" or ");
+        let help = self
+            .did_you_mean(text.value, choices.iter().map(|(word, _)| *word))
+            .unwrap_or_else(|| format!("write {words}"));
+        let message = format!("{}: {key} takes {words}, not {:?}", section.owner, text.value);
+        self.problem(Code::BadValue, text.span, message, help);
+        None
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn integer(
+        &mut self,
+        section: &Section<'d>,
+        key: &str,
+        bounds: RangeInclusive<i64>,
+    ) -> Option<(i64, Span)> {
+        let entry = section.entry(key)?;
+        let Node::Integer(number) = entry.node else {
+            self.wrong_type(section, &entry, "an integer");
+            return None;
+        };
+        if bounds.contains(&number) {
+            return Some((number, entry.span));
+        }
+        let (low, high) = (bounds.start(), bounds.end());
+        let message = format!("{}: {key} goes from {low} to {high}, not {number}", section.owner);
+        self.problem(
+            Code::BadValue,
+            entry.span,
+            message,
+            format!("write a number from {low} to {high}"),
+        );
+        None
+    }
+
+    /// True or false.
+    pub(super) fn boolean(&mut self, section: &Section<'d>, key: &str) -> Option<bool> {
+        let entry = section.entry(key)?;
+        let Node::Boolean(yes) = entry.node else {
+            self.wrong_type(section, &entry, "true or false");
+            return None;
+        };
+        Some(yes)
+    }
+
+    /// A path, from the folder of the document.
+    pub(super) fn path(&mut self, section: &Section<'d>, key: &str) -> Option<(PathBuf, Span)> {
+        let text = self.text(section, key)?;
+        self.path_of(section, key, text)
+    }
+
+    /// The path that a text is.
+    pub(super) fn path_of(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        text: Text<'_>,
+    ) -> Option<(PathBuf, Span)> {
+        if text.value.is_empty() || text.value.contains(char::is_control) {
+            let wrong = if text.value.is_empty() { "is empty" } else { "has a control character" };
+            let message = format!("{}: {key} {wrong}", section.owner);
+            self.problem(
+                Code::BadValue,
+                text.span,
+                message,
+                "write a path; \".\" is the folder of this file",
+            );
+            return None;
+        }
+        Some((self.folder.join(text.value), text.span))
+    }
+
+    /// The table that an entry is.
+    pub(super) fn section(
+        &mut self,
+        section: &Section<'_>,
+        entry: &Entry<'d>,
+        owner: impl FnOnce() -> String,
+    ) -> Option<Section<'d>> {
+        let Node::Table(table) = entry.node else {
+            self.wrong_type(section, entry, "a table");
+            return None;
+        };
+        Some(Section { table, span: entry.span.clone(), owner: owner() })
+    }
+
+    /// The table of a key, if there is one.
+    pub(super) fn table(
+        &mut self,
+        section: &Section<'d>,
+        key: &str,
+        owner: impl FnOnce() -> String,
+    ) -> Option<Section<'d>> {
+        let entry = section.entry(key)?;
+        self.section(section, &entry, owner)
+    }
+
+    /// What stands in an array, written as `[[key]]` or in brackets; nothing where the key is not
+    /// there.
+    pub(super) fn elements(
+        &mut self,
+        section: &Section<'d>,
+        key: &str,
+        takes: &'static str,
+    ) -> Vec<Entry<'d>> {
+        let Some(array) = section.entry(key) else { return Vec::new() };
+        let element = |node, span: Option<Span>| {
+            let span = span.unwrap_or_else(|| array.span.clone());
+            Entry { node, key_span: span.clone(), span, key: array.key }
+        };
+        match array.node {
+            Node::Tables(tables) => {
+                tables.iter().map(|table| element(Node::Table(table), table.span())).collect()
+            }
+            Node::Array(values) => {
+                values.iter().map(|value| element(Node::of_value(value), value.span())).collect()
+            }
+            _ => {
+                self.wrong_type(section, &array, takes);
+                // One without its brackets: what is wrong in it is said too.
+                match array.node {
+                    Node::Text(_) | Node::Table(_) => vec![element(array.node, None)],
+                    _ => Vec::new(),
+                }
+            }
+        }
+    }
+
+    /// Each table of an array of tables.
+    pub(super) fn tables(
+        &mut self,
+        section: &Section<'d>,
+        key: &'static str,
+        owner: impl Fn(&Section<'d>) -> String,
+    ) -> Vec<Section<'d>> {
+        let mut sections = Vec::new();
+        for entry in self.elements(section, key, "an array of tables") {
+            if let Some(mut one) = self.section(section, &entry, String::new) {
+                one.owner = owner(&one);
+                sections.push(one);
+            }
+        }
+        sections
+    }
+}
+
+/// How messages call something by the text of one of its keys, before that is read.
+pub(super) fn called(what: &str, section: &Section<'_>, key: &str) -> String {
+    match section.entry(key).map(|entry| entry.node) {
+        Some(Node::Text(text)) if !text.value().is_empty() => format!("{what} {:?}", text.value()),
+        _ => format!("a {what} without {key}"),
+    }
+}

@@ -1,0 +1,155 @@
+//! Reads `[server]` and `[[listener]]`.
+
+use hashbrown::HashMap;
+
+use super::{
+    CentralStore, Listener, Positions, Settings, binding,
+    read::{Reader, Section, called},
+};
+use crate::{
+    binding::{Protocol, parse_listener},
+    decide::{Fallback, ListenerRules, Order},
+    problem::{Code, Problem},
+};
+
+/// The version of the file's format that is read.
+const VERSION: i64 = 1;
+/// More threads than any machine has use for.
+const WORKERS_MAX: i64 = 1024;
+/// Who waits longer than an hour for requests to end waits for ever.
+const DRAIN_SECONDS_MAX: i64 = 3600;
+
+/// Reads `version`, which says how to read the rest.
+pub(super) fn read_version(reader: &mut Reader<'_>, root: &Section<'_>) {
+    let help = format!("write version = {VERSION} as the first line");
+    let Some(entry) = root.entry("version") else {
+        let message = "the file does not say which version of the format it is in";
+        return reader.problem(Code::Version, root.span.clone(), message, help);
+    };
+    if entry.integer() != Some(VERSION) {
+        let message =
+            format!("version {VERSION} of the format is read, and the file is in another");
+        reader.problem(Code::Version, entry.span, message, help);
+    }
+}
+
+/// Reads `[server]`.
+pub(super) fn read_server<'d>(
+    reader: &mut Reader<'d>,
+    root: &Section<'d>,
+    positions: &mut Positions,
+) -> Settings {
+    let mut settings = Settings::default();
+    let Some(server) = reader.table(root, "server", || "[server]".to_owned()) else {
+        return settings;
+    };
+    let keys = ["state_dir", "workers", "order", "central_store", "user", "drain_seconds"];
+    reader.known(&server, &keys);
+    if let Some((path, _)) = reader.path(&server, "state_dir") {
+        settings.state_dir = path;
+    }
+    let workers = reader.integer(&server, "workers", 1..=WORKERS_MAX);
+    settings.workers = workers.and_then(|(count, _)| usize::try_from(count).ok());
+    let orders = [Order::HostFirst, Order::HttpSys];
+    let orders = orders.map(|order| (order.to_string(), order));
+    let orders: Vec<_> = orders.iter().map(|(word, order)| (word.as_str(), *order)).collect();
+    if let Some(order) = reader.deciding(|reader| reader.choice(&server, "order", &orders)) {
+        settings.order = order;
+    }
+    settings.central_store = read_central_store(reader, &server, positions);
+    settings.user = read_user(reader, &server);
+    if let Some((seconds, _)) = reader.integer(&server, "drain_seconds", 0..=DRAIN_SECONDS_MAX) {
+        settings.drain_seconds = seconds.unsigned_abs();
+    }
+    settings
+}
+
+fn read_user<'d>(reader: &mut Reader<'d>, server: &Section<'d>) -> Option<String> {
+    let user = reader.text(server, "user")?;
+    if user.value.is_empty() || user.value.contains(|c: char| c.is_control() || c == ':') {
+        let message = format!("{}: {:?} is no name of a user", server.owner, user.value);
+        reader.problem(
+            Code::BadValue,
+            user.span,
+            message,
+            "name a user of this machine, as in user = \"bindery\"",
+        );
+        return None;
+    }
+    Some(user.value.to_owned())
+}
+
+fn read_central_store<'d>(
+    reader: &mut Reader<'d>,
+    server: &Section<'d>,
+    positions: &mut Positions,
+) -> Option<CentralStore> {
+    let store = reader.table(server, "central_store", || "central_store".to_owned())?;
+    reader.known(&store, &["folder", "password_file"]);
+    let password_file = reader.path(&store, "password_file").map(|(path, _)| path);
+    let folder = reader.required_text(&store, "folder", "central")?;
+    let (folder, span) = reader.path_of(&store, "folder", folder)?;
+    positions.central_store = Some(span);
+    Some(CentralStore { folder, password_file })
+}
+
+/// Whether `[server]` has a central store, be it right or wrong.
+pub(super) fn names_central_store(root: &Section<'_>) -> bool {
+    let server = root.entry("server");
+    server.is_some_and(|server| server.has("central_store"))
+}
+
+/// Reads every `[[listener]]`.
+pub(super) fn read_listeners<'d>(
+    reader: &mut Reader<'d>,
+    root: &Section<'d>,
+    positions: &mut Positions,
+) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    let mut seen = HashMap::new();
+    for section in reader.tables(root, "listener", |section| called("listener", section, "on")) {
+        let Some((listener, span)) = read_listener(reader, &section) else { continue };
+        if let Some(first) = seen.insert(listener.endpoint, span.clone()) {
+            let message = format!("{} has rules twice", listener.endpoint);
+            let help = "say everything about it in one [[listener]]";
+            let problem = Problem::new(Code::DuplicateListener, span.clone(), message, help);
+            reader.problems.push(problem.with_related(first, "first here"));
+            reader.incomplete = true;
+        }
+        listeners.push(listener);
+        positions.listeners.push(span);
+    }
+    listeners
+}
+
+fn read_listener<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+) -> Option<(Listener, crate::problem::Span)> {
+    reader.known(section, &["on", "no_sni", "unknown_name"]);
+    let answers = [("catch-all", Fallback::CatchAll), ("refuse", Fallback::Refuse)];
+    let no_sni = reader.choice(section, "no_sni", &answers);
+    let unknown_name = reader.choice(section, "unknown_name", &answers);
+    let on = reader.required_text(section, "on", "https/*:443")?;
+    let (protocol, endpoint) = match parse_listener(on.value) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let example =
+                "write protocol/address:port, as in \"https/*:443\" or \"https/192.0.2.10:443\"";
+            binding::report(reader, &section.owner, &on, &error, example);
+            return None;
+        }
+    };
+    if let Some(entry) = section.entry("no_sni")
+        && protocol == Protocol::Http
+    {
+        let message = format!("{}: no_sni means nothing without TLS", section.owner);
+        let help = "remove no_sni; unknown_name holds for http too";
+        reader.problem(Code::TlsWithoutHttps, entry.key_span, message, help);
+    }
+    let rules = ListenerRules {
+        no_sni: no_sni.unwrap_or_default(),
+        unknown_name: unknown_name.unwrap_or_default(),
+    };
+    Some((Listener { protocol, endpoint, rules }, on.span))
+}

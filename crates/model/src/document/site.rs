@@ -1,0 +1,170 @@
+//! Reads `[[site]]`: name, number, state and bindings. What answers is read by [`super::action`].
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{
+    BindingPosition, SitePosition, action, binding,
+    certificate::Certificates,
+    read::{Reader, Section, Text, called},
+};
+use crate::{
+    binding::Binding,
+    problem::{Code, Problem, Span},
+    site::{Site, SiteId, SiteState},
+};
+
+/// The most bytes of a name: what a log line or a folder named after it can take.
+const NAME_BYTES_MAX: usize = 255;
+
+/// The sites of the file and their bindings, those of one site together.
+#[derive(Default)]
+pub(super) struct Sites {
+    /// In the order of the file; also those with errors, so that places fit.
+    pub(super) sites: Vec<Site>,
+    /// Where they stand.
+    pub(super) positions: Vec<SitePosition>,
+    /// Those whose text was understood.
+    pub(super) bindings: Vec<Binding>,
+    /// Where they stand.
+    pub(super) binding_positions: Vec<BindingPosition>,
+}
+
+/// Reads every `[[site]]`.
+pub(super) fn read<'d>(
+    reader: &mut Reader<'d>,
+    root: &Section<'d>,
+    certificates: &Certificates,
+) -> Sites {
+    let mut all = Sites::default();
+    let mut names = HashMap::new();
+    let mut numbers = Numbers::default();
+    let sections = reader
+        .deciding(|reader| reader.tables(root, "site", |section| called("site", section, "name")));
+    for section in &sections {
+        let known = reader.known(section, &KEYS);
+        let name = reader.required_text(section, "name", "shop");
+        let name = name.and_then(|name| read_name(reader, section, name));
+        if let Some(name) = &name {
+            report_name_twice(reader, &mut names, name);
+        }
+        numbers.read(reader, section);
+        let states = [("started", SiteState::Started), ("stopped", SiteState::Stopped)];
+        let state = reader.choice(section, "state", &states).unwrap_or_default();
+        let https_redirect = reader.boolean(section, "https_redirect").unwrap_or(true);
+        let name_at = name.as_ref().map_or_else(|| section.span.clone(), |name| name.span.clone());
+        let (action, action_at) = action::read(reader, section, &name_at);
+        // A key that is not known may be the bindings, mistyped.
+        reader.incomplete |= !known;
+        reader.deciding(|reader| all.read_bindings(reader, section, certificates));
+        if section.entry("bindings").is_none_or(|entry| entry.is_empty()) && known {
+            let message = format!("{} has no binding, so nobody can reach it", section.owner);
+            let help = "add a line such as bindings = [\"https/*:443:www.example.com\"]";
+            reader.problem(Code::NoBinding, name_at.clone(), message, help);
+        }
+        let name = name.map_or_else(String::new, |name| name.value.to_owned());
+        all.sites.push(Site { id: SiteId(0), name, state, https_redirect, action });
+        all.positions.push(SitePosition { name: name_at, action: action_at });
+    }
+    for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {
+        site.id = id;
+    }
+    all
+}
+
+const KEYS: [&str; 13] = [
+    "name",
+    "id",
+    "state",
+    "bindings",
+    "https_redirect",
+    "root",
+    "default_documents",
+    "redirect",
+    "respond",
+    "proxy",
+    "fastcgi",
+    "applications",
+    "virtual_directories",
+];
+
+impl Sites {
+    fn read_bindings<'d>(
+        &mut self,
+        reader: &mut Reader<'d>,
+        section: &Section<'d>,
+        certificates: &Certificates,
+    ) {
+        let site = u32::try_from(self.sites.len()).unwrap_or(u32::MAX);
+        for entry in reader.elements(section, "bindings", "an array") {
+            if let Some((binding, at)) = binding::read(reader, section, &entry, certificates) {
+                self.bindings.push(Binding { site, ..binding });
+                self.binding_positions.push(at);
+            }
+        }
+    }
+}
+
+/// Takes a text as a name, of a site or a certificate, if it can be one.
+pub(super) fn read_name<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    name: Text<'d>,
+) -> Option<Text<'d>> {
+    let wrong = if name.value.trim().is_empty() {
+        "a name cannot be empty".to_owned()
+    } else if name.value.len() > NAME_BYTES_MAX {
+        format!("a name has at most {NAME_BYTES_MAX} bytes, and this has {}", name.value.len())
+    } else {
+        // Tools write "site/application" and "site?query" and take names apart there.
+        let unusable = |c: &char| matches!(c, '/' | '?') || c.is_control();
+        let letter = name.value.chars().find(unusable);
+        let Some(letter) = letter else { return Some(name) };
+        format!("a name cannot have {letter:?} in it")
+    };
+    let owner =
+        if name.value.len() > NAME_BYTES_MAX { "a name that is too long" } else { &section.owner };
+    reader.problem(Code::BadValue, name.span, format!("{owner}: {wrong}"), "take another name");
+    None
+}
+
+fn report_name_twice(reader: &mut Reader<'_>, names: &mut HashMap<String, Span>, name: &Text<'_>) {
+    if let Some(first) = names.get(&name.value.to_lowercase()) {
+        let message = format!("two sites are called {:?}", name.value);
+        let help = "give each site a name of its own; case does not count";
+        let problem = Problem::new(Code::DuplicateSite, name.span.clone(), message, help);
+        reader.problems.push(problem.with_related(first.clone(), "the first"));
+        return;
+    }
+    names.insert(name.value.to_lowercase(), name.span.clone());
+}
+
+/// The numbers of the sites.
+#[derive(Default)]
+struct Numbers {
+    written: Vec<Option<u32>>,
+    taken: HashMap<u32, (Span, String)>,
+}
+
+impl Numbers {
+    fn read<'d>(&mut self, reader: &mut Reader<'d>, section: &Section<'d>) {
+        let id = reader.integer(section, "id", 1..=i64::from(u32::MAX));
+        let id = id.and_then(|(id, span)| Some((u32::try_from(id).ok()?, span)));
+        self.written.push(id.as_ref().map(|(id, _)| *id));
+        let Some((id, span)) = id else { return };
+        if let Some((first, owner)) = self.taken.get(&id) {
+            let message = format!("{} and {owner} both have the number {id}", section.owner);
+            let help = "give it another number, or none: then it gets the next that is free";
+            let problem = Problem::new(Code::DuplicateSite, span, message, help);
+            reader.problems.push(problem.with_related(first.clone(), "the first"));
+            return;
+        }
+        self.taken.insert(id, (span, section.owner.clone()));
+    }
+
+    /// The number of each site: the written one, or the next that none has.
+    fn assign(self) -> impl Iterator<Item = SiteId> {
+        let taken: HashSet<u32> = self.taken.into_keys().collect();
+        let mut free = (1..=u32::MAX).filter(move |id| !taken.contains(id));
+        self.written.into_iter().filter_map(move |id| id.or_else(|| free.next()).map(SiteId))
+    }
+}
