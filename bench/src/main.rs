@@ -30,6 +30,7 @@ use client::generator::{Course, Generator, as_f64};
 use client::{Audit, Group, Offer, Version};
 use failure::{Context, Failure};
 use fleet::Fleet;
+use process::Used;
 
 #[derive(Parser)]
 #[command(version, about = "Bindery, nginx, HAProxy, Caddy and h2o side by side in one run")]
@@ -155,13 +156,13 @@ fn handshakes(arguments: &HandshakesArguments) -> Result<(), Failure> {
         Some(count) => Course::Count(count),
         None => Course::For(Duration::from_secs_f64(arguments.seconds.clamp(0.0, 3600.0))),
     };
-    let used = |pid: Option<u32>| pid.map(process::cpu_nanoseconds).transpose();
+    let used = |pid: Option<u32>| pid.map(Used::by).transpose();
     let before = used(arguments.server)?;
     let summary = generator.run(course)?.summary();
     let after = used(arguments.server)?;
     print_json(&summary)?;
     if let (Some(before), Some(after)) = (before, after) {
-        let micros = as_f64(after - before) / 1e3 / as_f64(summary.operations.max(1));
+        let micros = as_f64(after.since(&before)) / 1e3 / as_f64(summary.operations.max(1));
         println!("server: {micros:.1} µs of processor time for each operation");
     }
     match summary.errors {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -72,20 +73,59 @@ fn parent(stat: &str) -> Option<u32> {
     rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Nanoseconds that a process tree has run, by the scheduler's own account of every thread.
-/// Threads that have ended are not in it.
-pub(crate) fn cpu_nanoseconds(root: u32) -> Result<u64, Failure> {
-    if !fs::exists(format!("/proc/{root}")).unwrap_or(false) {
-        return Err(Failure::new(format!("process {root} has ended")));
+/// Processor time that a process tree has used until now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// By the scheduler's account of each living thread: exact, but a thread that ends takes its
+    /// part away with it.
+    threads_nanoseconds: u64,
+    /// By the processes' own account, with ended threads and children, in steps of a clock tick.
+    processes_nanoseconds: u64,
+    processes: u64,
+}
+
+impl Used {
+    /// What a process tree has used.
+    pub(crate) fn by(root: u32) -> Result<Self, Failure> {
+        if !fs::exists(format!("/proc/{root}")).unwrap_or(false) {
+            return Err(Failure::new(format!("process {root} has ended")));
+        }
+        let tick = 1_000_000_000 / clock_ticks_per_second().max(1);
+        let mut used = Self::default();
+        for pid in tree(root) {
+            used.processes += 1;
+            used.threads_nanoseconds += threads_nanoseconds(pid);
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            used.processes_nanoseconds += ticks(&stat).unwrap_or(0) * tick;
+        }
+        Ok(used)
     }
-    let processes = tree(root);
-    let threads = processes
-        .iter()
-        .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten());
-    Ok(threads
+
+    /// Nanoseconds used since `before`. The exact figure, unless the other one shows that threads
+    /// have ended in between: then it falls short by more than rounding can explain.
+    pub(crate) fn since(&self, before: &Self) -> u64 {
+        let rounding = 4 * self.processes * (1_000_000_000 / clock_ticks_per_second().max(1));
+        let exact = self.threads_nanoseconds.saturating_sub(before.threads_nanoseconds);
+        let whole = self.processes_nanoseconds.saturating_sub(before.processes_nanoseconds);
+        if whole > exact + rounding { whole } else { exact }
+    }
+}
+
+/// What the threads of a process have run, as far as they still live.
+fn threads_nanoseconds(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
         .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
         .filter_map(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok())
-        .sum())
+        .sum()
+}
+
+/// User and system time of a process and of its children that have ended, in a line of
+/// `/proc/PID/stat` (fields 14 to 17).
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields = rest.split_ascii_whitespace().skip(11).take(4);
+    fields.map(|field| field.parse::<u64>().ok()).sum()
 }
 
 /// Bytes of memory that a process tree uses, shared pages divided among those who share them.
@@ -107,6 +147,8 @@ fn pss_bytes(rollup: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::Used;
+
     #[test]
     fn the_parent_is_found_behind_any_name() {
         assert_eq!(super::parent("12 (nginx) S 7 12 12"), Some(7));
@@ -126,11 +168,39 @@ mod tests {
         let own = std::process::id();
         assert!(super::tree(own).contains(&own));
         assert!(super::memory_bytes(own).unwrap() > 4096);
-        super::cpu_nanoseconds(own).unwrap();
     }
 
     #[test]
     fn a_process_that_has_ended_is_an_error() {
-        super::cpu_nanoseconds(u32::MAX).unwrap_err();
+        Used::by(u32::MAX).unwrap_err();
+    }
+
+    #[test]
+    fn the_time_of_a_thread_that_has_ended_is_counted() {
+        let own = std::process::id();
+        let before = Used::by(own).unwrap();
+        std::thread::spawn(|| while super::own_nanoseconds() < 300_000_000 {}).join().unwrap();
+        let used = Used::by(own).unwrap().since(&before);
+        assert!(used > 250_000_000, "{used}");
+    }
+
+    #[test]
+    fn the_exact_figure_is_taken_while_it_is_whole() {
+        let used = |threads_nanoseconds, processes_nanoseconds| Used {
+            threads_nanoseconds,
+            processes_nanoseconds,
+            processes: 1,
+        };
+        let before = used(1_000_000_000, 1_000_000_000);
+        assert_eq!(used(2_345_678_901, 2_350_000_000).since(&before), 1_345_678_901);
+        assert_eq!(used(1_900_000_000, 2_350_000_000).since(&before), 1_350_000_000);
+        assert_eq!(used(500_000_000, 2_350_000_000).since(&before), 1_350_000_000);
+    }
+
+    #[test]
+    fn times_of_ended_children_are_ticks_too() {
+        let stat = "12 (a b) S 7 12 12 0 -1 4194560 1 0 0 0 100 20 3 4 20 0 1 0 5";
+        assert_eq!(super::ticks(stat), Some(127));
+        assert_eq!(super::ticks("nonsense"), None);
     }
 }

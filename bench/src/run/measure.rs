@@ -10,7 +10,7 @@ use crate::client::{self, Audit, Offer, ServerNames};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, LOCALHOST};
 use crate::peers::Running;
-use crate::process;
+use crate::process::Used;
 use crate::run::report::Sample;
 use crate::run::scenario::Load;
 use crate::run::tools::{self, Count};
@@ -107,7 +107,7 @@ impl<'a> Subject<'a> {
     /// One round.
     pub(crate) fn sample(&mut self, time: Duration, folder: &Path) -> Result<Sample, Failure> {
         let (target, pid) = (self.server.address(), self.server.pid());
-        let before = process::cpu_nanoseconds(pid)?;
+        let before = Used::by(pid)?;
         let mut resumed = None;
         let count = match &mut self.kind {
             Source::Handshakes { generator, resumes } => {
@@ -119,7 +119,7 @@ impl<'a> Subject<'a> {
             Source::Wrk => tools::wrk(target, time, folder)?,
             Source::H2load => tools::h2load(target, time)?,
         };
-        let nanoseconds = process::cpu_nanoseconds(pid)?.saturating_sub(before);
+        let nanoseconds = Used::by(pid)?.since(&before);
         if count.operations == 0 {
             return Err(Failure::new("not one operation succeeded"));
         }
