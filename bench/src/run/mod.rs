@@ -62,7 +62,7 @@ pub(crate) struct RunArguments {
     h2o: Option<PathBuf>,
     #[arg(long, value_name = "PATH", default_value = "target/release/bindery")]
     bindery: PathBuf,
-    /// Let nginx remember open files for a minute; the others look at the file for each request
+    /// Let nginx remember open files for a minute instead of opening them for each request
     #[arg(long)]
     nginx_open_file_cache: bool,
     #[arg(long, default_value_t = 0)]
