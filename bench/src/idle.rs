@@ -21,6 +21,10 @@ const OPENING_MAX: usize = 64;
 /// once is not counted.
 const WARM_UP: usize = 256;
 
+/// How long connections are left alone before they count as idle: a server may keep the buffers of
+/// a connection for some seconds after its last byte.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// All connections must be open by then.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -54,8 +58,10 @@ pub(crate) fn measure(
 ) -> Result<Cost, Failure> {
     let mut crowd = Crowd { poll: Poll::new()?, target, name, task, members: Vec::new() };
     crowd.grow(WARM_UP)?;
+    thread::sleep(SILENCE);
     let before_bytes = settled_memory(server)?;
     crowd.grow(connections)?;
+    thread::sleep(SILENCE);
     let after_bytes = settled_memory(server)?;
     let lost = crowd.lost();
     let growth = as_f64(after_bytes) - as_f64(before_bytes);
