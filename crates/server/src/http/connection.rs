@@ -115,19 +115,21 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
         driver.requests.info.connection.register(cx.waker());
-        while driver.tick.as_mut().poll(cx).is_ready() {
-            if driver.on_tick() == Verdict::GiveUp {
-                return Poll::Ready(());
-            }
-        }
         if driver.requests.info.connection.is_draining() && !driver.told {
             driver.finish();
         }
         loop {
             match driver.poll_engine(cx) {
-                Poll::Ready(Step::Again) => {}
+                Poll::Ready(Step::Again) => continue,
                 Poll::Ready(Step::Over) => return Poll::Ready(()),
-                Poll::Pending => break,
+                Poll::Pending => {}
+            }
+            // After the engine, which may have set the clock anew.
+            if driver.tick.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            if driver.on_tick() == Verdict::GiveUp {
+                return Poll::Ready(());
             }
         }
         // All that this poll has written leaves in one go.
@@ -207,7 +209,11 @@ impl Driver {
             true => Engine::Http2(Box::new(
                 http2_builder(self.tasks.executor()).serve_connection(stream, requests),
             )),
-            false => Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests))),
+            false => {
+                self.buffers_kept = BUFFERS_KEPT_MIN;
+                self.tick.as_mut().reset((Instant::now() + BUFFERS_KEPT_MIN).into());
+                Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests)))
+            }
         };
         if self.told {
             self.told = false;
