@@ -2,7 +2,7 @@
 //! that the kernel chose.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
     time::Duration,
 };
@@ -65,7 +65,7 @@ impl Sockets {
 
 fn ip(address: &str) -> IpAddr {
     match address {
-        "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        "*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         literal => literal.parse().expect("an address"),
     }
 }
@@ -82,7 +82,17 @@ fn open_together(addresses: &[&str]) -> Option<(u16, Vec<TcpListener>)> {
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let mut address = address;
+    let mut socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+    if socket.is_err() && address.ip() == Ipv6Addr::UNSPECIFIED {
+        // A kernel without IPv6.
+        address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        socket = Socket::new(Domain::IPV4, Type::STREAM, None);
+    }
+    let socket = socket?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
     // As the server opens its own: further sockets may join the port. An ephemeral port that the
     // kernel chooses is one that nobody listens on.
     socket.set_reuse_port(true)?;

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -19,7 +19,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::Service,
 };
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use super::{
@@ -177,7 +177,7 @@ impl Driver {
             Engine::Closing => match self.stream.poll_close(cx) {
                 Poll::Ready(Ok(())) if self.requests.info.connection.has_unread_content() => {
                     self.engine = Engine::Lingering;
-                    self.tick.as_mut().reset((Instant::now() + LINGER_TIMEOUT).into());
+                    self.tick.as_mut().reset(Instant::now() + LINGER_TIMEOUT);
                     Poll::Ready(Step::Again)
                 }
                 Poll::Ready(_) => Poll::Ready(Step::Over),
@@ -197,7 +197,7 @@ impl Driver {
 
     fn close(&mut self) -> Step {
         self.engine = Engine::Closing;
-        self.tick.as_mut().reset((Instant::now() + CONNECTION_TICK).into());
+        self.tick.as_mut().reset(Instant::now() + CONNECTION_TICK);
         Step::Again
     }
 
@@ -211,7 +211,7 @@ impl Driver {
             )),
             false => {
                 self.buffers_kept = BUFFERS_KEPT_MIN;
-                self.tick.as_mut().reset((Instant::now() + BUFFERS_KEPT_MIN).into());
+                self.tick.as_mut().reset(Instant::now() + BUFFERS_KEPT_MIN);
                 Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests)))
             }
         };
@@ -263,7 +263,7 @@ impl Driver {
             }
         }
         let next = now + self.next_tick(now);
-        self.tick.as_mut().reset(next.into());
+        self.tick.as_mut().reset(next);
         Verdict::GoOn
     }
 

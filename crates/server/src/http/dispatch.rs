@@ -12,7 +12,7 @@ use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::Sit
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue, Request, Response,
+    HeaderValue, Method, Request, Response,
     header::{EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -130,6 +130,10 @@ async fn answer(
     info: &ConnInfo,
     shared: &Shared,
 ) -> Result<Response<Body>, RequestError> {
+    // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
+    if request.method == Method::CONNECT {
+        return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });
+    }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
     let runtime = site(authority.unwrap_or_default(), info, shared)?;
     if runtime.state == SiteState::Stopped {

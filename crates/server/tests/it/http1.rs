@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bindery_testkit::http1::Http1;
+use bindery_testkit::{http1::Http1, tls::TestClient};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::setup::{Setup, http, https, local};
@@ -101,6 +101,48 @@ async fn a_connection_answers_only_for_hosts_that_its_handshake_allows() {
         let again = client.get(name, "/").await.unwrap();
         assert_eq!(again.status, 200, "{name} after {host}");
         assert_eq!(client.get(host, "/").await.unwrap().status, status, "{host} again");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_server_name_gets_what_the_certificate_shown_covers() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("rest", &["rest.example", "a.example", "127.0.0.1"]);
+    setup.certificate("b", &["b.example"]);
+    let on = |host: &str| format!("https/127.0.0.1:{port}:{host}");
+    let rest = |host: &str| format!(r#"{{ on = "{}", certificate = "rest" }}"#, on(host));
+    setup.site("rest", &[&rest("")]);
+    setup.site("a", &[&rest("a.example")]);
+    setup.site("b", &[&on("b.example")]);
+    let _server = setup.start();
+    for (host, status, text) in [
+        ("127.0.0.1", 200, "rest"),
+        ("rest.example", 200, "rest"),
+        // The catch-all is the binding of the handshake, whatever its certificate covers.
+        ("unknown.example", 200, "rest"),
+        ("a.example", 200, "a"),
+        ("b.example", 421, "421"),
+    ] {
+        let connection = TestClient::default().connect(local(port), None).await.unwrap();
+        let answer = Http1::new(connection.stream).get(host, "/").await.unwrap();
+        assert_eq!(answer.status, status, "{host}");
+        assert!(answer.text().contains(text), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_a_tunnel() {
+    let mut setup = Setup::new();
+    let (port, files) = (setup.port(), setup.port());
+    setup.site("a", &[&format!("http/127.0.0.1:{port}:a.example")]);
+    setup.files("f", &[&format!("http/127.0.0.1:{files}:a.example")], &[]);
+    let _server = setup.start();
+    for port in [port, files] {
+        let mut client = http(port).await;
+        client.send("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n").await.unwrap();
+        let answer = client.answer().await.unwrap();
+        assert!((400..500).contains(&answer.status), "{}", answer.status);
     }
 }
 

@@ -1,0 +1,127 @@
+//! The clocks of a connection. Time is paused: it moves on when everybody waits, so nothing here
+//! takes as long as it says.
+
+use std::time::Duration;
+
+use bindery_server::limits::{
+    CONNECTION_TICK, KEEP_ALIVE_TIMEOUT, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
+};
+use bindery_testkit::{http1::Http1, tls::TestClient};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::Instant,
+};
+
+use crate::{
+    http1::bytes_of,
+    setup::{Setup, connected, https, local},
+};
+
+/// How long the server waits until it closes, and what it said before.
+async fn closed_after(mut stream: impl AsyncRead + Unpin) -> (Duration, Vec<u8>) {
+    let began = Instant::now();
+    let mut said = Vec::new();
+    // Closed or reset: both are the end.
+    drop(stream.read_to_end(&mut said).await);
+    (began.elapsed(), said)
+}
+
+#[track_caller]
+fn about(took: Duration, limit: Duration) {
+    assert!(took >= limit && took <= limit + 3 * CONNECTION_TICK, "{took:?}, not {limit:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_is_closed_after_a_while() {
+    let mut setup = Setup::new();
+    let (plain, port) = (setup.port(), setup.port());
+    setup.certificate("a", &["a.example"]);
+    setup.site("p", &[&format!("http/127.0.0.1:{plain}:a.example")]);
+    setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
+    let server = setup.start();
+    let never_asked = TcpStream::connect(local(plain)).await.unwrap();
+    about(closed_after(never_asked).await.0, KEEP_ALIVE_TIMEOUT);
+    let mut asked = Http1::new(TcpStream::connect(local(plain)).await.unwrap());
+    assert_eq!(asked.get("a.example", "/").await.unwrap().text(), "p");
+    about(closed_after(asked.into_inner()).await.0, KEEP_ALIVE_TIMEOUT);
+    let mut asked = https(port, "a.example").await;
+    assert_eq!(asked.get("a.example", "/").await.unwrap().text(), "a");
+    about(closed_after(asked.into_inner()).await.0, KEEP_ALIVE_TIMEOUT);
+    let client = TestClient::with_alpn(&["h2"]);
+    let mut idle = connected(&client, port, "a.example").await.stream;
+    let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &[0, 0, 0, 4, 0, 0, 0, 0, 0]];
+    idle.write_all(&preface.concat()).await.unwrap();
+    about(closed_after(idle).await.0, KEEP_ALIVE_TIMEOUT);
+    assert_eq!(server.counters().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_to_its_end_is_given_up() {
+    let mut setup = Setup::new();
+    let (plain, port) = (setup.port(), setup.port());
+    setup.certificate("a", &["a.example"]);
+    setup.site("p", &[&format!("http/127.0.0.1:{plain}:a.example")]);
+    setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
+    let _server = setup.start();
+    let mut stops = TcpStream::connect(local(plain)).await.unwrap();
+    stops.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    about(closed_after(stops).await.0, REQUEST_HEAD_TIMEOUT);
+    let mut stops = https(port, "a.example").await;
+    assert_eq!(stops.get("a.example", "/").await.unwrap().text(), "a");
+    stops.send("GET / HTTP/1.1\r\nHo").await.unwrap();
+    about(closed_after(stops.into_inner()).await.0, REQUEST_HEAD_TIMEOUT);
+
+    // Nor one that drips.
+    let drips = TcpStream::connect(local(plain)).await.unwrap();
+    let (read, mut write) = drips.into_split();
+    let dripping = tokio::spawn(async move {
+        write.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        while write.write_all(b"x: y\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    about(closed_after(read).await.0, REQUEST_HEAD_TIMEOUT);
+    dripping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_take_its_answer_is_given_up() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    let content = bytes_of(20 * 1024 * 1024);
+    setup.files("a", &[&format!("https/127.0.0.1:{port}:a.example")], &[("large", &content)]);
+    let server = setup.start();
+    let mut stuck = https(port, "a.example").await;
+    stuck.send("GET /large HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+    assert_eq!(stuck.head().await.unwrap().status, 200);
+    let began = Instant::now();
+    while server.counters().connections > 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(began.elapsed() < 2 * STALL_TIMEOUT, "still there");
+    }
+    about(began.elapsed(), STALL_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_its_answer_slowly_gets_it_whole() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    let content = bytes_of(20 * 1024 * 1024);
+    setup.files("a", &[&format!("https/127.0.0.1:{port}:a.example")], &[("large", &content)]);
+    let _server = setup.start();
+    let mut slow = https(port, "a.example").await;
+    slow.send("GET /large HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+    assert_eq!(slow.head().await.unwrap().status, 200);
+    let mut got = Vec::new();
+    // Longer in all than any clock of the connection runs.
+    while got.len() < content.len() {
+        tokio::time::sleep(STALL_TIMEOUT / 2).await;
+        let part = (4 * 1024 * 1024).min(content.len() - got.len());
+        got.extend(slow.take(part).await.unwrap());
+    }
+    assert!(got == content);
+    assert_eq!(slow.get("a.example", "/missing").await.unwrap().status, 404);
+}
