@@ -37,6 +37,8 @@ enum Command {
     Run(serve::RunArguments),
     /// Find everything that is wrong with a configuration.
     Check(commands::check::Arguments),
+    /// Explain who would answer a client, with which certificate, and why.
+    Explain(commands::explain::Arguments),
     /// Show what a running server does.
     Status(commands::status::Arguments),
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(arguments) => serve::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
     };
     match done {

@@ -1,4 +1,9 @@
 //! The commands, one file each: what was asked for, what is done, what is printed.
 
 pub(crate) mod check;
+pub(crate) mod explain;
+mod resolve;
 pub(crate) mod status;
+mod steps;
+mod target;
+mod unserved;
