@@ -8,14 +8,16 @@ use std::{
 
 /// So wide a terminal is at least.
 const COLUMNS: usize = 80;
-/// Where the text of a step begins.
-const TEXT_AT: usize = 15;
+/// So wide is what stands before the text of a step: its number and its word.
+const WORD_WIDTH: usize = 16;
 
 /// Text in the making.
 pub(crate) struct Steps {
     out: String,
     number: u8,
     colour: bool,
+    /// Where the text of a step begins.
+    text_at: usize,
 }
 
 /// How a piece of text is marked where there are colours.
@@ -27,8 +29,14 @@ pub(crate) enum Mark {
 }
 
 impl Steps {
+    /// Steps whose texts begin behind their words.
     pub(crate) fn new(colour: bool) -> Self {
-        Self { out: String::new(), number: 0, colour }
+        Self { out: String::new(), number: 0, colour, text_at: WORD_WIDTH }
+    }
+
+    /// Steps with a column of this width before their texts.
+    pub(crate) fn with_column(colour: bool, width: usize) -> Self {
+        Self { text_at: WORD_WIDTH + width + 2, ..Self::new(colour) }
     }
 
     /// What was written.
@@ -38,26 +46,39 @@ impl Steps {
 
     /// The next step.
     pub(crate) fn step(&mut self, word: &str, text: &str) {
+        self.step_with(word, "", text);
+    }
+
+    /// The next step, with something in its column.
+    pub(crate) fn step_with(&mut self, word: &str, column: &str, text: &str) {
         self.number += 1;
-        let word = self.marked(&format!("{word:<11}"), Mark::Strong);
-        let number = self.number;
-        let lines = wrapped(text, COLUMNS - TEXT_AT).join(&format!("\n{:TEXT_AT$}", ""));
-        self.line(&format!("{number}  {word} {lines}"));
+        let word = self.marked(&format!("{word:<12}"), Mark::Strong);
+        let (number, at) = (self.number, self.text_at);
+        let lines = wrapped(text, COLUMNS - at).join(&format!("\n{:at$}", ""));
+        let width = at - WORD_WIDTH;
+        let column = format!("{column:>0$}  ", width.saturating_sub(2));
+        let column = if width == 0 { "" } else { &column };
+        self.line(&format!("{number}  {word} {column}{lines}"));
+    }
+
+    /// The next step is this one.
+    pub(crate) fn skip_to(&mut self, number: u8) {
+        self.number = number - 1;
     }
 
     /// More about the last step.
     pub(crate) fn more(&mut self, text: &str) {
-        for line in wrapped(text, COLUMNS - TEXT_AT) {
-            self.line(&format!("{:TEXT_AT$}{line}", ""));
+        for line in wrapped(text, COLUMNS - self.text_at) {
+            self.line(&format!("{:1$}{line}", "", self.text_at));
         }
     }
 
     /// What is wrong in the last step.
     pub(crate) fn problem(&mut self, text: &str) {
         let mut mark = "! ";
-        for line in wrapped(text, COLUMNS - TEXT_AT - 2) {
+        for line in wrapped(text, COLUMNS - self.text_at - 2) {
             let line = self.marked(&format!("{mark}{line}"), Mark::Bad);
-            self.line(&format!("{:TEXT_AT$}{line}", ""));
+            self.line(&format!("{:1$}{line}", "", self.text_at));
             mark = "  ";
         }
     }
@@ -73,7 +94,7 @@ impl Steps {
     /// fit. A mark stands for the whole row.
     pub(crate) fn row(&mut self, label: &str, width: usize, text: &str, mark: Option<Mark>) {
         let beside = label.chars().count() <= width && COLUMNS >= width + 20;
-        let at = if beside { width + 2 } else { TEXT_AT };
+        let at = if beside { width + 2 } else { self.text_at };
         let mut lines = wrapped(text, COLUMNS - at).into_iter();
         let mut rows = Vec::new();
         if beside {

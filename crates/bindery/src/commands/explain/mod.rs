@@ -24,7 +24,8 @@ use bindery_model::{
 };
 use bindery_server::clock;
 
-pub(crate) use ask::{Asked, explanation};
+pub(crate) use ask::{Asked, NO_NAME_FOR_ADDRESS, explanation};
+pub(crate) use record::Explanation;
 
 use super::{
     target::Target,
@@ -113,7 +114,7 @@ impl Arguments {
             (Some(name), _, _) => (Some(name.clone()), None),
             (None, true, _) => (None, Some("by --no-sni")),
             (None, false, Host::Name(name)) => (Some(name.clone()), None),
-            (None, false, Host::Address(_)) => (None, Some(ask::NO_NAME_FOR_ADDRESS)),
+            (None, false, Host::Address(_)) => (None, Some(NO_NAME_FOR_ADDRESS)),
         };
         Asked { target, server_name, why_none, address: self.ip.map(|ip| ip.to_canonical()) }
     }
