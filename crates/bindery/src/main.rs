@@ -42,7 +42,6 @@ enum Command {
     /// Connect to a server as a client does, and show each step.
     Probe(commands::probe::Arguments),
     /// Answer in netsh's grammar; also through a link named netsh.
-    #[command(disable_help_flag = true)]
     Netsh(commands::netsh::Arguments),
     /// Serve five sites with five certificates, without any configuration.
     Demo(commands::demo::Arguments),

@@ -67,14 +67,18 @@ fn answer(words: Vec<OsString>, config: Option<PathBuf>) -> Result<ExitCode, Fai
     for problem in &unserved.problems {
         output::note(format_args!("bindery: {problem}"));
     }
-    let mut records = block_on(records(&unserved.snapshot))?;
+    let mut found = block_on(found(&unserved.snapshot))?;
     if let Some(key) = key {
-        records.retain(|record| record.key == key);
-        if records.is_empty() {
+        found.retain(|found| found.record.key == key);
+        if found.is_empty() {
             output::print(NOT_FOUND);
             return Ok(ExitCode::FAILURE);
         }
     }
+    for problem in found.iter().flat_map(|found| &found.problems) {
+        output::note(format_args!("bindery: {problem}"));
+    }
+    let records: Vec<_> = found.into_iter().map(|found| found.record).collect();
     match json {
         true => output::print_json(&Table { bindings: records.iter().map(Fields).collect() })?,
         false => output::print(table(&records)),
@@ -100,39 +104,45 @@ fn without_config(words: Vec<OsString>) -> Result<(Vec<String>, Option<PathBuf>)
     Ok((rest, config))
 }
 
-/// A record for each https binding, in HTTP.SYS's order: addresses, names, central stores.
-async fn records(snapshot: &Snapshot) -> Vec<Record> {
-    let mut records = Vec::new();
-    for binding in &snapshot.configuration.table.bindings {
-        if binding.information.protocol == Protocol::Https {
-            records.push(record(snapshot, binding).await);
-        }
-    }
-    records.sort_by(|one, other| one.key.cmp(&other.key));
-    // All bindings of a port that use the central store share its record.
-    records.dedup_by(|next, before| {
-        next.key == before.key && matches!(next.key, RecordKey::CentralStore(_))
-    });
-    records
+/// A record with what is wrong with its certificate.
+struct Found {
+    record: Record,
+    problems: Vec<String>,
 }
 
-async fn record(snapshot: &Snapshot, binding: &Binding) -> Record {
+/// A record for each https binding, in HTTP.SYS's order: addresses, names, central stores.
+async fn found(snapshot: &Snapshot) -> Vec<Found> {
+    let mut found = Vec::new();
+    for binding in &snapshot.configuration.table.bindings {
+        if binding.information.protocol == Protocol::Https {
+            found.push(record(snapshot, binding).await);
+        }
+    }
+    found.sort_by(|one, other| one.record.key.cmp(&other.record.key));
+    // All bindings of a port that use the central store share its record.
+    found.dedup_by(|next, before| {
+        let key = &next.record.key;
+        *key == before.record.key && matches!(key, RecordKey::CentralStore(_))
+    });
+    found
+}
+
+async fn record(snapshot: &Snapshot, binding: &Binding) -> Found {
     let key = key(binding);
     let central = matches!(key, RecordKey::CentralStore(_));
-    let mut certificate_hash = None;
+    let (mut certificate_hash, mut problems) = (None, Vec::new());
     if !central {
         let name = match &binding.information.host {
             HostPattern::Exact(name) => Some(name),
             HostPattern::Wildcard(_) | HostPattern::Any => None,
         };
         let choice = choice(snapshot, binding, name).await;
-        for problem in &choice.broken {
-            output::note(format_args!("bindery: {}: {problem}", binding.information));
-        }
+        let broken = choice.broken.iter();
+        problems.extend(broken.map(|problem| format!("{}: {problem}", binding.information)));
         certificate_hash = choice.shown.map(|(_, certificate)| certificate.facts.thumbprint);
     }
     let tls = &binding.tls;
-    Record {
+    let record = Record {
         key,
         certificate_hash,
         store_name: (!central).then(|| STORE_NAME.to_owned()),
@@ -144,7 +154,8 @@ async fn record(snapshot: &Snapshot, binding: &Binding) -> Record {
         disable_tls12: tls.minimum > TlsVersion::Tls12,
         disable_tls13: tls.maximum < TlsVersion::Tls13,
         enable_session_ticket: tls.client_certificate == ClientCertificate::Off,
-    }
+    };
+    Found { record, problems }
 }
 
 /// HTTP.SYS has no record for a name on one address: the name alone is what its record is found

@@ -28,7 +28,7 @@ pub(crate) fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     let mut addresses: Vec<IpAddr> = match answered.recv_timeout(RESOLVE_TIMEOUT) {
         // What the library puts in front is the same for every cause.
         Ok(found) => found.map_err(|error| {
-            error.rsplit_once(": ").map_or(error.clone(), |(_, cause)| cause.to_owned())
+            error.rsplit_once(": ").map_or_else(|| error.clone(), |(_, cause)| cause.to_owned())
         })?,
         Err(_) => return Err(format!("no answer in {} s", RESOLVE_TIMEOUT.as_secs())),
     };

@@ -59,7 +59,7 @@ pub(crate) fn unserved(loaded: Loaded, order: Option<Order>) -> Unserved {
         Arc::new(folder)
     });
     let whole = std::fs::canonicalize(&config).unwrap_or_else(|_| config.clone());
-    let folder = whole.parent().unwrap_or(Path::new("/")).to_owned();
+    let folder = whole.parent().unwrap_or_else(|| Path::new("/")).to_owned();
     Unserved { config, folder, snapshot: Snapshot::unserved(configuration, central), problems }
 }
 

@@ -195,6 +195,10 @@ drain_seconds = 2
 [[listener]]
 on = "https/{FIRST}:{port}"
 unknown_name = "refuse"          # the catch-all is for clients that send no name
+
+[[listener]]
+on = "https/{SECOND}:{port}"
+no_sni = "refuse"                # a name must be said here
 "#
     )
 }
@@ -233,45 +237,57 @@ fn page(demo: &Demo, port: u16, thumbprint: &str) -> String {
 fn told(folder: &Path, config: &Path, port: u16, temporary: bool) -> String {
     // As it was called, so that the lines can be pasted.
     let program = std::env::args().next().unwrap_or_else(|| "bindery".to_owned());
-    let end = if temporary { " and removes it" } else { "; it stays" };
+    let end = if temporary { " and removes the folder" } else { "; the folder stays" };
     let mut out = format!(
-        "{} sites with {0} certificates on port {port}, in {}\nCtrl-C ends it{end}.\n",
+        "{0} sites with {0} certificates on port {port}, in {1}\nCtrl-C ends it{end}.\n",
         SITES.len(),
         folder.display()
     );
-    let (ca, config) = (folder.join("ca.pem"), config.display());
-    let ca = ca.display();
-    let mut line = |text: std::fmt::Arguments<'_>| {
+    let ca = format!("--cacert {}", folder.join("ca.pem").display());
+    let config = format!("--config {}", config.display());
+    let mut both = |title: String, name: Option<&str>, address: Ipv4Addr| {
+        let (resolve, ip) = match name {
+            Some(name) => (format!("--resolve {name}:{port}:{address}"), format!("--ip {address}")),
+            None => (String::new(), String::new()),
+        };
+        let host = name.map_or_else(|| address.to_string(), str::to_owned);
+        let url = format!("https://{host}:{port}/");
+        let curl = command(&["curl", &ca, &resolve, &url]);
+        let explain = command(&[&format!("{program} explain"), &config, &ip, &url]);
         // Writing to a string does not fail.
-        writeln!(out, "{text}").ok();
+        writeln!(out, "\n{title}\n{curl}\n{explain}").ok();
     };
     for Demo { site, address, opened, what, .. } in &SITES {
-        let (title, resolve, url) = match opened {
-            Some(name) => (
-                format!("{site}, at {address}: {what}"),
-                format!("--resolve {name}:{port}:{address} "),
-                format!("https://{name}:{port}/"),
-            ),
-            None => (
-                format!("{site}, at {address}: {what}"),
-                String::new(),
-                format!("https://{address}:{port}/"),
-            ),
-        };
-        line(format_args!("\n{title}"));
-        line(format_args!("  curl --cacert {ca} \\\n    {resolve}{url}"));
-        let ip = if opened.is_some() { format!("--ip {address} ") } else { String::new() };
-        line(format_args!("  {program} explain --config {config} \\\n    {ip}{url}"));
+        both(format!("{site}, at {address}: {what}"), *opened, *address);
     }
-    line(format_args!("\nnobody: a name without a binding gets no certificate of another site"));
-    let name = "unknown.example";
-    line(format_args!(
-        "  curl --cacert {ca} \\\n    --resolve {name}:{port}:{FIRST} https://{name}:{port}/"
-    ));
-    line(format_args!(
-        "  {program} explain --config {config} \\\n    --ip {FIRST} https://{name}:{port}/\n"
-    ));
+    both(
+        "nobody: an unknown name gets an alert, no foreign certificate".to_owned(),
+        Some("unknown.example"),
+        FIRST,
+    );
+    let ca = format!("--ca {}", folder.join("ca.pem").display());
+    let connect = format!("--connect {FIRST}:{port}");
+    let url = format!("https://shop.example:{port}/");
+    let probe = command(&[&format!("{program} probe"), &config, &ca, &connect, &url]);
+    writeln!(out, "\na connection, step by step\n{probe}\n").ok();
     out
+}
+
+/// A command that can be pasted, broken where it would be wider than a terminal.
+fn command(parts: &[&str]) -> String {
+    const COLUMNS: usize = 80;
+    let mut lines = vec![String::from("  ")];
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        let Some(line) = lines.last_mut() else { continue };
+        if line.trim().is_empty() {
+            line.push_str(part);
+        } else if line.len() + 1 + part.len() + " \\".len() <= COLUMNS {
+            line.push_str(&format!(" {part}"));
+        } else {
+            lines.push(format!("    {part}"));
+        }
+    }
+    lines.join(" \\\n")
 }
 
 #[cfg(test)]

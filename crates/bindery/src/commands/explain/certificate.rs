@@ -88,7 +88,7 @@ async fn why(
         }
         CertificateChoice::Best => {
             let wanted =
-                name.map_or_else(|| binding.information.host.to_string(), |name| name.to_string());
+                name.map_or_else(|| binding.information.host.to_string(), ToString::to_string);
             let index = snapshot.certificates().await;
             let covering = |facts: &&CertificateFacts| facts.covers_pattern(&wanted);
             match index.entries.iter().flatten().filter(covering).count() {

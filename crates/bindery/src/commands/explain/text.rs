@@ -90,7 +90,7 @@ fn decide(steps: &mut Steps, told: &Explanation) {
         if told.certificate.is_none() && told.handshake.is_none() { ", by Host" } else { "" };
     match &told.decide.winner {
         Some(winner) => {
-            steps.step("decide", &format!("{} of site {}{plain}", winner.binding, winner.site))
+            steps.step("decide", &format!("{} of site {}{plain}", winner.binding, winner.site));
         }
         None => steps.step("decide", &format!("nobody{plain}")),
     }
