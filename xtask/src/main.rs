@@ -1,3 +1,36 @@
-//! xtask
+//! Work on the repository itself: `cargo run -p xtask -- tidy`.
 
-fn main() {}
+mod code;
+mod tidy;
+
+use std::{path::PathBuf, process::ExitCode};
+
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["tidy"] => {
+            let problems = tidy::problems(&root());
+            for problem in &problems {
+                println!("{problem}");
+            }
+            match problems.len() {
+                0 => ExitCode::SUCCESS,
+                number => {
+                    eprintln!("{number} untidy");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        _ => {
+            eprintln!("usage: cargo run -p xtask -- tidy");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map(PathBuf::from).unwrap_or(own)
+}

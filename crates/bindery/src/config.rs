@@ -52,7 +52,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     let text = String::from_utf8(bytes).map_err(|error| {
         Failure::because(format!("{} is not UTF-8", path.display()), error.utf8_error())
     })?;
-    let folder = whole.parent().unwrap_or(Path::new("/"));
+    let folder = whole.parent().unwrap_or_else(|| Path::new("/"));
     let document = document::parse(&text, folder);
     Ok(Loaded { path: path.to_owned(), text, document })
 }

@@ -1,13 +1,13 @@
 //! Problems of a configuration as text: marked in their line for people, as records for programs.
 
-use std::fmt::{self, Write as _};
+use std::{fmt::Write as _, ops::Range};
 
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use bindery_model::problem::{Problem, Severity};
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
-    SourceSpan,
-};
 use serde::{Deserialize, Serialize};
+
+/// The width of the terminal that everything is laid out for.
+const COLUMNS: usize = 80;
 
 /// A problem with its place in lines and columns, both from 1; columns count characters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,20 +40,51 @@ pub(crate) fn placed(problem: &Problem, file: &str, text: &str) -> PlacedProblem
 /// Problems for people: the line of each with the place marked, and what to do. With a count at
 /// the end.
 pub(crate) fn rendered(problems: &[Problem], file: &str, text: &str, colour: bool) -> String {
-    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(80)
-        .with_context_lines(0)
-        .with_links(false);
-    let source = NamedSource::new(file, text.to_owned());
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer.term_width(COLUMNS);
     let mut out = String::new();
     for problem in problems {
-        let marked = Marked { problem, source: &source };
-        // Writing to a string does not fail.
-        handler.render_report(&mut out, &marked).ok();
+        let report = renderer.render(&[report(problem, file, text)]);
+        writeln!(out, "{report}\n").ok();
     }
     writeln!(out, "{}", counted(problems)).ok();
     out
+}
+
+fn report<'a>(problem: &'a Problem, file: &'a str, text: &'a str) -> Group<'a> {
+    let level = match problem.severity() {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Hint => Level::NOTE.with_name("hint"),
+    };
+    let title = level.primary_title(problem.message.as_str()).id(problem.code.as_str());
+    let mut group = title.element(snippet(&problem.span, None, file, text));
+    for (span, why) in &problem.related {
+        group = group.element(snippet(span, Some(why), file, text));
+    }
+    if problem.help.is_empty() { group } else { group.element(Level::HELP.message(&problem.help)) }
+}
+
+/// The lines of `span`, and only those: the renderer reads all that it is given.
+fn snippet<'a>(
+    span: &Range<usize>,
+    why: Option<&'a str>,
+    file: &'a str,
+    text: &'a str,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let rest = text.get(span.end..).unwrap_or_default();
+    let end = span.end + rest.find('\n').unwrap_or(rest.len());
+    let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+    let kind = if why.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
+    let place = kind.span(span.start - start..span.end - start);
+    Snippet::source(text.get(start..end).unwrap_or_default())
+        .line_start(line)
+        .path(file)
+        .annotation(match why {
+            Some(why) => place.label(why),
+            None => place,
+        })
 }
 
 /// How many problems of each kind there are, in words.
@@ -66,56 +97,4 @@ pub(crate) fn counted(problems: &[Problem]) -> String {
         .map(|(count, severity)| format!("{count} {severity}{}", if count == 1 { "" } else { "s" }))
         .collect();
     if parts.is_empty() { "no problems".to_owned() } else { parts.join(", ") }
-}
-
-struct Marked<'a> {
-    problem: &'a Problem,
-    source: &'a NamedSource<String>,
-}
-
-impl fmt::Debug for Marked<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.problem, f)
-    }
-}
-
-impl fmt::Display for Marked<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.message)
-    }
-}
-
-impl std::error::Error for Marked<'_> {}
-
-impl Diagnostic for Marked<'_> {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(format!("{}[{}]", self.problem.severity(), self.problem.code)))
-    }
-
-    fn severity(&self) -> Option<miette::Severity> {
-        Some(match self.problem.severity() {
-            Severity::Error => miette::Severity::Error,
-            Severity::Warning => miette::Severity::Warning,
-            Severity::Hint => miette::Severity::Advice,
-        })
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let help = &self.problem.help;
-        (!help.is_empty()).then(|| Box::new(help) as Box<dyn fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = |span: &std::ops::Range<usize>| SourceSpan::new(span.start.into(), span.len());
-        let here = LabeledSpan::new_primary_with_span(None, span(&self.problem.span));
-        let related =
-            self.problem.related.iter().map(move |(place, why)| {
-                LabeledSpan::new_with_span(Some(why.clone()), span(place))
-            });
-        Some(Box::new(std::iter::once(here).chain(related)))
-    }
 }

@@ -113,10 +113,10 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         let server = Server::start(proof, sockets)
             .map_err(|error| Failure::because("the server cannot start", error))?;
         let running = Arc::new(Running::new(server, path, &text, &positions_kept.problems));
-        if let Ok(socket) = status_socket {
-            if let Ok(socket) = UnixListener::from_std(socket) {
-                tokio::spawn(status::answer(socket, Arc::clone(&running)));
-            }
+        if let Ok(socket) = status_socket
+            && let Ok(socket) = UnixListener::from_std(socket)
+        {
+            tokio::spawn(status::answer(socket, Arc::clone(&running)));
         }
         ready(&running.server);
         notify(&[NotifyState::Ready]);

@@ -29,7 +29,7 @@ impl BindingId {
 pub struct MemoryTable {
     /// All sites.
     pub sites: Vec<Site>,
-    /// All bindings, those of one site together and in its order.
+    /// All bindings, site by site, those of one site in its order.
     pub bindings: Vec<Binding>,
     /// All certificates that have a name.
     pub certificates: Vec<CertificateSource>,
@@ -86,6 +86,7 @@ impl MemoryTable {
         bindings: Vec<Binding>,
         certificates: Vec<CertificateSource>,
     ) -> Self {
+        debug_assert!(bindings.is_sorted_by_key(|binding| binding.site), "site by site");
         let mut holders =
             HashMap::with_capacity_and_hasher(bindings.len(), DefaultHashBuilder::default());
         let mut endpoints = Vec::new();
@@ -140,7 +141,8 @@ impl MemoryTable {
 
     /// The bindings of a site, in its order.
     pub fn bindings_of(&self, site: u32) -> impl Iterator<Item = &Binding> {
-        self.bindings.iter().filter(move |binding| binding.site == site)
+        let first = self.bindings.partition_point(|binding| binding.site < site);
+        self.bindings.iter().skip(first).take_while(move |binding| binding.site == site)
     }
 
     /// Every endpoint that a binding needs, once, in order.
@@ -152,6 +154,11 @@ impl MemoryTable {
     /// What is spoken with a client that came to `local`; `None` where no binding listens.
     #[must_use]
     pub fn protocol(&self, local: SocketAddr) -> Option<Protocol> {
-        self.endpoints.iter().find(|(own, _)| own.takes(local)).map(|(_, protocol)| *protocol)
+        let spoken = |address| {
+            let endpoint = Endpoint { address, port: local.port() };
+            let place = self.endpoints.binary_search_by_key(&endpoint, |(own, _)| *own).ok()?;
+            self.endpoints.get(place).map(|(_, protocol)| *protocol)
+        };
+        spoken(Some(local.ip())).or_else(|| spoken(None))
     }
 }

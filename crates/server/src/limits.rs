@@ -25,8 +25,12 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(70);
 /// after this: the peer does not take its answer.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// After so long without a request an HTTP/1.1 connection gives its buffers back.
-pub const BUFFERS_KEPT: Duration = Duration::from_secs(2);
+/// An HTTP/1.1 connection on which nothing moves for so long gives its buffers back, most of what
+/// it costs. The time doubles whenever it turns out to be busy, up to [`BUFFERS_KEPT_MAX`].
+pub const BUFFERS_KEPT_MIN: Duration = Duration::from_millis(50);
+
+/// A busy connection that falls silent gives its buffers back after this.
+pub const BUFFERS_KEPT_MAX: Duration = Duration::from_secs(2);
 
 /// How often a connection looks at its clocks. They are late by this much at most.
 pub const CONNECTION_TICK: Duration = Duration::from_secs(5);
@@ -80,7 +84,8 @@ pub const CERTIFICATE_SWEEP_FILES: usize = 2000;
 /// Log lines a second on what strangers did wrong. Further ones are counted, not written.
 pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
 
-const _: () = assert!(BUFFERS_KEPT.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
+const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
+const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
 
 // Static files.

@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bindery_model::{
-    binding::{Binding, Protocol},
+    binding::Binding,
     decide::{KeyHost, KeyRef, Question, Rule, decide},
     document::Configuration,
     name::HostName,
@@ -84,17 +84,14 @@ impl Snapshot {
     }
 
     /// What is asked when a client comes to `local` with `name`; `None` where no binding listens.
-    /// For plain HTTP the order is always host first: HTTP.SYS's own order is one of certificates.
     #[must_use]
     pub fn question<'a>(
         &self,
         local: SocketAddr,
         name: Option<&'a HostName>,
     ) -> Option<Question<'a>> {
-        let order = match self.configuration.table.protocol(local)? {
-            Protocol::Http => bindery_model::decide::Order::HostFirst,
-            Protocol::Https => self.configuration.settings.order,
-        };
+        let protocol = self.configuration.table.protocol(local)?;
+        let order = self.configuration.settings.order.on(protocol);
         Some(Question { local, name, order, rules: self.configuration.rules(local) })
     }
 

@@ -16,7 +16,7 @@ pub use explain::{Explained, Verdict, explain};
 pub use host::may_answer;
 pub use keys::{KeyHost, KeyRef, Rule, keys};
 
-use crate::name::HostName;
+use crate::{binding::Protocol, name::HostName};
 
 /// In which order the keys are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,6 +27,18 @@ pub enum Order {
     /// As Windows' HTTP.SYS chooses a certificate: the catch-all of the very address first, then
     /// names, then the central store, then the catch-all of all addresses.
     HttpSys,
+}
+
+impl Order {
+    /// The order on an endpoint that speaks `protocol`. HTTP.SYS's is one of certificates; sites
+    /// without TLS it finds by host first, as we do.
+    #[must_use]
+    pub fn on(self, protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http => Self::HostFirst,
+            Protocol::Https => self,
+        }
+    }
 }
 
 impl fmt::Display for Order {

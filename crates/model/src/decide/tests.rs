@@ -20,7 +20,9 @@ fn table(bindings: &str) -> MemoryTable {
         let information = format!("https/{text}").parse().unwrap();
         Binding { information, tls: TlsPolicy::default(), certificate, site: site.parse().unwrap() }
     });
-    MemoryTable::new(Vec::new(), bindings.collect(), Vec::new())
+    let mut bindings: Vec<_> = bindings.collect();
+    bindings.sort_by_key(|binding: &Binding| binding.site);
+    MemoryTable::new(Vec::new(), bindings, Vec::new())
 }
 
 fn ask(table: &MemoryTable, question: Question<'_>, central: &[&str]) -> Option<(Rule, u32)> {

@@ -20,7 +20,8 @@ pub(super) fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) ->
                 false if letters.len().abs_diff(wanted.len()) > edits_max => return None,
                 false => edits(&letters, &wanted),
             };
-            (edits <= edits_max).then_some((edits, word))
+            // Who replaces every letter mistypes nothing.
+            (edits <= edits_max && edits < wanted.len()).then_some((edits, word))
         })
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, word)| word)
@@ -63,7 +64,7 @@ mod tests {
 
     #[track_caller]
     fn check(wanted: &str, expected: Option<&str>) {
-        let known = ["name", "root", "bindings", "certificate", "redirect", "respond", "on"];
+        let known = ["name", "root", "bindings", "certificate", "redirect", "respond", "on", "c"];
         assert_eq!(nearest(wanted, known.into_iter()), expected, "{wanted}");
     }
 
@@ -84,6 +85,7 @@ mod tests {
         check("", None);
         check("proxy", None);
         check("zzz", None);
+        check("x", None);
         check(&"r".repeat(65), None);
     }
 

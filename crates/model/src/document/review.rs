@@ -130,6 +130,8 @@ impl<'a> Review<'a> {
     fn ask(&self, local: SocketAddr, client: &Client, order: Order) -> Option<BindingId> {
         let endpoint = Endpoint { address: Some(local.ip()), port: local.port() };
         let rules = self.rules(endpoint);
+        let order =
+            self.configuration.table.protocol(local).map_or(order, |spoken| order.on(spoken));
         let question = Question { local, name: client.name.as_ref(), order, rules };
         let find = |key: &KeyRef<'_>| match key.host {
             KeyHost::Central(_) if !client.in_store => None,

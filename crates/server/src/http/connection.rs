@@ -29,10 +29,10 @@ use super::{
 use crate::{
     Shared,
     limits::{
-        BUFFERS_KEPT, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_HEADER_LIST_BYTES_MAX,
-        HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_TIMEOUT,
-        LINGER_TIMEOUT, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT,
-        STALL_TIMEOUT,
+        BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
+        HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
+        HTTP2_STREAMS_MAX, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT, REQUEST_FIELDS_MAX,
+        REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
     },
     text_of,
     tls::stream::{Progress, Stream},
@@ -50,7 +50,8 @@ pub fn serve(
         requests: Requests { info, shared },
         engine: Engine::Asleep,
         tasks: Box::default(),
-        tick: Box::pin(tokio::time::sleep(BUFFERS_KEPT)),
+        tick: Box::pin(tokio::time::sleep(CONNECTION_TICK)),
+        buffers_kept: BUFFERS_KEPT_MIN,
         clock: Clock { progress, moved: now, idle_since: now, idle_from: progress },
         told: false,
         stream,
@@ -63,6 +64,8 @@ struct Driver {
     engine: Engine,
     tasks: Box<Tasks>,
     tick: Pin<Box<Sleep>>,
+    /// How long hyper's buffers are kept without a request.
+    buffers_kept: Duration,
     clock: Clock,
     /// Whether hyper was told to come to an end.
     told: bool,
@@ -112,19 +115,21 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
         driver.requests.info.connection.register(cx.waker());
-        while driver.tick.as_mut().poll(cx).is_ready() {
-            if driver.on_tick() == Verdict::GiveUp {
-                return Poll::Ready(());
-            }
-        }
         if driver.requests.info.connection.is_draining() && !driver.told {
             driver.finish();
         }
         loop {
             match driver.poll_engine(cx) {
-                Poll::Ready(Step::Again) => {}
+                Poll::Ready(Step::Again) => continue,
                 Poll::Ready(Step::Over) => return Poll::Ready(()),
-                Poll::Pending => break,
+                Poll::Pending => {}
+            }
+            // After the engine, which may have set the clock anew.
+            if driver.tick.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            if driver.on_tick() == Verdict::GiveUp {
+                return Poll::Ready(());
             }
         }
         // All that this poll has written leaves in one go.
@@ -204,7 +209,11 @@ impl Driver {
             true => Engine::Http2(Box::new(
                 http2_builder(self.tasks.executor()).serve_connection(stream, requests),
             )),
-            false => Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests))),
+            false => {
+                self.buffers_kept = BUFFERS_KEPT_MIN;
+                self.tick.as_mut().reset((Instant::now() + BUFFERS_KEPT_MIN).into());
+                Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests)))
+            }
         };
         if self.told {
             self.told = false;
@@ -246,7 +255,9 @@ impl Driver {
                         return Verdict::GiveUp;
                     }
                     self.finish();
-                } else if unmoved >= BUFFERS_KEPT {
+                } else if unmoved.is_zero() {
+                    self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
+                } else {
                     self.sleep();
                 }
             }
@@ -272,7 +283,7 @@ impl Driver {
                 let left = KEEP_ALIVE_TIMEOUT.saturating_sub(now - self.clock.idle_since);
                 left.max(CONNECTION_TICK)
             }
-            Engine::Http1(_) => BUFFERS_KEPT,
+            Engine::Http1(_) => self.buffers_kept,
             Engine::Http2(_) | Engine::Closing | Engine::Lingering => CONNECTION_TICK,
         }
     }

@@ -17,7 +17,11 @@ use rustls::{
     AlertDescription, CipherSuite, ServerConnection,
     server::{Accepted, Acceptor, ClientHello},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use tracing::info;
 
 use super::{
@@ -28,6 +32,7 @@ use super::{
     tickets::BoundTickets,
 };
 use crate::{
+    limits::LINGER_TIMEOUT,
     process::Process,
     snapshot::{Live, Snapshot},
 };
@@ -112,6 +117,7 @@ pub async fn accept(
         Ok(accepted) => accepted,
         Err(HandshakeError::PlainHttp) => {
             tcp.write_all(PLAIN_HTTP_ANSWER).await?;
+            linger(&mut tcp).await?;
             return Err(HandshakeError::PlainHttp);
         }
         Err(error) => return Err(error),
@@ -192,6 +198,7 @@ async fn read_hello(tcp: &mut TcpStream) -> Result<Accepted, HandshakeError> {
                 let mut bytes = Vec::new();
                 alert.write_all(&mut bytes)?;
                 tcp.write_all(&bytes).await?;
+                linger(tcp).await?;
                 return Err(HandshakeError::Hello(error));
             }
         }
@@ -210,6 +217,18 @@ impl io::Read for Watched<'_, '_> {
         self.first_byte = buf.first().copied().filter(|_| read > 0);
         Ok(read)
     }
+}
+
+/// Closes the sending side and drops what still comes, for a short time. Closing a socket with
+/// unread bytes would reset the connection and take the answer from the peer (RFC 9112, 9.6).
+async fn linger(tcp: &mut TcpStream) -> io::Result<()> {
+    tcp.shutdown().await?;
+    let discard = async {
+        let mut scratch = [0; 1024];
+        while tcp.read(&mut scratch).await? > 0 {}
+        Ok(())
+    };
+    timeout(LINGER_TIMEOUT, discard).await.unwrap_or(Ok(()))
 }
 
 /// Sends a fatal alert in the clear, as long as there are no keys (RFC 8446, 6).

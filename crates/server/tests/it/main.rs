@@ -1,0 +1,19 @@
+//! The server as its clients see it: real sockets on loopback, certificates of the test's own
+//! authority. One program for all of it, because each further one would link everything again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as it must be ends a test"
+)]
+
+mod decision;
+mod handshake;
+mod http1;
+mod http2;
+mod resumption;
+mod setup;
+mod stop;
+mod swap;
+mod tools;
