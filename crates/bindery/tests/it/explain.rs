@@ -109,7 +109,7 @@ fn every_key_is_printed_with_what_it_came_to() {
             "6  policy       TLS 1.2 to 1.3; h2 or http/1.1; no client certificate; tickets\n",
             "7  handshake    at best TLS 1.3, X25519MLKEM768, ECDSA P-256\n",
             "8  request      Host shop.example.com: the same binding, site s1\n",
-            "9  answer       always 200, 1 bytes of text/plain; charset=utf-8\n",
+            "9  answer       always 200, 1 byte of text/plain; charset=utf-8\n",
             "A client without SNI would get: https/192.0.2.10:443: of site s6 (rule 6),\n",
             "HTTP.SYS's order would give: https/192.0.2.10:443: of site s6 (rule 6), because",
         ],

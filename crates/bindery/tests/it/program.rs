@@ -92,12 +92,15 @@ impl Done {
         }
     }
 
-    /// That the exit code is this, and every one of these texts is in the output.
+    /// That the exit code is this, and every one of these texts is in the output: as it is, or
+    /// broken over lines.
     #[track_caller]
     pub(crate) fn check(&self, code: i32, texts: &[&str]) {
         let Self { out, err, .. } = self;
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         for text in texts {
-            assert!(out.contains(text), "{text:?} is missing\n{out}\n{err}");
+            let found = out.contains(text) || flat(out).contains(&flat(text));
+            assert!(found, "{text:?} is missing\n{out}\n{err}");
         }
         assert_eq!(self.code, code, "{out}\n{err}");
         for line in out.lines() {

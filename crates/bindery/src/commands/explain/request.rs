@@ -162,7 +162,11 @@ fn answer(site: &Site, path: &str) -> Answer {
         }
         RouteAction::Respond { status, body, content_type } => Answer {
             status: Some(*status),
-            text: format!("always {status}, {} bytes of {content_type}", body.len()),
+            text: match body.len() {
+                0 => format!("always {status}, without content"),
+                1 => format!("always {status}, 1 byte of {content_type}"),
+                bytes => format!("always {status}, {bytes} bytes of {content_type}"),
+            },
             ..none
         },
     }
