@@ -29,7 +29,10 @@ use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     ConfigOption,
@@ -67,21 +70,20 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     serve(loaded, |_| {})
 }
 
-/// Log lines go to standard error, with a time unless a journal adds its own.
+/// Log lines go to standard error, with a time unless a journal adds its own. Only ours: what
+/// libraries say of strangers has no bound.
 pub(crate) fn start_log(verbose: bool, json: bool) {
-    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let level = if verbose { Level::DEBUG } else { Level::INFO };
+    let ours = Targets::new().with_target("bindery", level).with_target("bindery_server", level);
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(std::io::stderr);
+    let lines = fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
+    let lines = match (json, journal) {
+        (true, _) => lines.json().flatten_event(true).boxed(),
+        (false, true) => lines.without_time().boxed(),
+        (false, false) => lines.boxed(),
+    };
     // A second call changes nothing, and nothing depends on which was first.
-    drop(match (json, journal) {
-        (true, _) => builder.json().flatten_event(true).try_init(),
-        (false, true) => builder.without_time().try_init(),
-        (false, false) => builder.try_init(),
-    });
+    tracing_subscriber::registry().with(lines.with_filter(ours)).try_init().ok();
 }
 
 /// Serves a configuration that has no errors. `ready` is called once it does.
