@@ -56,7 +56,7 @@ fn all() -> Folder {
     folder.certificate("shop", &["shop.example.com", "*.example.com"]);
     fs::create_dir(folder.path().join("central")).unwrap();
     let leaf = folder.ca.leaf(&["shop.example.com"]);
-    let _ = leaf.write(&folder.path().join("central"), "shop.example.com");
+    drop(leaf.write(&folder.path().join("central"), "shop.example.com"));
     folder
 }
 
@@ -212,8 +212,8 @@ fn what_is_wrong_with_a_certificate_is_said() {
          'https/*:443:none.example']\n",
     );
     let expired = LeafOptions { validity: Validity::Expired, ..LeafOptions::default() };
-    let _ = folder.ca.leaf_with(&["old.example"], expired).write(folder.path(), "old");
-    let _ = TestCa::self_signed(&["other.example"]).write(folder.path(), "self");
+    drop(folder.ca.leaf_with(&["old.example"], expired).write(folder.path(), "old"));
+    drop(TestCa::self_signed(&["other.example"]).write(folder.path(), "self"));
     let ask = |name: &str| folder.run(&format!("explain https://{name}.example --ip 127.0.0.1"));
     ask("gone").check(
         1,

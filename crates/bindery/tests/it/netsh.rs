@@ -83,7 +83,7 @@ fn folder() -> (Folder, String) {
     let folder = Folder::new(CONFIG);
     fs::create_dir(folder.path().join("central")).unwrap();
     let leaf = folder.ca.leaf(&["a.example"]);
-    let _ = leaf.write(folder.path(), "a");
+    drop(leaf.write(folder.path(), "a"));
     let thumbprint = facts_of_der(&leaf.certificate_der).unwrap().thumbprint;
     let hash = thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
     (folder, hash)

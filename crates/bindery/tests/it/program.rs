@@ -37,7 +37,7 @@ impl Folder {
     /// A folder with this `bindery.toml`, its head added, and the CA in `ca.pem`.
     pub(crate) fn new(config: &str) -> Self {
         let folder = Self { dir: tempfile::tempdir().unwrap(), ca: TestCa::new() };
-        let _ = folder.ca.write(folder.path(), "ca");
+        drop(folder.ca.write(folder.path(), "ca"));
         folder.configure(config);
         folder
     }
@@ -55,7 +55,7 @@ impl Folder {
 
     /// A certificate for these names in `<name>.pem`.
     pub(crate) fn certificate(&self, name: &str, names: &[&str]) {
-        let _ = self.ca.leaf(names).write(self.path(), name);
+        drop(self.ca.leaf(names).write(self.path(), name));
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -83,11 +83,10 @@ pub(crate) struct Arguments {
 /// when it is not what `explain` says.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let now = clock::now();
-    let started = Instant::now();
     let mut probe = Probe { url: arguments.target.to_string(), ..Probe::default() };
     if let Some(address) = arguments.address(&mut probe) {
         probed(arguments, address, now, &mut probe);
-        probe.total_ms = ms(started.elapsed());
+        probe.total_ms = total_ms(&probe);
         probe.explained = explained(arguments, address, now, &probe)?;
     }
     probe.good = probe.answer.is_some()
@@ -287,6 +286,13 @@ fn asked(arguments: &Arguments, stream: &mut dyn Stream, probe: &mut Probe) {
         status_line: seen.status_line.unwrap_or_default(),
         location: seen.location,
     });
+}
+
+/// From the question to the resolver to the last byte, without what a probe does beside.
+fn total_ms(probe: &Probe) -> f64 {
+    let handshake = probe.handshake.as_ref().map_or(0.0, |handshake| handshake.ms);
+    let answer = probe.answer.as_ref().map_or(0.0, |answer| answer.ms);
+    ((probe.resolve.ms + probe.connect.ms + handshake + answer) * 1e3).round() / 1e3
 }
 
 /// What the server chooses of HTTP/2 and HTTP/1.1, asked by a handshake of its own.

@@ -117,7 +117,9 @@ fn verdict(steps: &mut Steps, probe: &Probe) {
         (None, None) => {}
     }
     steps.line("");
-    steps.paragraph(&format!("{:.1} ms in all", probe.total_ms));
+    if probe.answer.is_some() {
+        steps.paragraph(&format!("{:.1} ms from name to last byte", probe.total_ms));
+    }
     if let Some(explained) = &probe.explained {
         match explained.same {
             true => steps.paragraph(&format!("As explained by {}: yes", explained.config)),
