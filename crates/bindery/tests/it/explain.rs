@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bindery_testkit::ca::{LeafOptions, TestCa, Validity};
+use bindery_testkit::ca::{KeyAlgorithm, LeafOptions, TestCa, Validity};
 
 use crate::program::Folder;
 
@@ -230,6 +230,78 @@ fn what_is_wrong_with_a_certificate_is_said() {
         &[
             "! it does not cover self.example, but other.example: browsers refuse it\n",
             "! it signed itself: clients must be told to trust it\n",
+        ],
+    );
+}
+
+#[test]
+fn the_central_store_answers_with_the_file_of_the_name_or_of_its_wildcard() {
+    let folder = Folder::new(
+        "[server]\ncentral_store = { folder = 'central' }\n\
+         [[site]]\nname = 'a'\nrespond = ''\n\
+         bindings = [{ on = 'https/*:443:', certificate = 'central' }]\n",
+    );
+    let ask = |name: &str| folder.run(&format!("explain https://{name} --ip 127.0.0.1"));
+    ask("a.example").check(1, &["! the central store /", "cannot be read: No such file"]);
+    let central = folder.path().join("central");
+    fs::create_dir(&central).unwrap();
+    drop(folder.ca.leaf(&["a.example"]).write(&central, "a.example"));
+    drop(folder.ca.leaf(&["*.b.example"]).write(&central, "_.b.example"));
+    ask("a.example").check(
+        0,
+        &[
+            "> 5  *:443:(central store)          site a: central store of this port",
+            "5  certificate  central/a.example.pem\n",
+            "why: the file that the central store has for the name\n",
+        ],
+    );
+    ask("x.b.example").check(0, &["why: the file that the central store has for *.b.example\n"]);
+    ask("c.example").check(
+        1,
+        &["site a uses the store, which has no file for c.example", "alert unrecognized_name"],
+    );
+}
+
+#[test]
+fn policy_and_second_certificate_are_told() {
+    let folder = Folder::new(
+        "[[certificate]]\nname = 'ec'\nfile = 'ec.pem'\n\
+         [[certificate]]\nname = 'rsa'\nfile = 'rsa.pem'\n\
+         [[site]]\nname = 'a'\nrespond = ''\nbindings = [\n\
+         { on = 'https/*:443:a.example', certificate = ['ec', 'rsa'], tls = { maximum = '1.2' } },\n\
+         { on = 'https/*:443:m.example', certificate = 'ec', tls = { minimum = '1.3', http2 = false,\n\
+           client_certificate = 'require', client_ca = 'ca.pem' } },\n\
+         { on = 'https/*:443:n.example', certificate = 'ec', tls = {\n\
+           client_certificate = 'optional', client_ca = 'gone.pem' } }]\n",
+    );
+    folder.certificate("ec", &["a.example", "m.example", "n.example"]);
+    let rsa = LeafOptions { key: KeyAlgorithm::Rsa2048, ..LeafOptions::default() };
+    drop(folder.ca.leaf_with(&["a.example"], rsa).write(folder.path(), "rsa"));
+    let ask = |name: &str| folder.run(&format!("explain https://{name}.example --ip 127.0.0.1"));
+    ask("a").check(
+        0,
+        &[
+            "why: named by the binding; clients that cannot verify it get rsa\n",
+            "6  policy       TLS 1.2 only; h2 or http/1.1; no client certificate; tickets\n",
+            "7  handshake    at best TLS 1.2, X25519, ECDSA P-256\n",
+        ],
+    );
+    ask("m").check(
+        0,
+        &[
+            "TLS 1.3 only; http/1.1; client certificate required, by ca.pem; no tickets\n",
+            "without a client certificate: alert certificate_required\n",
+        ],
+    );
+    ask("n").check(0, &["client certificate optional, by gone.pem", "could not be read"]);
+    // The first of the two is broken: the second is shown, and the first is a problem.
+    fs::write(folder.path().join("ec.pem"), "nothing").unwrap();
+    ask("a").check(
+        0,
+        &[
+            "5  certificate  rsa, in rsa.pem\n",
+            "why: named by the binding\n",
+            "! there is no certificate in",
         ],
     );
 }

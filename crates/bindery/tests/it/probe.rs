@@ -105,7 +105,7 @@ fn alerts_have_their_names() {
     let required = format!("{refused}certificate_required\n");
     running
         .probe("m.example", "--ca ca.pem")
-        .check(1, &["a client certificate was asked for; none was given\n", &required]);
+        .check(1, &["a client certificate was asked for; none was given\n", &required, yes]);
 }
 
 #[test]
@@ -146,4 +146,50 @@ fn nobody_who_listens_and_something_that_is_not_tls_are_told_apart() {
     let done = folder.run(&format!("probe https://127.0.0.1:{port}/ --insecure"));
     answering.join().unwrap();
     done.check(1, &["! the answer is not TLS; is something else spoken there?\n"]);
+}
+
+#[test]
+fn what_is_served_is_what_is_explained_at_every_address_for_every_name_in_both_orders() {
+    let port = free_port();
+    let bindings = [
+        "127.0.0.1:{port}:a.b.example",
+        "*:{port}:a.b.example",
+        "127.0.0.2:{port}:*.b.example",
+        "*:{port}:*.b.example",
+        "127.0.0.2:{port}:",
+        "*:{port}:",
+    ];
+    let mut sites = "[[listener]]\non = 'https/127.0.0.3:{port}'\nno_sni = 'refuse'\n\
+                     unknown_name = 'refuse'\n"
+        .to_owned();
+    for (number, binding) in bindings.iter().enumerate() {
+        sites.push_str(&format!(
+            "[[certificate]]\nname = 'c{number}'\nfile = 'c{number}.pem'\n\
+             [[site]]\nname = 's{number}'\nrespond = {{ status = {} }}\n\
+             bindings = [{{ on = 'https/{binding}', certificate = 'c{number}' }}]\n",
+            210 + number
+        ));
+    }
+    for order in ["host-first", "http.sys"] {
+        let config = format!("[server]\norder = '{order}'\n{sites}");
+        let folder = Folder::new(&config.replace("{port}", &port.to_string()));
+        for number in 0..bindings.len() {
+            folder.certificate(&format!("c{number}"), &["a.b.example", "*.b.example"]);
+        }
+        let mut server = Background::start(folder.path(), &["run"]);
+        server.wait_for(SocketAddr::from(([127, 0, 0, 1], port)));
+        for address in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
+            for name in ["a.b.example", "x.b.example", "x.y.b.example", "other.example", ""] {
+                let words = match name {
+                    "" => format!("probe https://{address}:{port}/"),
+                    _ => format!("probe https://{name}:{port}/ --connect {address}:{port}"),
+                };
+                let seen = folder.run(&format!("{words} --insecure --http1 --json")).json();
+                assert_eq!(seen["explained"]["same"], true, "{words} in {order}: {seen:#}");
+                let came = seen["answer"]["status"].is_u64() || seen["alert"].is_string();
+                assert!(came, "{words} in {order}: {seen:#}");
+            }
+        }
+        assert_eq!(server.stop(), Some(0));
+    }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn explanation(
     let mut told = Explanation {
         url: asked.target.to_string(),
         config: unserved.config.clone(),
-        order: snapshot.configuration.settings.order.to_string(),
+        order: snapshot.configuration.settings.order.on(asked.target.protocol).to_string(),
         answered: false,
         problems: unserved.problems.clone(),
         resolve,

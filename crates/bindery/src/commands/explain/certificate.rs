@@ -106,12 +106,11 @@ async fn why(
             }
         }
     };
-    if choice.candidates.len() > 1 {
-        why.push_str(", before ");
-        let others = choice.candidates.iter().filter(|other| *other != files);
-        let others: Vec<_> = others.map(|files| called(snapshot, files)).collect();
-        why.push_str(&others.join(" and "));
-        why.push_str(" for clients that can verify it");
+    // Those before it are broken, and said to be.
+    let after = choice.candidates.iter().skip_while(|one| *one != files).skip(1);
+    let after: Vec<_> = after.map(|files| called(snapshot, files)).collect();
+    if !after.is_empty() {
+        why.push_str(&format!("; clients that cannot verify it get {}", after.join(" or ")));
     }
     why
 }

@@ -181,6 +181,9 @@ fn handshake(steps: &mut Steps, told: &Explanation) {
             let part = |part: &Option<String>| part.clone().unwrap_or_default();
             let (version, group, signature) = (part(version), part(group), part(signature));
             steps.step("handshake", &format!("at best TLS {version}, {group}, {signature}"));
+            if told.policy.as_ref().is_some_and(|policy| policy.client_certificate == "require") {
+                steps.more("without a client certificate: alert certificate_required");
+            }
         }
     }
 }
