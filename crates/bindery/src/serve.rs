@@ -27,7 +27,7 @@ use sd_notify::NotifyState;
 use tokio::{
     net::UnixListener,
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tracing::{Level, error, info, warn};
 use tracing_subscriber::{
@@ -120,10 +120,12 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         {
             tokio::spawn(status::answer(socket, Arc::clone(&running)));
         }
+        // Before anybody is told: who knows that it serves may stop it at once.
+        let signals = Signals::listen()?;
         ready(&running.server);
         notify(&[NotifyState::Ready]);
         tokio::spawn(inspect_in_background(Arc::clone(&running)));
-        running.until_stopped().await
+        running.until_stopped(signals).await
     });
     drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
     // What the end of the drain time left is not waited for again.
@@ -146,6 +148,27 @@ fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
 fn inherited() -> Vec<TcpListener> {
     let mut passed = ListenFd::from_env();
     (0..passed.len()).filter_map(|place| passed.take_tcp_listener(place).ok().flatten()).collect()
+}
+
+/// The signals that a server obeys.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process by themselves. Within a tokio runtime.
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::because("signals cannot be received", error))
+        };
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// Tells systemd, where it listens.
@@ -177,13 +200,8 @@ impl Running {
         status::of(&self.server, &self.path, problems)
     }
 
-    async fn until_stopped(self: &Arc<Self>) -> Result<ExitCode, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::because("signals cannot be received", error))
-        };
-        let mut hangup = listen(SignalKind::hangup())?;
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
+    async fn until_stopped(self: &Arc<Self>, signals: Signals) -> Result<ExitCode, Failure> {
+        let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload().await,
