@@ -1,7 +1,15 @@
 //! A configuration replaced under running connections: what changed is seen, nothing else is.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
 use bindery_testkit::{eventually, http2::Http2, soon, tls::TestClient};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
     http1::bytes_of,
@@ -150,37 +158,43 @@ async fn nothing_is_lost_in_a_storm_of_changes() {
     setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
     let small = setup.text.clone();
     let server = setup.start();
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let askers: Vec<_> = (0..4)
-        .map(|number| {
-            let stopped = stopped.clone();
-            tokio::spawn(async move {
-                let mut kept = https(port, "a.example").await;
-                let mut asked = 0;
-                while !*stopped.borrow() {
-                    // Half of them on a kept connection, half on new ones.
-                    let answer = match number % 2 {
-                        0 => kept.get("a.example", "/").await.unwrap(),
-                        _ => get(port, "a.example").await,
-                    };
-                    assert_eq!((answer.status, answer.text().as_str()), (200, "a"));
-                    asked += 1;
-                }
-                asked
-            })
-        })
-        .collect();
-    for round in 0..100 {
+    let asked: Arc<[AtomicUsize; 4]> = Arc::default();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut askers = JoinSet::new();
+    for number in 0..asked.len() {
+        let (asked, stop) = (Arc::clone(&asked), Arc::clone(&stop));
+        askers.spawn(async move {
+            let mut kept = https(port, "a.example").await;
+            while !stop.load(Relaxed) {
+                // Half of them on a kept connection, half on new ones.
+                let answer = match number % 2 {
+                    0 => kept.get("a.example", "/").await.unwrap(),
+                    _ => get(port, "a.example").await,
+                };
+                assert_eq!((answer.status, answer.text().as_str()), (200, "a"));
+                asked[number].fetch_add(1, Relaxed);
+            }
+        });
+    }
+    let mut rounds = 0;
+    let enough = || asked.iter().all(|asked| asked.load(Relaxed) >= 50);
+    while rounds < 100 || !enough() {
         setup.text.clone_from(&small);
-        if round % 2 == 0 {
+        if rounds % 2 == 0 {
             setup.site("b", &[&format!("https/127.0.0.1:{port}:b.example")]);
         }
         assert_eq!(setup.replace(&server), 0);
-        tokio::task::yield_now().await;
+        rounds += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // One that has ended has failed; waiting for it would take for ever.
+        assert_eq!(askers.len(), asked.len());
+        if let Some(done) = askers.try_join_next() {
+            done.unwrap();
+        }
     }
-    stop.send(true).unwrap();
-    for asker in askers {
-        assert!(soon("an asker", asker).await.unwrap() > 0);
+    stop.store(true, Relaxed);
+    while let Some(done) = soon("the askers", askers.join_next()).await {
+        done.unwrap();
     }
     assert_eq!(server.counters().failed_handshakes, 0);
 }
