@@ -2,8 +2,10 @@
 //! that the kernel chose.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -71,17 +73,28 @@ fn ip(address: &str) -> IpAddr {
 }
 
 fn open_together(addresses: &[&str]) -> Option<(u16, Vec<TcpListener>)> {
-    let mut port = 0;
-    let mut sockets = Vec::new();
-    for address in addresses {
-        let socket = listen(SocketAddr::new(ip(address), port)).ok()?;
-        port = socket.local_addr().expect("a bound socket has an address").port();
-        sockets.push(socket);
-    }
-    Some((port, sockets))
+    let port = free_port()?;
+    let open = |address: &&str| listen(SocketAddr::new(ip(address), port)).ok();
+    Some((port, addresses.iter().map(open).collect::<Option<_>>()?))
+}
+
+/// A port that nobody holds on any address. Each is given once: sockets that may share a port
+/// would let two tests meet on one, each on an address of its own.
+fn free_port() -> Option<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let trial = bind(SocketAddr::new(ip("*"), 0), false).ok()?;
+    let port = trial.local_addr().ok()?.as_socket()?.port();
+    GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port).then_some(port)
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = bind(address, true)?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+/// `shared`: as the server opens its own, so that further sockets may join the port.
+fn bind(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
     let mut address = address;
     let mut socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
     if socket.is_err() && address.ip() == Ipv6Addr::UNSPECIFIED {
@@ -93,13 +106,10 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;
     }
-    // As the server opens its own: further sockets may join the port. An ephemeral port that the
-    // kernel chooses is one that nobody listens on.
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Reads a configuration that must be right.

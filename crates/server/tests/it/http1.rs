@@ -1,8 +1,6 @@
 //! HTTP/1.1: whom a request asks for, whether this connection may answer, and the bytes of the
 //! answer.
 
-use std::time::Duration;
-
 use bindery_testkit::{http1::Http1, tls::TestClient};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 

@@ -1,7 +1,5 @@
 //! HTTP/2: the same answers on many streams at once, and an end without losses.
 
-use std::time::Duration;
-
 use bindery_testkit::{
     http1::Http1,
     http2::{Http2, read},
