@@ -8,7 +8,7 @@ mod problems;
 mod serve;
 mod status;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -37,16 +37,24 @@ enum Command {
     Run(serve::RunArguments),
     /// Find everything that is wrong with a configuration.
     Check(commands::check::Arguments),
+    /// Explain who would answer a client, with which certificate, and why.
+    Explain(commands::explain::Arguments),
+    /// Connect to a server as a client does, and show each step.
+    Probe(commands::probe::Arguments),
+    /// Answer in netsh's grammar; also through a link named netsh.
+    Netsh(commands::netsh::Arguments),
+    /// Serve five sites with five certificates, without any configuration.
+    Demo(commands::demo::Arguments),
     /// Show what a running server does.
     Status(commands::status::Arguments),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
-        Command::Run(arguments) => serve::run(&arguments),
-        Command::Check(arguments) => commands::check::run(&arguments),
-        Command::Status(arguments) => commands::status::run(&arguments),
+    let mut words = std::env::args_os();
+    let called = words.next().map(PathBuf::from).unwrap_or_default();
+    let done = match called.file_stem().and_then(OsStr::to_str) {
+        Some("netsh") => commands::netsh::run_as_netsh(words),
+        _ => run(Cli::parse().command),
     };
     match done {
         Ok(code) => code,
@@ -54,5 +62,17 @@ fn main() -> ExitCode {
             output::error(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, output::Failure> {
+    match command {
+        Command::Run(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Probe(arguments) => commands::probe::run(&arguments),
+        Command::Netsh(arguments) => commands::netsh::run(&arguments),
+        Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Status(arguments) => commands::status::run(&arguments),
     }
 }

@@ -27,9 +27,12 @@ use sd_notify::NotifyState;
 use tokio::{
     net::UnixListener,
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     ConfigOption,
@@ -67,21 +70,20 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     serve(loaded, |_| {})
 }
 
-/// Log lines go to standard error, with a time unless a journal adds its own.
+/// Log lines go to standard error, with a time unless a journal adds its own. Only ours: what
+/// libraries say of strangers has no bound.
 pub(crate) fn start_log(verbose: bool, json: bool) {
-    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let level = if verbose { Level::DEBUG } else { Level::INFO };
+    let ours = Targets::new().with_target("bindery", level).with_target("bindery_server", level);
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(std::io::stderr);
+    let lines = fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
+    let lines = match (json, journal) {
+        (true, _) => lines.json().flatten_event(true).boxed(),
+        (false, true) => lines.without_time().boxed(),
+        (false, false) => lines.boxed(),
+    };
     // A second call changes nothing, and nothing depends on which was first.
-    drop(match (json, journal) {
-        (true, _) => builder.json().flatten_event(true).try_init(),
-        (false, true) => builder.without_time().try_init(),
-        (false, false) => builder.try_init(),
-    });
+    tracing_subscriber::registry().with(lines.with_filter(ours)).try_init().ok();
 }
 
 /// Serves a configuration that has no errors. `ready` is called once it does.
@@ -118,10 +120,12 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         {
             tokio::spawn(status::answer(socket, Arc::clone(&running)));
         }
+        // Before anybody is told: who knows that it serves may stop it at once.
+        let signals = Signals::listen()?;
         ready(&running.server);
         notify(&[NotifyState::Ready]);
         tokio::spawn(inspect_in_background(Arc::clone(&running)));
-        running.until_stopped().await
+        running.until_stopped(signals).await
     });
     drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
     // What the end of the drain time left is not waited for again.
@@ -144,6 +148,27 @@ fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
 fn inherited() -> Vec<TcpListener> {
     let mut passed = ListenFd::from_env();
     (0..passed.len()).filter_map(|place| passed.take_tcp_listener(place).ok().flatten()).collect()
+}
+
+/// The signals that a server obeys.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process by themselves. Within a tokio runtime.
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::because("signals cannot be received", error))
+        };
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
 }
 
 /// Tells systemd, where it listens.
@@ -175,13 +200,8 @@ impl Running {
         status::of(&self.server, &self.path, problems)
     }
 
-    async fn until_stopped(self: &Arc<Self>) -> Result<ExitCode, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::because("signals cannot be received", error))
-        };
-        let mut hangup = listen(SignalKind::hangup())?;
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
+    async fn until_stopped(self: &Arc<Self>, signals: Signals) -> Result<ExitCode, Failure> {
+        let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload().await,

@@ -1,1 +1,10 @@
-//! iis
+//! Microsoft's formats and dialects, as text: what people type, and what their scripts read.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`netsh`] | what does `netsh http` take, and what does it print? |
+//!
+//! Text in, text out: nothing here does I/O, and Microsoft's spelling goes no further than this
+//! crate.
+
+pub mod netsh;

@@ -35,7 +35,11 @@ pub const BUFFERS_KEPT_MAX: Duration = Duration::from_secs(2);
 /// How often a connection looks at its clocks. They are late by this much at most.
 pub const CONNECTION_TICK: Duration = Duration::from_secs(5);
 
-/// Bytes of a request that came too late to be wanted are read and dropped for so long.
+/// Content that no handler reads is read and dropped up to this, so that the connection can go on
+/// with the next request. With more of it the connection ends after the answer.
+pub const UNWANTED_CONTENT_BYTES_MAX: usize = 64 * 1024;
+
+/// For so long unwanted content is read and dropped, before an answer and again after the last.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request head on HTTP/1.1, request line and fields together. Longer ones are answered 431.

@@ -18,7 +18,11 @@ use bindery_model::{
 use crate::{
     handler::SiteRuntime,
     process::Process,
-    tls::{central::CentralFolder, index::CertificateIndex, policy::PolicyConfig},
+    tls::{
+        central::CentralFolder,
+        index::{CertificateIndex, IndexedCertificates},
+        policy::PolicyConfig,
+    },
 };
 
 /// The number of a published configuration; it only grows.
@@ -61,6 +65,36 @@ impl Snapshot {
         Self { revision, configuration, policies, central, certificates, runtimes }
     }
 
+    /// A configuration to ask questions of and not to serve by: its policies are not built, so no
+    /// handshake can be done with it. `explain` and `netsh` ask by it what a server would decide.
+    #[must_use]
+    pub fn unserved(configuration: Configuration, central: Option<Arc<CentralFolder>>) -> Self {
+        Self::new(Revision(0), configuration, HashMap::new(), central)
+    }
+
+    /// What is in the certificates that the configuration names.
+    pub async fn certificates(&self) -> Arc<IndexedCertificates> {
+        self.certificates.get(&self.configuration.table.certificates).await
+    }
+
+    /// The central certificate store, where one is configured and could be opened.
+    #[must_use]
+    pub fn central(&self) -> Option<&CentralFolder> {
+        self.central.as_deref()
+    }
+
+    /// What is asked when a client comes to `local` with `name`; `None` where no binding listens.
+    #[must_use]
+    pub fn question<'a>(
+        &self,
+        local: SocketAddr,
+        name: Option<&'a HostName>,
+    ) -> Option<Question<'a>> {
+        let protocol = self.configuration.table.protocol(local)?;
+        let order = self.configuration.settings.order.on(protocol);
+        Some(Question { local, name, order, rules: self.configuration.rules(local) })
+    }
+
     /// Who answers a client that came to `local` with `name`.
     #[must_use]
     pub fn decide<'a>(
@@ -68,10 +102,7 @@ impl Snapshot {
         local: SocketAddr,
         name: Option<&HostName>,
     ) -> Option<Decision<'a>> {
-        let protocol = self.configuration.table.protocol(local)?;
-        let order = self.configuration.settings.order.on(protocol);
-        let rules = self.configuration.rules(local);
-        let question = Question { local, name, order, rules };
+        let question = self.question(local, name)?;
         decide(question, |key| self.find(key)).map(|(rule, binding)| Decision { rule, binding })
     }
 

@@ -5,12 +5,14 @@
 //! walk. The handshake, the request, `explain` and `check` all come through here, so what is
 //! explained cannot differ from what is served.
 
+mod explain;
 mod host;
 mod keys;
 
 use std::fmt;
 use std::net::SocketAddr;
 
+pub use explain::{Explained, Verdict, explain};
 pub use host::may_answer;
 pub use keys::{KeyHost, KeyRef, Rule, keys};
 

@@ -144,11 +144,17 @@ impl Configuration {
     /// or the defaults.
     #[must_use]
     pub fn rules(&self, local: std::net::SocketAddr) -> ListenerRules {
+        self.listener(local).map(|listener| listener.rules).unwrap_or_default()
+    }
+
+    /// The listener whose rules hold for clients that come to `local`, where there is one.
+    #[must_use]
+    pub fn listener(&self, local: std::net::SocketAddr) -> Option<&Listener> {
         let of = |address| {
             let endpoint = Endpoint { address, port: local.port() };
             self.listeners.iter().find(|listener| listener.endpoint == endpoint)
         };
-        of(Some(local.ip())).or_else(|| of(None)).map(|listener| listener.rules).unwrap_or_default()
+        of(Some(local.ip())).or_else(|| of(None))
     }
 }
 

@@ -99,22 +99,34 @@ impl SiteRuntime {
         local: SocketAddr,
     ) -> Option<Response<Body>> {
         let host = authority::parse(authority?).ok()?;
-        let answers = |information: &&BindingInformation| {
-            let address = information.endpoint.address;
-            address.is_none_or(|own| own == local.ip())
-                && host.name().map_or_else(
-                    || information.host == bindery_model::name::HostPattern::Any,
-                    |name| information.host.covers(name),
-                )
-        };
-        // The port that needs not be said is the one people expect.
-        let port = self.https.iter().filter(answers).map(|information| information.endpoint.port);
-        let port = port.min_by_key(|port| (*port != 443, *port))?;
+        let port = https_port(&self.https, &host, local)?;
         Some(redirect::to_https(&host, port, request))
     }
 }
 
-/// The host as it stands in a URL: names as they are, IPv6 in brackets.
-fn url_host(host: &Host, port: u16, default: u16) -> String {
+/// The port of the binding among `https`, those of one site, that answers for `host` to clients
+/// that come to the address of `local`.
+pub fn https_port<'a>(
+    https: impl IntoIterator<Item = &'a BindingInformation>,
+    host: &Host,
+    local: SocketAddr,
+) -> Option<u16> {
+    let answers = |information: &&BindingInformation| {
+        let address = information.endpoint.address;
+        address.is_none_or(|own| own == local.ip())
+            && host.name().map_or_else(
+                || information.host == bindery_model::name::HostPattern::Any,
+                |name| information.host.covers(name),
+            )
+    };
+    // The port that needs not be said is the one people expect.
+    let ports = https.into_iter().filter(answers).map(|information| information.endpoint.port);
+    ports.min_by_key(|port| (*port != 443, *port))
+}
+
+/// The host as it stands in a URL: names as they are, IPv6 in brackets, the port unless it is the
+/// default.
+#[must_use]
+pub fn url_host(host: &Host, port: u16, default: u16) -> String {
     if port == default { host.to_string() } else { format!("{host}:{port}") }
 }

@@ -17,8 +17,7 @@ pub struct Redirect {
 
 impl Redirect {
     pub(super) fn new(to: &str, status: u16) -> Self {
-        let after_scheme = to.split_once("://").map(|(_, rest)| rest);
-        let append = after_scheme.is_some_and(|rest| !rest.contains(['/', '?', '#']));
+        let append = takes_path(to);
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::PERMANENT_REDIRECT);
         Self { to: to.to_owned(), status, append }
     }
@@ -34,6 +33,13 @@ impl Redirect {
         let reason = "a target that cannot stand in a field";
         moved(self.status, &target).ok_or(RequestError::BadRequest { reason })
     }
+}
+
+/// Whether a target is only a scheme and a host, and gets the path and query of the request.
+#[must_use]
+pub fn takes_path(to: &str) -> bool {
+    let after_scheme = to.split_once("://").map(|(_, rest)| rest);
+    after_scheme.is_some_and(|rest| !rest.contains(['/', '?', '#']))
 }
 
 /// The same address by https. 308 keeps the method (RFC 9110, 15.4.9).

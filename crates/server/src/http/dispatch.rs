@@ -11,9 +11,14 @@ use std::{
 use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::SiteState};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderValue, Method, Request, Response, header::SERVER};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{EXPECT, SERVER},
+};
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use tracing::{debug, error};
 
 use super::{
@@ -26,6 +31,7 @@ use crate::{
     Shared,
     connections::{Connection, InFlight},
     handler::SiteRuntime,
+    limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
     snapshot::{Revision, Snapshot},
     text_of,
     tls::TlsInfo,
@@ -67,22 +73,56 @@ pub(super) async fn dispatch(
     let in_flight = info.connection.begin();
     shared.process.connections.count_request();
     let (request, content) = request.into_parts();
-    let unread_content = !content.is_end_stream();
 
     let answer = AssertUnwindSafe(answer(&request, &info, &shared)).catch_unwind().await;
-    let mut response = match answer.unwrap_or(Err(RequestError::Panicked)) {
+    let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
+    // None of today's handlers reads content. Boxed, because nearly no request has any.
+    if !content.is_end_stream() {
+        match Box::pin(drop_content(content, &request)).await {
+            Dropped::Whole => {}
+            Dropped::InPart => info.connection.note_unread_content(),
+            Dropped::Broken => answer = Err(RequestError::BadRequest { reason: "broken content" }),
+        }
+    }
+    let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
             note(&error, &request, &info, &shared);
             page::response(&error)
         }
     };
-    // None of today's handlers reads content.
-    if unread_content {
-        info.connection.note_unread_content();
-    }
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
     response.map(|body| Counted { body, in_flight })
+}
+
+/// What became of content that nobody wants.
+enum Dropped {
+    Whole,
+    InPart,
+    Broken,
+}
+
+/// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
+/// of the next request; and what is wrong with it shows (RFC 9113, 8.1.1).
+async fn drop_content(mut content: Incoming, request: &http::request::Parts) -> Dropped {
+    // Who waits for a 100 has sent nothing yet and is told the answer instead.
+    if request.headers.contains_key(EXPECT) {
+        return Dropped::InPart;
+    }
+    let mut bytes = 0;
+    let reading = async {
+        while let Some(frame) = content.frame().await {
+            match frame {
+                Ok(frame) => bytes += frame.data_ref().map_or(0, Bytes::len),
+                Err(_) => return Dropped::Broken,
+            }
+            if bytes > UNWANTED_CONTENT_BYTES_MAX {
+                return Dropped::InPart;
+            }
+        }
+        Dropped::Whole
+    };
+    timeout(LINGER_TIMEOUT, reading).await.unwrap_or(Dropped::InPart)
 }
 
 async fn answer(

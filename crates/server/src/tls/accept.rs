@@ -148,7 +148,8 @@ pub async fn accept(
     let connection =
         negotiate(&mut tcp, accepted, (&snapshot, binding, process), &certificate).await?;
     if let Some(client) = client_certificate(&connection) {
-        info!(%local, server_name = ?seen.server_name, binding = %binding.information, client, "client certificate accepted");
+        let peer = tcp.peer_addr().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
+        info!(peer, binding = %binding.information, client, "client certificate accepted");
     }
     let http2 = connection.alpn_protocol() == Some(b"h2");
     let info = TlsInfo {

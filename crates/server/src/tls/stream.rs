@@ -35,6 +35,9 @@ struct Wire {
     /// What was written and not yet handed to the layer below: plain text above TLS, or what goes
     /// out as it is.
     unsent: Vec<u8>,
+    /// How much the last turn wrote, which the next will write too: a buffer of that size need
+    /// not grow.
+    expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
     progress: Progress,
@@ -76,6 +79,7 @@ impl Stream {
             layer,
             unread: Bytes::new(),
             unsent: Vec::new(),
+            expected: 0,
             blocked: false,
             progress: Progress::default(),
         };
@@ -244,7 +248,7 @@ impl Wire {
         if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
         }
-        let length = parts.iter().map(|part| part.len()).sum();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
         // What is large gains nothing by waiting and loses by being copied.
         if let (true, Layer::Tls(tls)) = (length >= UNSENT_BYTES_MAX, &mut self.layer) {
             if tls.wants_write() || !self.unsent.is_empty() {
@@ -253,7 +257,9 @@ impl Wire {
             let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
             return Poll::Ready(tls.writer().write_vectored(parts));
         }
-        self.unsent.reserve(length);
+        if self.unsent.is_empty() {
+            self.unsent.reserve(length.max(self.expected));
+        }
         for part in parts {
             self.unsent.extend_from_slice(part);
         }
@@ -261,6 +267,9 @@ impl Wire {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unsent.is_empty() {
+            self.expected = self.unsent.len();
+        }
         let Self { tcp, layer, unsent, progress, .. } = self;
         let mut io = PollIo { tcp, cx };
         match layer {

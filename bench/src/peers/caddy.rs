@@ -1,0 +1,43 @@
+//! Caddy: all certificates loaded from files, one route with the file server for all names, which
+//! is cheaper than a route for each.
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::peers::{IDLE_TIMEOUT_SECONDS, Launch, Place};
+
+pub(super) fn configure(place: &Place) -> Result<Launch, Failure> {
+    let certificates: Vec<Value> =
+        place.fleet.hosts().map(|(_, file)| json!({ "certificate": file, "key": file })).collect();
+    let timeout = format!("{IDLE_TIMEOUT_SECONDS}s");
+    let server = json!({
+        "listen": [format!("127.0.0.1:{}", place.port)],
+        "automatic_https": { "disable": true },
+        "tls_connection_policies": [{}],
+        "protocols": ["h1", "h2"],
+        "idle_timeout": timeout,
+        "routes": [{ "handle": [{ "handler": "file_server", "root": place.fleet.www() }] }],
+    });
+    let config = json!({
+        "admin": { "disabled": true, "config": { "persist": false } },
+        "logging": { "logs": { "default": { "level": "ERROR" } } },
+        "storage": { "module": "file_system", "root": place.folder.join("storage") },
+        "apps": {
+            "tls": {
+                "certificates": { "load_files": certificates },
+                "cache": { "capacity": certificates.len().saturating_mul(2).max(100) },
+            },
+            "http": { "servers": { "sites": server } },
+        },
+    });
+    let file = place.write("caddy.json", &config.to_string())?;
+    let mut launch = Launch::new(["run", "--config", &file]);
+    let folder = place.folder.display().to_string();
+    launch.environment = vec![
+        ("GOMAXPROCS", "1".to_owned()),
+        ("HOME", folder.clone()),
+        ("XDG_DATA_HOME", folder.clone()),
+        ("XDG_CONFIG_HOME", folder),
+    ];
+    Ok(launch)
+}

@@ -1,0 +1,121 @@
+//! `bindery explain`: who would answer a client, and why. No server is needed: the configuration is
+//! asked as a server asks it.
+//!
+//! | module | answers |
+//! |---|---|
+//! | `record` | what is said, for programs |
+//! | `ask` | what does the configuration say to this client? |
+//! | `certificate` | which certificate is shown, and what is wrong with it? |
+//! | `request` | who answers once the handshake is done? |
+//! | `text` | how is it said to people? |
+
+mod ask;
+mod certificate;
+mod record;
+mod request;
+mod text;
+
+use std::{net::IpAddr, process::ExitCode};
+
+use bindery_model::{
+    binding::Protocol,
+    decide::Order,
+    name::{Host, HostName},
+};
+use bindery_server::clock;
+
+pub(crate) use ask::{Asked, NO_NAME_FOR_ADDRESS, explanation};
+pub(crate) use record::Explanation;
+
+use super::{
+    target::Target,
+    unserved::{block_on, unserved},
+};
+use crate::{
+    ConfigOption,
+    output::{self, Failure},
+};
+
+/// What `explain` takes.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// What a client opens, as https://shop.example.com/path.
+    #[arg(value_name = "URL", required_unless_present_any = ["sni", "no_sni", "ip"])]
+    target: Option<Target>,
+    /// The server name in the hello, where it is not the host of the URL.
+    #[arg(long, value_name = "NAME", conflicts_with = "no_sni")]
+    sni: Option<HostName>,
+    /// The client sends no server name.
+    #[arg(long)]
+    no_sni: bool,
+    /// The address of this machine that the client comes to.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// The port that the client comes to, where it is not that of the URL.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Explain in this order instead of the configured one.
+    #[arg(long = "as", value_name = "ORDER")]
+    order: Option<OrderArgument>,
+    /// Print all of it as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+/// An order by its name.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum OrderArgument {
+    HostFirst,
+    #[value(name = "http.sys")]
+    HttpSys,
+}
+
+impl From<OrderArgument> for Order {
+    fn from(argument: OrderArgument) -> Self {
+        match argument {
+            OrderArgument::HostFirst => Self::HostFirst,
+            OrderArgument::HttpSys => Self::HttpSys,
+        }
+    }
+}
+
+/// Explains. Fails, with exit code 1, when no site would answer.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let loaded = arguments.config.load()?;
+    let unserved = unserved(loaded, arguments.order.map(Order::from));
+    let asked = arguments.asked();
+    let told = block_on(explanation(&unserved, &asked, clock::now()))?;
+    if arguments.json {
+        output::print_json(&told)?;
+    } else {
+        output::print(text::text(&told, output::is_colourful()));
+    }
+    Ok(if told.answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Arguments {
+    fn asked(&self) -> Asked {
+        let host = || match (&self.sni, self.ip) {
+            (Some(name), _) => Some(Host::Name(name.clone())),
+            (None, Some(address)) => Some(Host::Address(address)),
+            (None, None) => None,
+        };
+        let mut target = self.target.clone().unwrap_or_else(|| Target {
+            protocol: Protocol::Https,
+            // A client that names nobody and no address: whichever address is assumed for it.
+            host: host().unwrap_or(Host::Address(ask::ASSUMED_ADDRESS)),
+            port: Target::default_port(Protocol::Https),
+            path: "/".to_owned(),
+        });
+        target.port = self.port.unwrap_or(target.port);
+        let (server_name, why_none) = match (&self.sni, self.no_sni, &target.host) {
+            (Some(name), _, _) => (Some(name.clone()), None),
+            (None, true, _) => (None, Some("by --no-sni")),
+            (None, false, Host::Name(name)) => (Some(name.clone()), None),
+            (None, false, Host::Address(_)) => (None, Some(NO_NAME_FOR_ADDRESS)),
+        };
+        Asked { target, server_name, why_none, address: self.ip.map(|ip| ip.to_canonical()) }
+    }
+}

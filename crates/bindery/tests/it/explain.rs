@@ -1,0 +1,380 @@
+//! `bindery explain`: every rule as the winner, everybody who is refused, and what is printed.
+
+use std::fs;
+
+use bindery_testkit::ca::{KeyAlgorithm, LeafOptions, TestCa, Validity};
+
+use crate::program::Folder;
+
+/// Every rule has a binding for `shop.example.com` at 192.0.2.10, best first.
+const ALL: &str = r#"
+[server]
+central_store = { folder = "central" }
+
+[[certificate]]
+name = "shop"
+file = "shop.pem"
+
+[[site]]
+name = "s1"
+respond = "1"
+bindings = ["https/192.0.2.10:443:shop.example.com"]
+
+[[site]]
+name = "s2"
+respond = "2"
+bindings = ["https/*:443:shop.example.com"]
+
+[[site]]
+name = "s3"
+respond = "3"
+bindings = ["https/192.0.2.10:443:*.example.com"]
+
+[[site]]
+name = "s4"
+respond = "4"
+bindings = ["https/*:443:*.example.com"]
+
+[[site]]
+name = "s5"
+respond = "5"
+bindings = [{ on = "https/*:443:", certificate = "central" }]
+
+[[site]]
+name = "s6"
+respond = "6"
+bindings = [{ on = "https/192.0.2.10:443:", certificate = "shop" }]
+
+[[site]]
+name = "s7"
+respond = "7"
+bindings = [{ on = "https/*:443:", certificate = "shop" }]
+"#;
+
+fn all() -> Folder {
+    let folder = Folder::new(ALL);
+    folder.certificate("shop", &["shop.example.com", "*.example.com"]);
+    fs::create_dir(folder.path().join("central")).unwrap();
+    let leaf = folder.ca.leaf(&["shop.example.com"]);
+    drop(leaf.write(&folder.path().join("central"), "shop.example.com"));
+    folder
+}
+
+const URL: &str = "https://shop.example.com --ip 192.0.2.10";
+
+#[test]
+fn each_rule_wins_where_those_before_it_are_gone() {
+    let folder = all();
+    let mut config = ALL.to_owned();
+    for rule in 1..=7 {
+        let told = folder.run(&format!("explain {URL} --json")).json();
+        let winner = &told["decide"]["winner"];
+        assert_eq!(winner["rule"], rule, "{winner}");
+        assert_eq!(winner["site"], format!("s{rule}"));
+        assert_eq!(told["answered"], true);
+        assert!(told["certificate"]["shown"]["thumbprint"].is_string());
+        // Without the site of this rule the next one is asked.
+        let start = config.find(&format!("[[site]]\nname = \"s{rule}\"")).unwrap();
+        let end = config[start + 1..].find("[[site]]").map_or(config.len(), |at| start + 1 + at);
+        config.replace_range(start..end, "");
+        folder.configure(&config);
+    }
+    let done = folder.run(&format!("explain {URL}"));
+    done.check(1, &["nothing listens there: the connection is refused", "No site answers."]);
+}
+
+#[test]
+fn every_key_is_printed_with_what_it_came_to() {
+    let done = all().run(&format!("explain {URL}"));
+    let expected = "\
+4  decide       https/192.0.2.10:443:shop.example.com of site s1
+  > 1  192.0.2.10:443:shop.example.com  site s1: exact name on this address
+    2  *:443:shop.example.com           site s2, lost to 1
+    3  192.0.2.10:443:*.example.com     site s3, lost to 1
+    4  *:443:*.example.com              site s4, lost to 1
+    5  192.0.2.10:443:(central store)   no binding uses the store
+    5  *:443:(central store)            site s5, lost to 1
+    6  192.0.2.10:443:                  site s6, lost to 1
+    7  *:443:                           site s7, lost to 1
+";
+    done.check(
+        0,
+        &[
+            "1  resolve      shop.example.com is taken to be 192.0.2.10, by --ip\n",
+            "2  connect      192.0.2.10:443, taken by socket *:443 (https)\n",
+            "3  hello        server name shop.example.com\n",
+            expected,
+            "5  certificate  shop, in shop.pem\n",
+            "why: the only one that covers shop.example.com\n",
+            "6  policy       TLS 1.2 to 1.3; h2 or http/1.1; no client certificate; tickets\n",
+            "7  handshake    at best TLS 1.3, X25519MLKEM768, ECDSA P-256\n",
+            "8  request      Host shop.example.com: the same binding, site s1\n",
+            "9  answer       always 200, 1 byte of text/plain; charset=utf-8\n",
+            "A client without SNI would get: https/192.0.2.10:443: of site s6 (rule 6),\n",
+            "HTTP.SYS's order would give: https/192.0.2.10:443: of site s6 (rule 6), because",
+        ],
+    );
+}
+
+#[test]
+fn another_order_can_be_asked_for() {
+    let told = all().run(&format!("explain {URL} --as http.sys --json")).json();
+    assert_eq!(told["order"], "http.sys");
+    assert_eq!(told["decide"]["winner"]["rule"], 6);
+    assert_eq!(told["other_order"]["order"], "host-first");
+    assert_eq!(told["other_order"]["same"], false);
+    assert_eq!(told["other_order"]["winner"]["rule"], 1);
+}
+
+#[test]
+fn a_client_without_a_name_gets_a_catch_all_and_needs_no_url() {
+    let folder = all();
+    for words in [
+        "explain --no-sni --ip 192.0.2.10",
+        "explain --ip 192.0.2.10",
+        "explain https://192.0.2.10/",
+        "explain https://shop.example.com --no-sni --ip 192.0.2.10",
+    ] {
+        let told = folder.run(&format!("{words} --json")).json();
+        assert_eq!(told["decide"]["keys"].as_array().unwrap().len(), 2, "{words}");
+        assert_eq!(told["decide"]["winner"]["rule"], 6, "{words}");
+        assert!(told["without_sni"].is_null(), "{words}");
+    }
+    folder.run("explain https://192.0.2.10/").check(
+        0,
+        &[
+            "3  hello        no server name: an address is no server name (RFC 6066, 3)\n",
+            "! it does not cover 192.0.2.10, but shop.example.com, *.example.com: browsers\n",
+        ],
+    );
+    folder
+        .run("explain --sni other.example.com --ip 192.0.2.1")
+        .check(0, &["> 4  *:443:*.example.com"]);
+}
+
+#[test]
+fn a_name_that_nobody_holds_gets_an_alert_and_exit_code_1() {
+    let folder = Folder::new(
+        "[[certificate]]\nname = 'a'\nfile = 'a.pem'\n\
+         [[site]]\nname = 'a'\nrespond = ''\nbindings = ['https/*:443:a.example']\n",
+    );
+    folder.certificate("a", &["a.example"]);
+    let done = folder.run("explain https://b.example --ip 127.0.0.1");
+    done.check(
+        1,
+        &[
+            "4  decide       nobody\n",
+            "5  certificate  none: nobody answers\n",
+            "7  handshake    alert unrecognized_name\n",
+            "! no binding answers for b.example\n",
+            "No site answers.\n",
+            "A client without SNI would get: alert unrecognized_name: no binding without a\n",
+        ],
+    );
+    assert_eq!(folder.run("explain https://a.example --ip 127.0.0.1").code, 0);
+}
+
+#[test]
+fn a_listener_that_refuses_is_named() {
+    let folder = Folder::new(
+        "[[listener]]\non = 'https/*:443'\nno_sni = 'refuse'\nunknown_name = 'refuse'\n\
+         [[certificate]]\nname = 'a'\nfile = 'a.pem'\n\
+         [[site]]\nname = 'a'\nrespond = ''\n\
+         bindings = ['https/*:443:a.example', { on = 'https/*:443:', certificate = 'a' }]\n",
+    );
+    folder.certificate("a", &["a.example"]);
+    folder.run("explain https://a.example --ip 127.0.0.1 --no-sni").check(
+        1,
+        &[
+            "    7  *:443:          site a, refused by the listener\n",
+            "! refused by listener https/*:443: no_sni = \"refuse\"\n",
+        ],
+    );
+    folder
+        .run("explain https://b.example --ip 127.0.0.1")
+        .check(1, &["! refused by listener https/*:443: unknown_name = \"refuse\"\n"]);
+    folder.run("explain https://a.example --ip 127.0.0.1").check(
+        0,
+        &["A client without SNI would get: alert unrecognized_name: refused by listener\n"],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said() {
+    let folder = Folder::new(
+        "[[certificate]]\nname = 'gone'\nfile = 'gone.pem'\n\
+         [[certificate]]\nname = 'old'\nfile = 'old.pem'\n\
+         [[certificate]]\nname = 'self'\nfile = 'self.pem'\n\
+         [[site]]\nname = 'a'\nrespond = ''\nbindings = [\n\
+         { on = 'https/*:443:gone.example', certificate = 'gone' },\n\
+         { on = 'https/*:443:old.example', certificate = 'old' },\n\
+         { on = 'https/*:443:self.example', certificate = 'self' },\n\
+         'https/*:443:none.example']\n",
+    );
+    let expired = LeafOptions { validity: Validity::Expired, ..LeafOptions::default() };
+    drop(folder.ca.leaf_with(&["old.example"], expired).write(folder.path(), "old"));
+    drop(TestCa::self_signed(&["other.example"]).write(folder.path(), "self"));
+    let ask = |name: &str| folder.run(&format!("explain https://{name}.example --ip 127.0.0.1"));
+    ask("gone").check(
+        1,
+        &[
+            "5  certificate  none that can be shown\n",
+            "gone.pem could not be read: No such file or",
+            "7  handshake    alert internal_error\n",
+        ],
+    );
+    ask("none").check(1, &["! no certificate of the configuration covers none.example\n"]);
+    ask("old").check(0, &["why: named by the binding\n", "! it expired on 2020-01-01,"]);
+    ask("self").check(
+        0,
+        &[
+            "! it does not cover self.example, but other.example: browsers refuse it\n",
+            "! it signed itself: clients must be told to trust it\n",
+        ],
+    );
+}
+
+#[test]
+fn the_central_store_answers_with_the_file_of_the_name_or_of_its_wildcard() {
+    let folder = Folder::new(
+        "[server]\ncentral_store = { folder = 'central' }\n\
+         [[site]]\nname = 'a'\nrespond = ''\n\
+         bindings = [{ on = 'https/*:443:', certificate = 'central' }]\n",
+    );
+    let ask = |name: &str| folder.run(&format!("explain https://{name} --ip 127.0.0.1"));
+    ask("a.example").check(1, &["! the central store /", "cannot be read: No such file"]);
+    let central = folder.path().join("central");
+    fs::create_dir(&central).unwrap();
+    drop(folder.ca.leaf(&["a.example"]).write(&central, "a.example"));
+    drop(folder.ca.leaf(&["*.b.example"]).write(&central, "_.b.example"));
+    ask("a.example").check(
+        0,
+        &[
+            "> 5  *:443:(central store)          site a: central store of this port",
+            "5  certificate  central/a.example.pem\n",
+            "why: the file that the central store has for the name\n",
+        ],
+    );
+    ask("x.b.example").check(0, &["why: the file that the central store has for *.b.example\n"]);
+    ask("c.example").check(
+        1,
+        &["site a uses the store, which has no file for c.example", "alert unrecognized_name"],
+    );
+}
+
+#[test]
+fn policy_and_second_certificate_are_told() {
+    let folder = Folder::new(
+        "[[certificate]]\nname = 'ec'\nfile = 'ec.pem'\n\
+         [[certificate]]\nname = 'rsa'\nfile = 'rsa.pem'\n\
+         [[site]]\nname = 'a'\nrespond = ''\nbindings = [\n\
+         { on = 'https/*:443:a.example', certificate = ['ec', 'rsa'], tls = { maximum = '1.2' } },\n\
+         { on = 'https/*:443:m.example', certificate = 'ec', tls = { minimum = '1.3', http2 = false,\n\
+           client_certificate = 'require', client_ca = 'ca.pem' } },\n\
+         { on = 'https/*:443:n.example', certificate = 'ec', tls = {\n\
+           client_certificate = 'optional', client_ca = 'gone.pem' } }]\n",
+    );
+    folder.certificate("ec", &["a.example", "m.example", "n.example"]);
+    let rsa = LeafOptions { key: KeyAlgorithm::Rsa2048, ..LeafOptions::default() };
+    drop(folder.ca.leaf_with(&["a.example"], rsa).write(folder.path(), "rsa"));
+    let ask = |name: &str| folder.run(&format!("explain https://{name}.example --ip 127.0.0.1"));
+    ask("a").check(
+        0,
+        &[
+            "why: named by the binding; clients that cannot verify it get rsa\n",
+            "6  policy       TLS 1.2 only; h2 or http/1.1; no client certificate; tickets\n",
+            "7  handshake    at best TLS 1.2, X25519, ECDSA P-256\n",
+        ],
+    );
+    ask("m").check(
+        0,
+        &[
+            "TLS 1.3 only; http/1.1; client certificate required, by ca.pem; no tickets\n",
+            "without a client certificate: alert certificate_required\n",
+        ],
+    );
+    ask("n").check(0, &["client certificate optional, by gone.pem", "could not be read"]);
+    // The first of the two is broken: the second is shown, and the first is a problem.
+    fs::write(folder.path().join("ec.pem"), "nothing").unwrap();
+    ask("a").check(
+        0,
+        &[
+            "5  certificate  rsa, in rsa.pem\n",
+            "why: named by the binding\n",
+            "! there is no certificate in",
+        ],
+    );
+}
+
+#[test]
+fn the_request_is_judged_by_its_host() {
+    let folder = Folder::new(
+        "[[certificate]]\nname = 'ab'\nfile = 'ab.pem'\n\
+         [[certificate]]\nname = 'c'\nfile = 'c.pem'\n\
+         [[site]]\nname = 'a'\nrespond = ''\nbindings = ['https/*:443:a.example']\n\
+         [[site]]\nname = 'b'\nredirect = 'https://c.example'\nbindings = ['https/*:443:b.example']\n\
+         [[site]]\nname = 'c'\nstate = 'stopped'\nrespond = ''\n\
+         bindings = ['https/*:443:c.example', 'http/*:80:c.example']\n\
+         [[site]]\nname = 'd'\nroot = 'nowhere'\n\
+         bindings = ['http/*:80:a.example', 'https/*:443:d.example']\n",
+    );
+    folder.certificate("ab", &["a.example", "b.example", "d.example"]);
+    folder.certificate("c", &["c.example"]);
+    let ask = |words: &str| folder.run(&format!("explain {words} --ip 127.0.0.1"));
+    ask("https://b.example/x?y --sni a.example").check(
+        0,
+        &[
+            "8  request      Host b.example: https/*:443:b.example, of the same policy and",
+            "9  answer       308 to https://c.example/x?y\n",
+        ],
+    );
+    ask("https://c.example --sni a.example")
+        .check(1, &["! 421: it leads to https/*:443:c.example"]);
+    ask("https://x.example --sni a.example").check(1, &["! 421: no binding answers for it\n"]);
+    ask("https://c.example").check(1, &["! 503: the site is stopped\n"]);
+    ask("http://x.example").check(1, &["! 400: no binding answers for it\n"]);
+    ask("http://a.example").check(0, &["9  answer       files of /", "the folder cannot be read"]);
+    ask("http://a.example:443").check(1, &["! https is spoken there"]);
+    ask("https://a.example:80").check(1, &["! http is spoken there"]);
+}
+
+#[test]
+fn plain_requests_go_to_https_where_the_site_has_it() {
+    let folder = Folder::new(
+        "[[certificate]]\nname = 'a'\nfile = 'a.pem'\n\
+         [[site]]\nname = 'a'\nrespond = ''\n\
+         bindings = ['http/*:80:a.example', 'https/*:8443:a.example']\n",
+    );
+    folder.certificate("a", &["a.example"]);
+    let done = folder.run("explain http://a.example/x?y --ip 127.0.0.1");
+    done.check(0, &["9  answer       308 to https://a.example:8443/x?y"]);
+    let told = folder.run("explain http://a.example/x --ip 127.0.0.1 --json").json();
+    assert_eq!(told["request"]["https_redirect"], "https://a.example:8443/x");
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_explained_all_the_same() {
+    let folder = all();
+    let done = folder.run("explain https://shop.example.com.invalid");
+    done.check(0, &["no address for shop.example.com.invalid ("]);
+    let told = folder.run("explain https://shop.example.com.invalid --json").json();
+    assert_eq!(told["resolve"]["by"], "assumed");
+}
+
+#[test]
+fn bad_usage_is_exit_code_2_and_no_configuration_is_1() {
+    let folder = all();
+    for words in [
+        "explain",
+        "explain ftp://a",
+        "explain https://a --sni 192.0.2.1",
+        "explain https://a --sni b --no-sni",
+        "explain https://a --as iis",
+        "explain https://a --port 0",
+    ] {
+        assert_eq!(folder.run(words).code, 2, "{words}");
+    }
+    let done = folder.run("explain https://a.example --ip 127.0.0.1 --config nowhere.toml");
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("nowhere.toml cannot be read"), "{}", done.err);
+}

@@ -1,0 +1,14 @@
+//! The commands as they are typed, and what they print: one test program, a module for each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as it must be ends a test"
+)]
+
+mod demo;
+mod explain;
+mod netsh;
+mod probe;
+mod program;

@@ -1,0 +1,184 @@
+//! The built program in a folder of its own, with certificates of a CA of its own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use bindery_testkit::ca::TestCa;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// The built program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bindery");
+/// So long anything may take that is waited for.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A folder with a configuration.
+pub(crate) struct Folder {
+    pub(crate) dir: TempDir,
+    pub(crate) ca: TestCa,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Folder {
+    /// A folder with this `bindery.toml`, its head added, and the CA in `ca.pem`.
+    pub(crate) fn new(config: &str) -> Self {
+        let folder = Self { dir: tempfile::tempdir().unwrap(), ca: TestCa::new() };
+        drop(folder.ca.write(folder.path(), "ca"));
+        folder.configure(config);
+        folder
+    }
+
+    /// Writes the configuration anew.
+    pub(crate) fn configure(&self, config: &str) {
+        let (server, rest) = match config.trim_start().strip_prefix("[server]") {
+            Some(rest) => ("", format!("[server]{rest}")),
+            None => ("[server]\n", config.to_owned()),
+        };
+        let mut text = format!("version = 1\n{server}{rest}");
+        text = text.replacen("[server]\n", "[server]\nstate_dir = \"state\"\n", 1);
+        fs::write(self.path().join("bindery.toml"), text).unwrap();
+    }
+
+    /// A certificate for these names in `<name>.pem`.
+    pub(crate) fn certificate(&self, name: &str, names: &[&str]) {
+        drop(self.ca.leaf(names).write(self.path(), name));
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs `bindery` with these words, in the folder.
+    pub(crate) fn run(&self, words: &str) -> Done {
+        self.run_as(Path::new(PROGRAM), words)
+    }
+
+    /// Runs the program through a link of this name.
+    pub(crate) fn run_linked(&self, name: &str, words: &str) -> Done {
+        let link = self.path().join(name);
+        if !link.exists() {
+            symlink(PROGRAM, &link).unwrap();
+        }
+        self.run_as(&link, words)
+    }
+
+    fn run_as(&self, program: &Path, words: &str) -> Done {
+        let mut command = Command::new(program);
+        let output = command.args(words.split_whitespace()).current_dir(self.path()).output();
+        Done::of(&output.unwrap())
+    }
+}
+
+impl Done {
+    pub(crate) fn of(output: &std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout.clone()).unwrap(),
+            err: String::from_utf8(output.stderr.clone()).unwrap(),
+        }
+    }
+
+    /// That the exit code is this, and every one of these texts is in the output: as it is, or
+    /// broken over lines.
+    #[track_caller]
+    pub(crate) fn check(&self, code: i32, texts: &[&str]) {
+        let Self { out, err, .. } = self;
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for text in texts {
+            let found = out.contains(text) || flat(out).contains(&flat(text));
+            assert!(found, "{text:?} is missing\n{out}\n{err}");
+        }
+        assert_eq!(self.code, code, "{out}\n{err}");
+        for line in out.lines() {
+            assert!(line.chars().count() <= 80, "too wide for a terminal: {line}");
+        }
+    }
+
+    /// The output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).expect("the output is JSON")
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A program that runs until it is told to stop; killed when dropped.
+pub(crate) struct Background {
+    child: Child,
+    out: Option<BufReader<ChildStdout>>,
+}
+
+impl Background {
+    pub(crate) fn start(folder: &Path, words: &[&str]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(words)
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let out = child.stdout.take().map(BufReader::new);
+        Self { child, out }
+    }
+
+    /// Waits until somebody listens there.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, address: SocketAddr) {
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(self.child.try_wait().unwrap().is_none(), "it has ended");
+            assert!(started.elapsed() < DEADLINE, "nobody listens on {address}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// What it prints, up to the line that begins with `last`.
+    pub(crate) fn printed_until(&mut self, last: &str) -> String {
+        let out = self.out.as_mut().expect("standard output is piped");
+        let mut text = String::new();
+        loop {
+            let start = text.len();
+            assert!(out.read_line(&mut text).unwrap() > 0, "it has ended after\n{text}");
+            if text[start..].trim_start().starts_with(last) {
+                return text;
+            }
+        }
+    }
+
+    /// Stops it as a service manager does. Its exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        let mut rest = String::new();
+        if let Some(out) = &mut self.out {
+            // Ends when the program does.
+            out.read_to_string(&mut rest).unwrap();
+        }
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,4 @@
+//! `netsh http`: its grammar, as far as it is answered, and its layout.
+
+pub mod grammar;
+pub mod sslcert;
