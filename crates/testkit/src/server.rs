@@ -2,7 +2,7 @@
 //! that the kernel chose.
 
 use std::{
-    collections::BTreeSet,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
     sync::{Mutex, PoisonError},
@@ -20,9 +20,13 @@ use bindery_server::{
 use socket2::{Domain, Socket, Type};
 
 /// Sockets that were opened before the text that names their ports was written. The kernel chooses
-/// the ports, so two tests never want the same one.
+/// the ports, and each is held on all addresses until the server ends: no two tests share one, in
+/// this process or another.
 #[derive(Debug, Default)]
-pub struct Sockets(Vec<TcpListener>);
+pub struct Sockets {
+    listening: Vec<TcpListener>,
+    held: Vec<Socket>,
+}
 
 impl Sockets {
     /// None yet.
@@ -44,72 +48,50 @@ impl Sockets {
     ///
     /// # Panics
     ///
-    /// When there is no such address, or no port that is free on all of them.
+    /// When there is no such address.
     pub fn open_all(&mut self, addresses: &[&str]) -> u16 {
-        for _ in 0..100 {
-            if let Some((port, sockets)) = open_together(addresses) {
-                self.0.extend(sockets);
-                return port;
-            }
+        let held = bound("*", 0);
+        let address = held.local_addr().expect("a bound socket has an address");
+        let port = address.as_socket().expect("an address of TCP").port();
+        self.held.push(held);
+        for address in addresses {
+            self.open_on(address, port);
         }
-        panic!("no port is free on all of {addresses:?}");
+        port
     }
 
-    /// Opens one more socket on a port that is open already on other addresses.
+    /// Opens one more socket on a port that was given.
     ///
     /// # Panics
     ///
-    /// When that cannot be.
+    /// When there is no such address.
     pub fn open_on(&mut self, address: &str, port: u16) {
-        self.0.push(listen(SocketAddr::new(ip(address), port)).expect("a port of ours"));
+        let socket = bound(address, port);
+        socket.listen(1024).expect("a bound socket listens");
+        self.listening.push(socket.into());
     }
 }
 
-fn ip(address: &str) -> IpAddr {
-    match address {
-        "*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        literal => literal.parse().expect("an address"),
-    }
-}
-
-fn open_together(addresses: &[&str]) -> Option<(u16, Vec<TcpListener>)> {
-    let port = free_port()?;
-    let open = |address: &&str| listen(SocketAddr::new(ip(address), port)).ok();
-    Some((port, addresses.iter().map(open).collect::<Option<_>>()?))
-}
-
-/// A port that nobody holds on any address. Each is given once: sockets that may share a port
-/// would let two tests meet on one, each on an address of its own.
-fn free_port() -> Option<u16> {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let trial = bind(SocketAddr::new(ip("*"), 0), false).ok()?;
-    let port = trial.local_addr().ok()?.as_socket()?.port();
-    GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port).then_some(port)
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = bind(address, true)?;
-    socket.listen(1024)?;
-    Ok(socket.into())
-}
-
-/// `shared`: as the server opens its own, so that further sockets may join the port.
-fn bind(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
-    let mut address = address;
-    let mut socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
-    if socket.is_err() && address.ip() == Ipv6Addr::UNSPECIFIED {
-        // A kernel without IPv6.
-        address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        socket = Socket::new(Domain::IPV4, Type::STREAM, None);
-    }
-    let socket = socket?;
-    if address.ip() == Ipv6Addr::UNSPECIFIED {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_port(shared)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
+/// A socket that has a port and does not listen. As the server's own it lets others of this user
+/// join; but the kernel gives its port to nobody who asks for a free one.
+fn bound(address: &str, port: u16) -> Socket {
+    let bind = |ip: IpAddr| -> io::Result<Socket> {
+        let address = SocketAddr::new(ip, port);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let socket = match address {
+        // The second is for a kernel without IPv6.
+        "*" => bind(Ipv6Addr::UNSPECIFIED.into()).or_else(|_| bind(Ipv4Addr::UNSPECIFIED.into())),
+        literal => bind(literal.parse().expect("an address")),
+    };
+    socket.unwrap_or_else(|error| panic!("{address}:{port} cannot be opened: {error}"))
 }
 
 /// Reads a configuration that must be right.
@@ -148,6 +130,7 @@ pub fn proof(text: &str, folder: &Path) -> Proof {
 /// A server in the process of the test. It ends with the runtime of the test.
 pub struct TestServer {
     server: Server,
+    held: Mutex<Vec<Socket>>,
 }
 
 impl TestServer {
@@ -161,10 +144,10 @@ impl TestServer {
     pub fn start(text: &str, folder: &Path, sockets: Sockets) -> Self {
         let proof = proof(text, folder);
         let table = &proof.configuration().table;
-        let prepared = listener::prepare(table, &Default::default(), sockets.0)
+        let prepared = listener::prepare(table, &Default::default(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));
         let server = Server::start(proof, prepared).expect("the kernel gives random bytes");
-        Self { server }
+        Self { server, held: Mutex::new(sockets.held) }
     }
 
     /// Serves `text` from now on, on `sockets` beside those that are open. Answers how many
@@ -177,8 +160,9 @@ impl TestServer {
     pub fn replace(&self, text: &str, folder: &Path, sockets: Sockets) -> usize {
         let proof = proof(text, folder);
         let table = &proof.configuration().table;
-        let prepared = listener::prepare(table, &self.server.endpoints(), sockets.0)
+        let prepared = listener::prepare(table, &self.server.endpoints(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(sockets.held);
         self.server.replace(proof, prepared)
     }
 
