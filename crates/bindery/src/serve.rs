@@ -39,7 +39,7 @@ use crate::{
     commands::check::all_problems,
     config::{self, Loaded},
     output::{self, Failure},
-    privileges,
+    privileges::{self, User},
     problems::{self, PlacedProblem},
     status,
 };
@@ -91,16 +91,21 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     privileges::raise_file_limit();
     let Loaded { path, text, document } = loaded;
     let settings = document.configuration.settings.clone();
+    let user = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
     let sockets =
         listener::prepare(&document.configuration.table, &Default::default(), inherited())
             .map_err(|error| Failure::because("cannot listen", error))?;
-    let status_socket = status::listen(&settings.state_dir).map_err(|error| {
-        let folder = settings.state_dir.display();
-        warn!(%folder, %error, "no status: the state folder cannot be used");
-    });
-    if let Some(user) = &settings.user {
-        privileges::become_user(user)?;
+    let folder = status::make_folder(&settings.state_dir, user.as_ref());
+    if let Some(user) = user {
+        user.replace_root()?;
     }
+    // After giving up root, so that the socket is the user's own and can be removed by it.
+    let status_socket =
+        folder.and_then(|()| status::listen(&settings.state_dir)).inspect_err(|error| {
+            let folder = settings.state_dir.display();
+            warn!(%folder, %error, "no status: the state folder cannot be used");
+        });
+    let has_status = status_socket.is_ok();
     // After giving up root: what is read now must be readable later, at every change.
     let positions_kept = Document {
         configuration: Default::default(),
@@ -127,7 +132,9 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         tokio::spawn(inspect_in_background(Arc::clone(&running)));
         running.until_stopped(signals).await
     });
-    drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    if has_status {
+        drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    }
     // What the end of the drain time left is not waited for again.
     runtime.shutdown_background();
     code
