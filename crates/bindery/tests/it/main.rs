@@ -12,3 +12,8 @@ mod explain;
 mod netsh;
 mod probe;
 mod program;
+mod reload;
+mod root;
+mod run;
+mod status;
+mod systemd;
