@@ -1,6 +1,8 @@
-//! Work on the repository itself: `cargo run -p xtask -- tidy`.
+//! Work on the repository itself: `cargo run -p xtask -- tidy`, `cargo run -p xtask -- count`.
 
 mod code;
+mod count;
+mod count_server;
 mod tidy;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -22,8 +24,17 @@ fn main() -> ExitCode {
                 }
             }
         }
+        ["count", rest @ ..] if matches!(rest, [] | ["--save"]) => {
+            match count::run(&root(), !rest.is_empty()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("xtask count: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         _ => {
-            eprintln!("usage: cargo run -p xtask -- tidy");
+            eprintln!("usage: cargo run -p xtask -- tidy | count [--save]");
             ExitCode::from(2)
         }
     }
