@@ -107,8 +107,7 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         positions: document.positions,
         problems: document.problems,
     };
-    let proof = prove(document.configuration)
-        .map_err(|error| Failure::because(path.display().to_string(), error))?;
+    let proof = prove(document.configuration);
 
     let runtime = runtime(&settings)?;
     let code = runtime.block_on(async {
@@ -257,8 +256,7 @@ impl Running {
             Vec::new(),
         )
         .map_err(|error| Failure::because("cannot listen", error))?;
-        let proof =
-            prove(loaded.document.configuration).map_err(|error| Failure::because(file, error))?;
+        let proof = prove(loaded.document.configuration);
         Ok((proof, sockets, placed))
     }
 
