@@ -27,7 +27,6 @@ use super::{
     tasks::{NewTasks, Tasks},
 };
 use crate::{
-    Shared,
     limits::{
         BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
         HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
@@ -39,15 +38,11 @@ use crate::{
 };
 
 /// Serves a connection until it ends.
-pub fn serve(
-    stream: Stream,
-    info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
-) -> impl Future<Output = ()> + Send {
+pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + Send {
     let now = Instant::now();
     let progress = stream.progress();
     Driver {
-        requests: Requests { info, shared },
+        requests: Requests { info },
         engine: Engine::Asleep,
         tasks: Box::default(),
         tick: Box::pin(tokio::time::sleep(CONNECTION_TICK)),
@@ -95,7 +90,6 @@ struct Clock {
 #[derive(Clone)]
 struct Requests {
     info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -104,7 +98,7 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answer = dispatch(request, Arc::clone(&self.info), Arc::clone(&self.shared));
+        let answer = dispatch(request, Arc::clone(&self.info));
         Box::pin(async { Ok(answer.await) })
     }
 }

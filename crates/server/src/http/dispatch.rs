@@ -43,9 +43,11 @@ pub struct ConnInfo {
     pub connection: Arc<Connection>,
     /// What its handshake came to; `None` without TLS.
     pub tls: Option<TlsInfo>,
+    shared: Arc<Shared>,
     /// The last answer to "whose is this host?". Valid for its revision; nearly every request of
-    /// a connection asks for the same host.
-    last: Mutex<Option<Remembered>>,
+    /// a connection asks for the same host. Handed out in an `Arc` of the connection's own: one
+    /// that all connections share would be fought over by all cores.
+    last: Mutex<Option<Arc<Remembered>>>,
 }
 
 struct Remembered {
@@ -55,8 +57,12 @@ struct Remembered {
 }
 
 impl ConnInfo {
-    pub(crate) fn new(connection: Arc<Connection>, tls: Option<TlsInfo>) -> Self {
-        Self { connection, tls, last: Mutex::default() }
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        tls: Option<TlsInfo>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { connection, tls, shared, last: Mutex::default() }
     }
 
     fn local(&self) -> SocketAddr {
@@ -65,16 +71,11 @@ impl ConnInfo {
 }
 
 /// Answers a request. Never fails: what goes wrong is an answer too.
-pub(super) async fn dispatch(
-    request: Request<Incoming>,
-    info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
-) -> Response<Counted> {
+pub(super) async fn dispatch(request: Request<Incoming>, info: Arc<ConnInfo>) -> Response<Counted> {
     let in_flight = info.connection.begin();
-    shared.process.connections.count_request();
     let (request, content) = request.into_parts();
 
-    let answer = AssertUnwindSafe(answer(&request, &info, &shared)).catch_unwind().await;
+    let answer = AssertUnwindSafe(answer(&request, &info)).catch_unwind().await;
     let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
     // None of today's handlers reads content. Boxed, because nearly no request has any.
     if !content.is_end_stream() {
@@ -87,7 +88,7 @@ pub(super) async fn dispatch(
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
-            note(&error, &request, &info, &shared);
+            note(&error, &request, &info);
             page::response(&error)
         }
     };
@@ -128,14 +129,14 @@ async fn drop_content(mut content: Incoming, request: &http::request::Parts) -> 
 async fn answer(
     request: &http::request::Parts,
     info: &ConnInfo,
-    shared: &Shared,
 ) -> Result<Response<Body>, RequestError> {
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
     if request.method == Method::CONNECT {
         return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });
     }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
-    let runtime = site(authority.unwrap_or_default(), info, shared)?;
+    let site = site(authority.unwrap_or_default(), info)?;
+    let runtime = &site.runtime;
     if runtime.state == SiteState::Stopped {
         return Err(RequestError::SiteStopped { site: runtime.name.clone() });
     }
@@ -148,34 +149,29 @@ async fn answer(
 }
 
 /// Whose the host is, and whether this connection may speak for it.
-fn site(
-    authority: &str,
-    info: &ConnInfo,
-    shared: &Shared,
-) -> Result<Arc<SiteRuntime>, RequestError> {
-    let revision = shared.live.revision();
+fn site(authority: &str, info: &ConnInfo) -> Result<Arc<Remembered>, RequestError> {
+    let revision = info.shared.live.revision();
     let mut last = info.last.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(last) = &*last
         && last.revision == revision
         && *last.authority == *authority
     {
-        return Ok(Arc::clone(&last.runtime));
+        return Ok(Arc::clone(last));
     }
-    let snapshot = shared.live.current();
-    let runtime = decided(authority, info, &snapshot, shared)?;
-    *last = Some(Remembered {
+    let snapshot = info.shared.live.current();
+    let remembered = Arc::new(Remembered {
         authority: authority.into(),
         revision: snapshot.revision,
-        runtime: Arc::clone(&runtime),
+        runtime: decided(authority, info, &snapshot)?,
     });
-    Ok(runtime)
+    *last = Some(Arc::clone(&remembered));
+    Ok(remembered)
 }
 
 fn decided(
     authority: &str,
     info: &ConnInfo,
     snapshot: &Snapshot,
-    shared: &Shared,
 ) -> Result<Arc<SiteRuntime>, RequestError> {
     let host = match authority {
         // HTTP/1.0 may leave it out (RFC 1945); that names nobody.
@@ -191,7 +187,7 @@ fn decided(
     let decision = snapshot.decide(info.local(), name);
     let Some(tls) = &info.tls else {
         let decision = decision.ok_or_else(no_site)?;
-        return Ok(snapshot.runtime(decision.binding, &shared.process));
+        return Ok(snapshot.runtime(decision.binding, &info.shared.process));
     };
     let misdirected = || RequestError::Misdirected {
         host: authority.to_owned(),
@@ -200,19 +196,19 @@ fn decided(
     let binding = decision.ok_or_else(misdirected)?.binding;
     let covers = || host.is_some_and(|host| tls.certificate.facts.covers(&host.to_string()));
     if may_answer(&tls.binding, &tls.policy, binding, covers) {
-        Ok(snapshot.runtime(binding, &shared.process))
+        Ok(snapshot.runtime(binding, &info.shared.process))
     } else {
         Err(misdirected())
     }
 }
 
 /// Writes what went wrong, at the level of whose doing it is.
-fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo, shared: &Shared) {
+fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let peer = info.connection.peer;
     let (method, uri) = (&request.method, &request.uri);
     match error.fault() {
         Fault::Client => debug!(%peer, %method, %uri, error = %text_of(error), "request refused"),
-        Fault::Server if shared.process.strangers.may_write() => {
+        Fault::Server if info.shared.process.strangers.may_write() => {
             error!(%peer, %method, %uri, error = %text_of(error), "request failed");
         }
         Fault::Server => {}
