@@ -32,6 +32,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// How many requests have begun. It may wrap around.
+    begun: AtomicU32,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
     waker: AtomicWaker,
@@ -54,6 +56,11 @@ impl Connection {
         self.in_flight.load(Ordering::Acquire)
     }
 
+    /// How many requests have begun so far; to be compared only.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn note_unread_content(&self) {
         self.unread_content.store(true, Ordering::Relaxed);
     }
@@ -70,6 +77,7 @@ impl Connection {
     /// One request more, until the guard is dropped with the last of its answer.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 }
@@ -103,6 +111,7 @@ impl Connections {
             peer,
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
             unread_content: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
