@@ -33,6 +33,7 @@ pub struct Connection {
     pub peer: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// How many requests have begun.
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
@@ -54,6 +55,11 @@ impl Connection {
     /// Requests under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// How many requests have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note_unread_content(&self) {
