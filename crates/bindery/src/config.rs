@@ -19,6 +19,8 @@ pub(crate) struct Loaded {
     pub(crate) path: PathBuf,
     /// Its text.
     pub(crate) text: String,
+    /// Where its relative paths begin.
+    pub(crate) folder: PathBuf,
     /// What it says.
     pub(crate) document: Document,
 }
@@ -54,5 +56,13 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     })?;
     let folder = whole.parent().unwrap_or_else(|| Path::new("/"));
     let document = document::parse(&text, folder);
-    Ok(Loaded { path: path.to_owned(), text, document })
+    Ok(Loaded { path: path.to_owned(), text, folder: folder.to_owned(), document })
+}
+
+impl Loaded {
+    /// The same once more, for who has given the document away.
+    pub(crate) fn again(path: &Path, text: &str, folder: &Path) -> Self {
+        let document = document::parse(text, folder);
+        Self { path: path.to_owned(), text: text.to_owned(), folder: folder.to_owned(), document }
+    }
 }

@@ -6,12 +6,12 @@ use std::{
     num::NonZero,
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bindery_model::{
-    document::{Document, Settings},
+    document::Settings,
     problem::{Code, Problem, Severity},
 };
 use bindery_server::{
@@ -23,11 +23,13 @@ use bindery_server::{
     text_of,
 };
 use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
 use sd_notify::NotifyState;
 use tokio::{
     net::UnixListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
 };
 use tracing::{Level, error, info, warn};
 use tracing_subscriber::{
@@ -39,7 +41,7 @@ use crate::{
     commands::check::all_problems,
     config::{self, Loaded},
     output::{self, Failure},
-    privileges,
+    privileges::{self, User},
     problems::{self, PlacedProblem},
     status,
 };
@@ -89,44 +91,48 @@ pub(crate) fn start_log(verbose: bool, json: bool) {
 /// Serves a configuration that has no errors. `ready` is called once it does.
 pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitCode, Failure> {
     privileges::raise_file_limit();
-    let Loaded { path, text, document } = loaded;
+    let Loaded { path, text, folder, document } = loaded;
     let settings = document.configuration.settings.clone();
+    let user = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
     let sockets =
         listener::prepare(&document.configuration.table, &Default::default(), inherited())
             .map_err(|error| Failure::because("cannot listen", error))?;
-    let status_socket = status::listen(&settings.state_dir).map_err(|error| {
-        let folder = settings.state_dir.display();
-        warn!(%folder, %error, "no status: the state folder cannot be used");
-    });
-    if let Some(user) = &settings.user {
-        privileges::become_user(user)?;
+    let state_folder = status::make_folder(&settings.state_dir, user.as_ref());
+    if let Some(user) = user {
+        user.replace_root()?;
     }
+    // After giving up root, so that the socket is the user's own and can be removed by it.
+    let status_socket =
+        state_folder.and_then(|()| status::listen(&settings.state_dir)).inspect_err(|error| {
+            let folder = settings.state_dir.display();
+            warn!(%folder, %error, "no status: the state folder cannot be used");
+        });
+    let has_status = status_socket.is_ok();
+    let file = path.display().to_string();
+    let in_force = InForce { problems: all_placed(&document.problems, &file, &text), text, folder };
     // After giving up root: what is read now must be readable later, at every change.
-    let positions_kept = Document {
-        configuration: Default::default(),
-        positions: document.positions,
-        problems: document.problems,
-    };
     let proof = prove(document.configuration);
 
     let runtime = runtime(&settings)?;
     let code = runtime.block_on(async {
+        // First: from now on a signal does what it says, whatever has been told to whom.
+        let signals = Signals::listen()?;
         let server = Server::start(proof, sockets)
             .map_err(|error| Failure::because("the server cannot start", error))?;
-        let running = Arc::new(Running::new(server, path, &text, &positions_kept.problems));
+        let running = Arc::new(Running { server, path, in_force: Mutex::new(in_force) });
         if let Ok(socket) = status_socket
             && let Ok(socket) = UnixListener::from_std(socket)
         {
             tokio::spawn(status::answer(socket, Arc::clone(&running)));
         }
-        // Before anybody is told: who knows that it serves may stop it at once.
-        let signals = Signals::listen()?;
         ready(&running.server);
         notify(&[NotifyState::Ready]);
-        tokio::spawn(inspect_in_background(Arc::clone(&running)));
-        running.until_stopped(signals).await
+        let inspection = tokio::spawn(inspect_in_background(Arc::clone(&running)));
+        running.until_stopped(signals, inspection).await
     });
-    drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    if has_status {
+        drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    }
     // What the end of the drain time left is not waited for again.
     runtime.shutdown_background();
     code
@@ -143,10 +149,26 @@ fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
         .map_err(|error| Failure::because("the threads cannot be started", error))
 }
 
-/// Sockets that systemd opened.
+/// Sockets that systemd opened. What else it passes in is of no use here, and closed.
 fn inherited() -> Vec<TcpListener> {
     let mut passed = ListenFd::from_env();
-    (0..passed.len()).filter_map(|place| passed.take_tcp_listener(place).ok().flatten()).collect()
+    let mut sockets = Vec::new();
+    for place in 0..passed.len() {
+        match passed.take_tcp_listener(place) {
+            Ok(Some(socket)) if socket_acceptconn(&socket).unwrap_or(false) => sockets.push(socket),
+            Ok(socket) => {
+                warn!("a descriptor was passed in that is no listening socket; it is closed");
+                drop(socket);
+            }
+            Err(_) => {
+                warn!("a descriptor was passed in that is no TCP socket; it is not used");
+                drop(passed.take_unix_listener(place));
+                drop(passed.take_unix_datagram(place));
+                drop(passed.take_udp_socket(place));
+            }
+        }
+    }
+    sockets
 }
 
 /// The signals that a server obeys.
@@ -181,29 +203,43 @@ fn notify(state: &[NotifyState<'_>]) {
 pub(crate) struct Running {
     server: Server,
     path: PathBuf,
-    /// What is wrong with the configuration in force.
-    problems: Mutex<Vec<PlacedProblem>>,
+    in_force: Mutex<InForce>,
+}
+
+/// The configuration in force as it was read.
+struct InForce {
+    text: String,
+    folder: PathBuf,
+    /// What was wrong with it when it was last looked at.
+    problems: Vec<PlacedProblem>,
 }
 
 impl Running {
-    fn new(server: Server, path: PathBuf, text: &str, problems: &[Problem]) -> Self {
-        let file = path.display().to_string();
-        let placed =
-            problems.iter().map(|problem| problems::placed(problem, &file, text)).collect();
-        Self { server, path, problems: Mutex::new(placed) }
-    }
-
     /// What it says about itself.
     pub(crate) fn status(&self) -> status::Status {
-        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let problems = self.in_force().problems.clone();
         status::of(&self.server, &self.path, problems)
     }
 
-    async fn until_stopped(self: &Arc<Self>, signals: Signals) -> Result<ExitCode, Failure> {
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn until_stopped(
+        self: &Arc<Self>,
+        signals: Signals,
+        mut inspection: JoinHandle<()>,
+    ) -> Result<ExitCode, Failure> {
         let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.reload().await,
+                _ = hangup.recv() => {
+                    // A reload is judged by what is broken already, so that must be known.
+                    if !inspection.is_finished() {
+                        (&mut inspection).await.ok();
+                    }
+                    self.reload().await;
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -229,9 +265,9 @@ impl Running {
         let running = Arc::clone(self);
         let work = blocking::run("reload", move || running.replacement());
         match work.await {
-            Ok(Ok((proof, sockets, problems))) => {
+            Ok(Ok((proof, sockets, next))) => {
                 let disturbed = self.server.replace(proof, sockets);
-                *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+                *self.in_force() = next;
                 info!(disturbed, "configuration reloaded");
             }
             Ok(Err(error)) => {
@@ -247,8 +283,7 @@ impl Running {
         let loaded = config::load(&self.path)?;
         let file = self.path.display().to_string();
         let found = all_problems(&loaded);
-        let placed: Vec<_> =
-            found.iter().map(|problem| problems::placed(problem, &file, &loaded.text)).collect();
+        let placed = all_placed(&found, &file, &loaded.text);
         self.refuse_new_errors(&found, &placed)?;
         let sockets = listener::prepare(
             &loaded.document.configuration.table,
@@ -257,7 +292,8 @@ impl Running {
         )
         .map_err(|error| Failure::because("cannot listen", error))?;
         let proof = prove(loaded.document.configuration);
-        Ok((proof, sockets, placed))
+        let Loaded { text, folder, .. } = loaded;
+        Ok((proof, sockets, InForce { text, folder, problems: placed }))
     }
 
     /// What is wrong with one site's files must not keep others from being changed, so only errors
@@ -268,9 +304,12 @@ impl Running {
         found: &[Problem],
         placed: &[PlacedProblem],
     ) -> Result<(), Failure> {
-        let known = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_force = self.in_force().problems.clone();
+        if found.iter().any(|problem| is_of_time(problem.code)) {
+            in_force.extend(self.problems_of_time());
+        }
         let known: HashSet<_> =
-            known.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
+            in_force.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
         let mut refused = 0;
         for (problem, placed) in found.iter().zip(placed) {
             let is_known = known.contains(&(placed.code.as_str(), placed.message.as_str()));
@@ -286,9 +325,29 @@ impl Running {
             _ => Err(Failure::new(format!("it has {refused} errors"))),
         }
     }
+
+    /// What has become wrong with the configuration in force by time alone. Blocks.
+    fn problems_of_time(&self) -> Vec<PlacedProblem> {
+        let loaded = {
+            let in_force = self.in_force();
+            Loaded::again(&self.path, &in_force.text, &in_force.folder)
+        };
+        let mut problems = all_problems(&loaded);
+        problems.retain(|problem| is_of_time(problem.code));
+        all_placed(&problems, &self.path.display().to_string(), &loaded.text)
+    }
 }
 
-type Replacement = (bindery_server::server::Proof, listener::Prepared, Vec<PlacedProblem>);
+type Replacement = (bindery_server::server::Proof, listener::Prepared, InForce);
+
+fn all_placed(problems: &[Problem], file: &str, text: &str) -> Vec<PlacedProblem> {
+    problems.iter().map(|problem| problems::placed(problem, file, text)).collect()
+}
+
+/// Whether a problem comes by time alone, with nobody changing anything.
+fn is_of_time(code: Code) -> bool {
+    matches!(code, Code::Expired | Code::NotYetValid)
+}
 
 /// Whether a problem is one of files, which can come and go without the configuration changing.
 fn is_of_files(code: Code) -> bool {
@@ -309,14 +368,15 @@ fn is_of_files(code: Code) -> bool {
 /// Looks at all files of the configuration once it is served, and says what is broken: each stops
 /// its own names only, and nobody should have to find out by a visitor.
 async fn inspect_in_background(running: Arc<Running>) {
-    let path = running.path.clone();
+    let own = Arc::clone(&running);
     let inspected = blocking::run("inspect the configuration", move || {
-        let loaded = config::load(&path).ok()?;
-        let file = path.display().to_string();
-        let problems = all_problems(&loaded);
-        Some(problems.iter().map(|p| problems::placed(p, &file, &loaded.text)).collect::<Vec<_>>())
+        let loaded = {
+            let in_force = own.in_force();
+            Loaded::again(&own.path, &in_force.text, &in_force.folder)
+        };
+        all_placed(&all_problems(&loaded), &own.path.display().to_string(), &loaded.text)
     });
-    let Ok(Some(problems)) = inspected.await else { return };
+    let Ok(problems) = inspected.await else { return };
     for problem in &problems {
         let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
         match severity.as_str() {
@@ -325,5 +385,5 @@ async fn inspect_in_background(running: Arc<Running>) {
             _ => {}
         }
     }
-    *running.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    running.in_force().problems = problems;
 }

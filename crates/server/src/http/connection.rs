@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use super::{
-    dispatch::{ConnInfo, Counted, dispatch},
+    dispatch::{Answer, ConnInfo, Counted, dispatch},
     tasks::{NewTasks, Tasks},
 };
 use crate::{
@@ -112,11 +112,10 @@ struct Requests {
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Counted>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answer = dispatch(request, Arc::clone(&self.info));
-        Box::pin(async { Ok(answer.await) })
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        dispatch(request, &self.info)
     }
 }
 
