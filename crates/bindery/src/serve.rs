@@ -111,7 +111,7 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     let file = path.display().to_string();
     let in_force = InForce { problems: all_placed(&document.problems, &file, &text), text, folder };
     // After giving up root: what is read now must be readable later, at every change.
-    let proof = prove(document.configuration).map_err(|error| Failure::because(file, error))?;
+    let proof = prove(document.configuration);
 
     let runtime = runtime(&settings)?;
     let code = runtime.block_on(async {
@@ -291,8 +291,7 @@ impl Running {
             Vec::new(),
         )
         .map_err(|error| Failure::because("cannot listen", error))?;
-        let proof =
-            prove(loaded.document.configuration).map_err(|error| Failure::because(file, error))?;
+        let proof = prove(loaded.document.configuration);
         let Loaded { text, folder, .. } = loaded;
         Ok((proof, sockets, InForce { text, folder, problems: placed }))
     }

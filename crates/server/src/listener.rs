@@ -285,8 +285,8 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
             None => return,
         },
     };
-    let info = Arc::new(ConnInfo::new(connection, tls));
-    connection::serve(stream, info, Arc::clone(&shared)).await;
+    let info = Arc::new(ConnInfo::new(connection, tls, Arc::clone(&shared)));
+    connection::serve(stream, info).await;
 }
 
 async fn handshake(

@@ -23,11 +23,10 @@ use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use super::{
-    dispatch::{ConnInfo, Counted, dispatch},
+    dispatch::{Answer, ConnInfo, Counted, dispatch},
     tasks::{NewTasks, Tasks},
 };
 use crate::{
-    Shared,
     limits::{
         BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
         HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
@@ -39,20 +38,16 @@ use crate::{
 };
 
 /// Serves a connection until it ends.
-pub fn serve(
-    stream: Stream,
-    info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
-) -> impl Future<Output = ()> + Send {
+pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + Send {
     let now = Instant::now();
     let progress = stream.progress();
     Driver {
-        requests: Requests { info, shared },
+        requests: Requests { info },
         engine: Engine::Asleep,
         tasks: Box::default(),
         tick: Box::pin(tokio::time::sleep(CONNECTION_TICK)),
         buffers_kept: BUFFERS_KEPT_MIN,
-        clock: Clock { progress, moved: now, idle_since: now, idle_from: progress },
+        clock: Clock::new(now, progress),
         told: false,
         stream,
     }
@@ -89,23 +84,38 @@ struct Clock {
     idle_since: Instant,
     /// What had passed when the connection became idle.
     idle_from: Progress,
+    /// How many requests had begun when the driver last looked.
+    requests: u64,
+    /// Whether any has begun since the last tick. Most begin and end between two.
+    busy: bool,
+}
+
+impl Clock {
+    fn new(now: Instant, progress: Progress) -> Self {
+        Self {
+            progress,
+            moved: now,
+            idle_since: now,
+            idle_from: progress,
+            requests: 0,
+            busy: false,
+        }
+    }
 }
 
 /// The service of a connection.
 #[derive(Clone)]
 struct Requests {
     info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
 }
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Counted>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answer = dispatch(request, Arc::clone(&self.info), Arc::clone(&self.shared));
-        Box::pin(async { Ok(answer.await) })
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        dispatch(request, &self.info)
     }
 }
 
@@ -124,6 +134,7 @@ impl Future for Driver {
                 Poll::Ready(Step::Over) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
+            driver.note_requests();
             // After the engine, which may have set the clock anew.
             if driver.tick.as_mut().poll(cx).is_pending() {
                 break;
@@ -215,10 +226,6 @@ impl Driver {
                 Engine::Http1(Box::new(http1_builder().serve_connection(stream, requests)))
             }
         };
-        if self.told {
-            self.told = false;
-            self.finish();
-        }
     }
 
     /// Tells hyper to answer what has begun and then to end.
@@ -232,6 +239,16 @@ impl Driver {
         }
     }
 
+    /// Bytes that come after a request has begun are those of the next.
+    fn note_requests(&mut self) {
+        let requests = self.requests.info.connection.begun();
+        if requests != self.clock.requests {
+            self.clock.requests = requests;
+            self.clock.idle_from = self.stream.progress();
+            self.clock.busy = true;
+        }
+    }
+
     fn on_tick(&mut self) -> Verdict {
         let now = Instant::now();
         let progress = self.stream.progress();
@@ -240,6 +257,9 @@ impl Driver {
             self.clock.moved = now;
         }
         let unmoved = now - self.clock.moved;
+        if std::mem::take(&mut self.clock.busy) {
+            self.clock.idle_since = now;
+        }
         match &self.engine {
             Engine::Closing if unmoved < STALL_TIMEOUT => {}
             Engine::Closing | Engine::Lingering => return Verdict::GiveUp,
@@ -255,7 +275,7 @@ impl Driver {
                         return Verdict::GiveUp;
                     }
                     self.finish();
-                } else if unmoved.is_zero() {
+                } else if unmoved.is_zero() || self.has_begun() {
                     self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
                 } else {
                     self.sleep();
@@ -267,10 +287,14 @@ impl Driver {
         Verdict::GoOn
     }
 
+    /// Whether a part of the next request has come.
+    fn has_begun(&self) -> bool {
+        self.clock.idle_from.received != self.clock.progress.received
+    }
+
     /// A connection without a request may wait for one; one that has begun to send it must go on.
     fn idle_too_long(&self, now: Instant) -> bool {
-        let begun = self.clock.idle_from.received != self.clock.progress.received;
-        let bound = match (&self.engine, begun) {
+        let bound = match (&self.engine, self.has_begun()) {
             (Engine::Http1(_), true) => REQUEST_HEAD_TIMEOUT,
             _ => KEEP_ALIVE_TIMEOUT,
         };
@@ -300,6 +324,11 @@ impl Driver {
             Engine::Http1(http) => {
                 let parts = http.into_parts();
                 if !parts.read_buf.is_empty() {
+                    // It came together with the last request. From now on it counts as begun, so
+                    // that this is not done again at every tick.
+                    let left = parts.read_buf.len() as u64;
+                    self.clock.idle_from.received =
+                        self.clock.progress.received.saturating_sub(left);
                     self.stream.unread(parts.read_buf);
                     self.wake();
                 }

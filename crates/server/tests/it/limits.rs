@@ -6,7 +6,7 @@ use std::time::Duration;
 use bindery_server::limits::{
     CONNECTION_TICK, KEEP_ALIVE_TIMEOUT, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
 };
-use bindery_testkit::{http1::Http1, tls::TestClient};
+use bindery_testkit::{http1::Http1, http2::Http2, tls::TestClient};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -83,6 +83,40 @@ async fn a_head_that_does_not_come_to_its_end_is_given_up() {
     });
     about(closed_after(read).await.0, REQUEST_HEAD_TIMEOUT);
     dripping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_with_a_request_now_and_then_is_kept() {
+    let mut setup = Setup::new();
+    let (plain, port) = (setup.port(), setup.port());
+    setup.certificate("a", &["a.example"]);
+    setup.site("p", &[&format!("http/127.0.0.1:{plain}:a.example")]);
+    setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
+    let _server = setup.start();
+    let mut one = Http1::new(TcpStream::connect(local(plain)).await.unwrap());
+    let client = TestClient::with_alpn(&["h2"]);
+    let mut two = Http2::new(connected(&client, port, "a.example").await.stream).await;
+    let began = Instant::now();
+    // Rests and none, and more of both than any clock allows an idle connection.
+    for pause in [10, 1300, 20_000].into_iter().cycle().take(40) {
+        let answer = one.get("a.example", "/").await.unwrap();
+        assert_eq!((answer.text().as_str(), answer.field("connection")), ("p", None));
+        assert_eq!(two.get("a.example", "/").await.unwrap().text(), "a");
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    assert!(began.elapsed() > 2 * KEEP_ALIVE_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_came_with_the_last_request_is_given_up_too() {
+    let mut setup = Setup::new();
+    let plain = setup.port();
+    setup.site("p", &[&format!("http/127.0.0.1:{plain}:a.example")]);
+    let _server = setup.start();
+    let mut stops = Http1::new(TcpStream::connect(local(plain)).await.unwrap());
+    stops.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\nGET / HT").await.unwrap();
+    assert_eq!(stops.answer().await.unwrap().text(), "p");
+    about(closed_after(stops.into_inner()).await.0, REQUEST_HEAD_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
