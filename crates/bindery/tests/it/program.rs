@@ -70,6 +70,14 @@ impl Folder {
         self.run_as(Path::new(PROGRAM), words)
     }
 
+    /// Runs a server that is not to start.
+    #[track_caller]
+    pub(crate) fn refused(&self, words: &[&str]) -> Done {
+        let mut server = Background::start(self.path(), &[&["run"], words].concat());
+        let code = server.ended().unwrap_or(-1);
+        Done { code, out: String::new(), err: server.log() }
+    }
+
     /// Runs the program through a link of this name.
     pub(crate) fn run_linked(&self, name: &str, words: &str) -> Done {
         let link = self.path().join(name);

@@ -124,7 +124,7 @@ fn a_folder_that_was_there_is_not_given_away() {
 fn a_user_that_is_not_there_is_an_error_that_says_what_to_do() {
     let config = format!("[server]\nuser = 'no-such-user'\n{}", site("a", free_port()));
     let Some(folder) = folder(&config) else { return };
-    let done = folder.run("run");
+    let done = folder.refused(&[]);
     assert_eq!(done.code, 1);
     assert_eq!(
         done.err.lines().last(),

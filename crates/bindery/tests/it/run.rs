@@ -103,7 +103,7 @@ fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let folder = Folder::new(&files(port));
-    let done = folder.run("run");
+    let done = folder.refused(&[]);
     assert_eq!(done.code, 1);
     assert_eq!(
         done.err,
@@ -122,7 +122,7 @@ fn a_second_server_does_not_share_the_port_and_leaves_the_first_as_it_is() {
     let first = Background::serving(&folder);
     for config in [files(port), files(port).replace("127.0.0.1", "*")] {
         folder.configure(&config);
-        let done = folder.run("run");
+        let done = folder.refused(&[]);
         assert_eq!(done.code, 1);
         assert!(done.err.contains(" is taken by another program"), "{}", done.err);
         folder.run("status").check(0, &["listening      127.0.0.1:"]);
@@ -148,7 +148,7 @@ fn a_server_that_cannot_have_the_status_socket_does_not_remove_it() {
 fn a_configuration_with_errors_is_not_served() {
     let port = free_port();
     let folder = Folder::new(&format!("{}colour = 'red'\n", files(port)));
-    let done = folder.run("run");
+    let done = folder.refused(&[]);
     assert_eq!(done.code, 1);
     assert!(done.err.starts_with("error[unknown-key]: "), "{}", done.err);
     assert!(done.err.contains("--> bindery.toml:9:1\n"), "{}", done.err);
@@ -159,7 +159,7 @@ fn a_configuration_with_errors_is_not_served() {
 #[test]
 fn a_configuration_that_is_not_there_is_named() {
     let folder = Folder::new("");
-    let done = folder.run("run --config other.toml");
+    let done = folder.refused(&["--config", "other.toml"]);
     assert_eq!(done.code, 1);
     assert_eq!(
         done.err,
@@ -167,23 +167,25 @@ fn a_configuration_that_is_not_there_is_named() {
     );
 }
 
-#[test]
-fn an_authority_for_clients_that_is_missing_keeps_it_from_starting() {
+#[tokio::test]
+async fn an_authority_for_clients_that_is_missing_stops_its_own_binding_only() {
     let port = free_port();
     let folder = Folder::new(&format!(
         "[[certificate]]\nname = 'a'\nfile = 'a.pem'\n\
          [[site]]\nname = 'a'\nrespond = ''\nbindings = [\n\
+         'https/127.0.0.1:{port}:b.example',\n\
          {{ on = 'https/127.0.0.1:{port}:a.example',\n\
             tls = {{ client_certificate = 'require', client_ca = 'gone.pem' }} }}]\n"
     ));
-    folder.certificate("a", &["a.example"]);
-    let done = folder.run("run");
-    assert_eq!(done.code, 1);
-    let start = format!(
-        "bindery: bindery.toml: binding https/127.0.0.1:{port}:a.example cannot be served: "
-    );
-    assert!(done.err.starts_with(&start), "{}", done.err);
-    assert!(done.err.contains("gone.pem"), "{}", done.err);
+    folder.certificate("a", &["a.example", "b.example"]);
+    let mut server = Background::serving(&folder);
+    let log = server.logged("[unreadable-file]", 1);
+    assert!(log.contains("gone.pem"), "{log}");
+    let client = TestClient::default();
+    let refused = client.connect(local(port), Some("a.example")).await.unwrap_err();
+    assert_eq!(refused.alert(), Some(AlertDescription::InternalError));
+    assert!(client.connect(local(port), Some("b.example")).await.is_ok());
+    assert_eq!(server.stop(), Some(0));
 }
 
 #[tokio::test]
