@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::{
+    net::{AddressFamily, SocketType, bind, listen, sockopt},
+    process::Signal,
+};
 
 use crate::{
     program::{Background, Folder, PROGRAM, free_port, local, skipped},
@@ -104,6 +107,36 @@ async fn a_socket_that_is_passed_in_serves_its_endpoint_and_one_without_a_bindin
 }
 
 #[tokio::test]
+async fn all_addresses_can_be_added_beside_a_socket_that_was_opened_to_be_shared() {
+    for share in [true, false] {
+        let one = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseport(&one, share).unwrap();
+        bind(&one, &local(0)).unwrap();
+        listen(&one, 16).unwrap();
+        let one = TcpListener::from(one);
+        let port = one.local_addr().unwrap().port();
+        let folder = Folder::new(&site(port));
+        let useless = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut server = passed(&folder, one.into(), useless.into());
+        let mut open = plain(local(port)).await;
+        assert_eq!(open.get("a.example", "/").await.unwrap().text(), "hello");
+        let everywhere = site(port).replace("'a'", "'b'").replace("127.0.0.1", "*");
+        folder.configure(&format!("{}{everywhere}", site(port)));
+        server.signal(Signal::HUP);
+        if share {
+            server.logged("configuration reloaded", 1);
+            let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
+            let answer = plain(elsewhere).await.get("a.example", "/").await.unwrap();
+            assert_eq!(answer.text(), "hello");
+        } else {
+            server.logged(&format!("cannot listen: *:{port} is taken"), 1);
+        }
+        assert_eq!(open.get("a.example", "/").await.unwrap().text(), "hello");
+        assert_eq!(server.stop(), Some(0));
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_listening_socket_is_closed_with_a_warning() {
     let used = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = used.local_addr().unwrap().port();
@@ -136,8 +169,7 @@ async fn a_socket_for_each_of_both_families_serves_all_addresses() {
 
 /// A socket for IPv6 alone.
 fn only_ipv6() -> rustix::io::Result<TcpListener> {
-    use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
-    let socket = socket(AddressFamily::INET6, SocketType::STREAM, None)?;
+    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None)?;
     sockopt::set_ipv6_v6only(&socket, true)?;
     bind(&socket, &SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], 0)))?;
     listen(&socket, 16)?;
