@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Shared,
+    connections::Connection,
     http::{connection, dispatch::ConnInfo},
     limits::{ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, LISTEN_BACKLOG},
     text_of,
@@ -271,7 +272,7 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
         None => return,
         Some(Protocol::Http) => (Stream::plain(tcp), None),
         // Boxed: what a handshake needs is freed when it is over, not when the connection is.
-        Some(Protocol::Https) => match Box::pin(handshake(tcp, local, peer, &shared)).await {
+        Some(Protocol::Https) => match Box::pin(handshake(tcp, &connection, &shared)).await {
             Some((stream, tls)) => (stream, Some(tls)),
             None => return,
         },
@@ -282,12 +283,20 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
 
 async fn handshake(
     tcp: TcpStream,
-    local: SocketAddr,
-    peer: SocketAddr,
+    connection: &Connection,
     shared: &Shared,
 ) -> Option<(Stream, tls::TlsInfo)> {
+    let (local, peer) = (connection.local, connection.peer);
     let mut seen = tls::HelloInfo::default();
-    let accept = tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen);
+    let mut first = [0];
+    let accept = async {
+        // Who has said nothing yet has nothing that would have to be finished first.
+        tokio::select! {
+            said = tcp.peek(&mut first) => { said?; }
+            () = connection.drained() => return Err(HandshakeError::Silent),
+        }
+        tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen).await
+    };
     let error = match timeout(HANDSHAKE_TIMEOUT, accept).await {
         Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => error,

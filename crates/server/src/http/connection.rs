@@ -209,6 +209,8 @@ impl Driver {
         if let Err(error) = result {
             let peer = self.requests.info.connection.peer;
             debug!(%peer, error = %text_of(&error), "connection ended early");
+            // What was wrong with it may not have been read to its end.
+            self.requests.info.connection.note_unread_content();
         }
         self.close()
     }

@@ -315,11 +315,16 @@ async fn negotiate(
             let mut bytes = Vec::new();
             alert.write_all(&mut bytes)?;
             tcp.write_all(&bytes).await?;
+            linger(tcp).await?;
             return Err(HandshakeError::Tls(error));
         }
     };
-    poll_fn(|cx| poll_handshake(tcp, &mut connection, cx)).await?;
-    Ok(connection)
+    let outcome = poll_fn(|cx| poll_handshake(tcp, &mut connection, cx)).await;
+    if matches!(outcome, Err(HandshakeError::Tls(_))) {
+        // A client whose certificate is refused has often sent its first request by now.
+        linger(tcp).await?;
+    }
+    outcome.map(|()| connection)
 }
 
 fn handshake_config(

@@ -239,6 +239,32 @@ async fn a_client_certificate_is_verified_where_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_client_that_asked_before_it_was_refused_hears_why() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    drop(TestCa::named("Clients").write(setup.folder(), "clients"));
+    let tls = r#"client_certificate = "require", client_ca = "clients.pem""#;
+    let on = format!("https/127.0.0.1:{port}:a.example");
+    setup.site("a", &[&format!(r#"{{ on = "{on}", tls = {{ {tls} }} }}"#)]);
+    let _server = setup.start();
+    for _ in 0..20 {
+        let client = TestClient::with_versions(&[&TLS13]);
+        let mut stream = connected(&client, port, "a.example").await.stream;
+        // More than the server reads at once, so that there is something left when it refuses.
+        for _ in 0..8 {
+            if stream.write_all(&[b'x'; 16 * 1024]).await.is_err() {
+                break;
+            }
+        }
+        let mut answer = Vec::new();
+        let error = soon("an alert", stream.read_to_end(&mut answer)).await.unwrap_err();
+        let alert = Refused::of(error).alert();
+        assert_eq!(alert, Some(AlertDescription::CertificateRequired));
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_shown_another_name_s_certificate() {
     let mut setup = Setup::new();
     let port = setup.port();
