@@ -98,6 +98,8 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         let folder = settings.state_dir.display();
         warn!(%folder, %error, "no status: the state folder cannot be used");
     });
+    // Where it is another server's, it stays.
+    let answers_status = status_socket.is_ok();
     if let Some(user) = &settings.user {
         privileges::become_user(user)?;
     }
@@ -127,7 +129,9 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         tokio::spawn(inspect_in_background(Arc::clone(&running)));
         running.until_stopped(signals).await
     });
-    drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    if answers_status {
+        drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    }
     // What the end of the drain time left is not waited for again.
     runtime.shutdown_background();
     code
