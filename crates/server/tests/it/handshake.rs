@@ -485,6 +485,35 @@ async fn a_broken_certificate_stops_its_own_names_until_it_is_mended() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_comes_later_is_found_by_the_names_in_it() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    let leaf = setup.ca.leaf(&["a.example"]);
+    let path = setup.certificate_of("a", &leaf);
+    let other = setup.certificate("wide", &["*.example"]);
+    setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
+    setup.site("b", &[&format!("https/127.0.0.1:{port}:b.other")]);
+    let whole = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let server = setup.start();
+    assert!(shown(port, Some("a.example")).await.unwrap() == other);
+    assert!(shown(port, Some("b.other")).await.is_err());
+
+    fs::write(&path, whole).unwrap();
+    let own = leaf.certificate_der;
+    eventually("its own is shown", async || shown(port, Some("a.example")).await.unwrap() == own)
+        .await;
+    // For other names than before, and then for none.
+    let renamed = setup.ca.leaf(&["b.other"]);
+    drop(renamed.write(setup.folder(), "a"));
+    eventually("the new name is", async || shown(port, Some("b.other")).await.is_ok()).await;
+    assert!(shown(port, Some("a.example")).await.unwrap() == other);
+    fs::write(&path, "half").unwrap();
+    eventually("it is noticed", async || !server.counters().certificate_problems.is_empty()).await;
+    assert!(shown(port, Some("b.other")).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_changed_certificate_is_noticed() {
     let mut setup = Setup::new();
     let port = setup.port();
