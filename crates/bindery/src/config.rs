@@ -17,6 +17,8 @@ const PLACES: [&str; 2] = ["bindery.toml", "/etc/bindery/bindery.toml"];
 pub(crate) struct Loaded {
     /// Where it was read from.
     pub(crate) path: PathBuf,
+    /// Where its relative paths begin.
+    pub(crate) folder: PathBuf,
     /// Its text.
     pub(crate) text: String,
     /// What it says.
@@ -53,6 +55,11 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
         Failure::because(format!("{} is not UTF-8", path.display()), error.utf8_error())
     })?;
     let folder = whole.parent().unwrap_or_else(|| Path::new("/"));
+    Ok(parsed(path, folder, text))
+}
+
+/// What `text` says, whose relative paths begin in `folder`.
+pub(crate) fn parsed(path: &Path, folder: &Path, text: String) -> Loaded {
     let document = document::parse(&text, folder);
-    Ok(Loaded { path: path.to_owned(), text, document })
+    Loaded { path: path.to_owned(), folder: folder.to_owned(), text, document }
 }

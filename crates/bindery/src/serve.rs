@@ -11,7 +11,7 @@ use std::{
 };
 
 use bindery_model::{
-    document::{Document, Settings},
+    document::Settings,
     problem::{Code, Problem, Severity},
 };
 use bindery_server::{
@@ -19,7 +19,7 @@ use bindery_server::{
     inspect::has_errors,
     limits::BLOCKING_THREADS_MAX,
     listener,
-    server::{Server, prove},
+    server::{Proof, Server, prove},
     text_of,
 };
 use listenfd::ListenFd;
@@ -89,7 +89,7 @@ pub(crate) fn start_log(verbose: bool, json: bool) {
 /// Serves a configuration that has no errors. `ready` is called once it does.
 pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitCode, Failure> {
     privileges::raise_file_limit();
-    let Loaded { path, text, document } = loaded;
+    let Loaded { path, folder, text, document } = loaded;
     let settings = document.configuration.settings.clone();
     let sockets =
         listener::prepare(&document.configuration.table, &Default::default(), inherited())
@@ -104,11 +104,7 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         privileges::become_user(user)?;
     }
     // After giving up root: what is read now must be readable later, at every change.
-    let positions_kept = Document {
-        configuration: Default::default(),
-        positions: document.positions,
-        problems: document.problems,
-    };
+    let problems = document.problems;
     let proof = prove(document.configuration)
         .map_err(|error| Failure::because(path.display().to_string(), error))?;
 
@@ -116,7 +112,7 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     let code = runtime.block_on(async {
         let server = Server::start(proof, sockets)
             .map_err(|error| Failure::because("the server cannot start", error))?;
-        let running = Arc::new(Running::new(server, path, &text, &positions_kept.problems));
+        let running = Arc::new(Running::new(server, path, (folder, text), &problems));
         if let Ok(socket) = status_socket
             && let Ok(socket) = UnixListener::from_std(socket)
         {
@@ -188,14 +184,25 @@ pub(crate) struct Running {
     path: PathBuf,
     /// What is wrong with the configuration in force.
     problems: Mutex<Vec<PlacedProblem>>,
+    /// Its text, and where its relative paths begin.
+    in_force: Mutex<(PathBuf, String)>,
 }
 
 impl Running {
-    fn new(server: Server, path: PathBuf, text: &str, problems: &[Problem]) -> Self {
+    fn new(
+        server: Server,
+        path: PathBuf,
+        in_force: (PathBuf, String),
+        problems: &[Problem],
+    ) -> Self {
         let file = path.display().to_string();
         let placed =
-            problems.iter().map(|problem| problems::placed(problem, &file, text)).collect();
-        Self { server, path, problems: Mutex::new(placed) }
+            problems.iter().map(|problem| problems::placed(problem, &file, &in_force.1)).collect();
+        Self { server, path, problems: Mutex::new(placed), in_force: Mutex::new(in_force) }
+    }
+
+    fn in_force(&self) -> (PathBuf, String) {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What it says about itself.
@@ -234,8 +241,9 @@ impl Running {
         let running = Arc::clone(self);
         let work = blocking::run("reload", move || running.replacement());
         match work.await {
-            Ok(Ok((proof, sockets, problems))) => {
+            Ok(Ok(Replacement { proof, sockets, problems, in_force })) => {
                 let disturbed = self.server.replace(proof, sockets);
+                *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = in_force;
                 *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
                 info!(disturbed, "configuration reloaded");
             }
@@ -254,7 +262,17 @@ impl Running {
         let found = all_problems(&loaded);
         let placed: Vec<_> =
             found.iter().map(|problem| problems::placed(problem, &file, &loaded.text)).collect();
-        self.refuse_new_errors(&found, &placed)?;
+        let new = self.new_errors(&found);
+        for problem in &new {
+            let PlacedProblem { file, line, column, code, message, help, .. } =
+                problems::placed(problem, &file, &loaded.text);
+            error!("{file}:{line}:{column}: {message} [{code}]; {help}");
+        }
+        match new.len() {
+            0 => {}
+            1 => return Err(Failure::new("it has an error")),
+            refused => return Err(Failure::new(format!("it has {refused} errors"))),
+        }
         let sockets = listener::prepare(
             &loaded.document.configuration.table,
             &self.server.endpoints(),
@@ -263,38 +281,42 @@ impl Running {
         .map_err(|error| Failure::because("cannot listen", error))?;
         let proof =
             prove(loaded.document.configuration).map_err(|error| Failure::because(file, error))?;
-        Ok((proof, sockets, placed))
+        let in_force = (loaded.folder, loaded.text);
+        Ok(Replacement { proof, sockets, problems: placed, in_force })
     }
 
-    /// What is wrong with one site's files must not keep others from being changed, so only errors
-    /// that the configuration in force does not have already stand in the way. Errors of the text
-    /// always do.
-    fn refuse_new_errors(
-        &self,
-        found: &[Problem],
-        placed: &[PlacedProblem],
-    ) -> Result<(), Failure> {
-        let known = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        let known: HashSet<_> =
-            known.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
-        let mut refused = 0;
-        for (problem, placed) in found.iter().zip(placed) {
-            let is_known = known.contains(&(placed.code.as_str(), placed.message.as_str()));
-            if problem.severity() == Severity::Error && !(is_known && is_of_files(problem.code)) {
-                refused += 1;
-                let PlacedProblem { file, line, column, code, message, help, .. } = placed;
-                error!("{file}:{line}:{column}: {message} [{code}]; {help}");
-            }
+    /// The errors of a new configuration that stand in its way. Those of files do not where the
+    /// configuration in force has them too by now: a certificate that has expired since, or a
+    /// folder that is gone, must not keep other sites from being changed.
+    fn new_errors<'a>(&self, found: &'a [Problem]) -> Vec<&'a Problem> {
+        let errors: Vec<_> =
+            found.iter().filter(|problem| problem.severity() == Severity::Error).collect();
+        // To look at all files once more takes as long as the first time, and is seldom needed.
+        if !errors.iter().any(|problem| is_of_files(problem.code)) {
+            return errors;
         }
-        match refused {
-            0 => Ok(()),
-            1 => Err(Failure::new("it has an error")),
-            _ => Err(Failure::new(format!("it has {refused} errors"))),
-        }
+        let (folder, text) = self.in_force();
+        unknown(errors, &all_problems(&config::parsed(&self.path, &folder, text)))
     }
 }
 
-type Replacement = (bindery_server::server::Proof, listener::Prepared, Vec<PlacedProblem>);
+/// A configuration that can be served instead of the one in force.
+struct Replacement {
+    proof: Proof,
+    sockets: listener::Prepared,
+    problems: Vec<PlacedProblem>,
+    in_force: (PathBuf, String),
+}
+
+/// Those of `errors` that are not `known`, and all that are not of files.
+fn unknown<'a>(mut errors: Vec<&'a Problem>, known: &[Problem]) -> Vec<&'a Problem> {
+    let known: HashSet<_> =
+        known.iter().map(|known| (known.code, known.message.as_str())).collect();
+    errors.retain(|error| {
+        !is_of_files(error.code) || !known.contains(&(error.code, error.message.as_str()))
+    });
+    errors
+}
 
 /// Whether a problem is one of files, which can come and go without the configuration changing.
 fn is_of_files(code: Code) -> bool {
@@ -315,14 +337,18 @@ fn is_of_files(code: Code) -> bool {
 /// Looks at all files of the configuration once it is served, and says what is broken: each stops
 /// its own names only, and nobody should have to find out by a visitor.
 async fn inspect_in_background(running: Arc<Running>) {
+    // What is served, not what may stand in the file by now.
+    let (folder, text) = running.in_force();
     let path = running.path.clone();
     let inspected = blocking::run("inspect the configuration", move || {
-        let loaded = config::load(&path).ok()?;
+        let loaded = config::parsed(&path, &folder, text);
         let file = path.display().to_string();
         let problems = all_problems(&loaded);
-        Some(problems.iter().map(|p| problems::placed(p, &file, &loaded.text)).collect::<Vec<_>>())
+        let placed: Vec<_> =
+            problems.iter().map(|p| problems::placed(p, &file, &loaded.text)).collect();
+        (placed, loaded.text)
     });
-    let Ok(Some(problems)) = inspected.await else { return };
+    let Ok((problems, text)) = inspected.await else { return };
     for problem in &problems {
         let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
         match severity.as_str() {
@@ -331,5 +357,26 @@ async fn inspect_in_background(running: Arc<Running>) {
             _ => {}
         }
     }
-    *running.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    // A reload that came between knows better.
+    let in_force = running.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+    if in_force.1 == text {
+        *running.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_files_that_is_there_already_does_not_stand_in_the_way() {
+        let problem = |code, message: &str| Problem::new(code, 0..0, message, "");
+        let expired = problem(Code::Expired, "certificate a has expired 2 days ago");
+        let other = problem(Code::Expired, "certificate b has expired 2 days ago");
+        let wrong = problem(Code::UnknownKey, "x");
+        let found = [&expired, &other, &wrong];
+        let left = unknown(found.to_vec(), &[expired.clone(), wrong.clone()]);
+        assert_eq!(left.len(), 2);
+        assert!(std::ptr::eq(left[0], &other) && std::ptr::eq(left[1], &wrong));
+    }
 }
