@@ -123,6 +123,11 @@ pub const FILE_SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// Bytes read at once from a file that is streamed; what one slow reader holds is a few of them.
 pub const FILE_CHUNK_BYTES: usize = 64 * 1024;
 
+/// Bytes of the first read of a file that is streamed. Each stream of an HTTP/2 connection holds a
+/// chunk, even where the peer opens no window for it: 200 of them times this. Later reads double, up
+/// to [`FILE_CHUNK_BYTES`].
+pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
+
 /// Ranges in one `Range` field. More are ignored, as RFC 9110, 14.2 allows: the answer is the whole.
 pub const RANGES_MAX: usize = 16;
 
