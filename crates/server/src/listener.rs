@@ -16,6 +16,7 @@ use bindery_model::{
     endpoint::sockets,
     table::MemoryTable,
 };
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -29,7 +30,10 @@ use crate::{
     Shared,
     connections::Connection,
     http::{connection, dispatch::ConnInfo},
-    limits::{ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, LISTEN_BACKLOG},
+    limits::{
+        ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_TIMEOUT,
+        LISTEN_BACKLOG,
+    },
     text_of,
     tls::{self, HandshakeError, stream::Stream},
 };
@@ -176,8 +180,16 @@ pub struct Listeners {
 
 impl Default for Listeners {
     fn default() -> Self {
-        Self { open: Mutex::default(), slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        let files = getrlimit(Resource::Nofile).current;
+        Self { open: Mutex::default(), slots: Arc::new(Semaphore::new(slots(files))) }
     }
+}
+
+/// How many connections there may be where so many files may be open; `None` for any number.
+fn slots(files: Option<u64>) -> usize {
+    let left = files.map(|files| files - files / FILES_KEPT_FROM_CONNECTIONS);
+    left.and_then(|left| usize::try_from(left).ok())
+        .map_or(CONNECTIONS_MAX, |left| left.min(CONNECTIONS_MAX))
 }
 
 impl Listeners {
@@ -240,7 +252,7 @@ async fn accept_loop(
             Ok(accepted) => accepted,
             Err(error) => {
                 // No descriptor left, or a peer that is already gone. Both pass.
-                if shared.process.strangers.may_write() {
+                if shared.process.faults.may_write() {
                     warn!(%endpoint, %error, "accept failed");
                 }
                 sleep(ACCEPT_RETRY_DELAY).await;
@@ -311,4 +323,17 @@ async fn handshake(
         warn!(%peer, %local, server_name = name, alpn = seen.alpn, reason, "tls handshake failed");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_files() {
+        assert_eq!(slots(None), CONNECTIONS_MAX);
+        assert_eq!(slots(Some(u64::MAX)), CONNECTIONS_MAX);
+        assert_eq!(slots(Some(1024)), 768);
+        assert_eq!(slots(Some(1)), 1);
+    }
 }

@@ -276,6 +276,7 @@ impl Driver {
                 if self.requests.info.connection.in_flight() > 0 {
                     self.clock.idle_since = now;
                     self.clock.idle_from = progress;
+                    self.keep_buffers_longer();
                     if unmoved > STALL_TIMEOUT {
                         return Verdict::GiveUp;
                     }
@@ -285,7 +286,7 @@ impl Driver {
                     }
                     self.finish();
                 } else if unmoved.is_zero() || self.has_begun() {
-                    self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
+                    self.keep_buffers_longer();
                 } else {
                     self.sleep();
                 }
@@ -294,6 +295,11 @@ impl Driver {
         let next = now + self.next_tick(now);
         self.tick.as_mut().reset(next);
         Verdict::GoOn
+    }
+
+    /// And look at the clock less often.
+    fn keep_buffers_longer(&mut self) {
+        self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
     }
 
     /// Whether a part of the next request has come.

@@ -212,7 +212,7 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo, s
     let (method, uri) = (&request.method, &request.uri);
     match error.fault() {
         Fault::Client => debug!(%peer, %method, %uri, error = %text_of(error), "request refused"),
-        Fault::Server if shared.process.strangers.may_write() => {
+        Fault::Server if shared.process.faults.may_write() => {
             error!(%peer, %method, %uri, error = %text_of(error), "request failed");
         }
         Fault::Server => {}
