@@ -21,7 +21,7 @@ use crate::{
     tls::{
         central::CentralFolder,
         index::{CertificateIndex, IndexedCertificates},
-        policy::PolicyConfig,
+        policy::{Authorities, PolicyConfig},
     },
 };
 
@@ -115,6 +115,11 @@ impl Snapshot {
             KeyHost::Central(name) => self.central.as_ref()?.find(name).map(|_| binding),
             _ => Some(binding),
         }
+    }
+
+    /// Whom a binding lets verify the certificates of its clients, where it asks for any.
+    pub(crate) fn authorities(&self, binding: &Binding) -> Option<Authorities> {
+        self.policies.get(&binding.tls)?.authorities
     }
 
     /// What serves the site of a binding, made when it is first asked for.

@@ -199,7 +199,10 @@ fn decided(
     };
     let binding = decision.ok_or_else(misdirected)?.binding;
     let covers = || host.is_some_and(|host| tls.certificate.facts.covers(&host.to_string()));
-    if may_answer(&tls.binding, &tls.policy, binding, covers) {
+    // The policy names a file of authorities. One that was taken out of it must not go on to vouch
+    // for the clients of open connections.
+    let verified = snapshot.authorities(binding) == tls.authorities;
+    if verified && may_answer(&tls.binding, &tls.policy, binding, covers) {
         Ok(snapshot.runtime(binding, &shared.process))
     } else {
         Err(misdirected())

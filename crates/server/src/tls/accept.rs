@@ -27,7 +27,7 @@ use tracing::info;
 use super::{
     choice::{CertificateChoiceError, candidates},
     keys::{Certificate, CertificateError, KeyKind, facts_of_der},
-    policy::PolicyConfig,
+    policy::{Authorities, PolicyConfig},
     stream::{PollIo, Stream},
     tickets::BoundTickets,
 };
@@ -45,6 +45,8 @@ pub struct TlsInfo {
     pub binding: BindingInformation,
     /// What was negotiated under.
     pub policy: TlsPolicy,
+    /// Whom the client's certificate was verified by, where one was asked for.
+    pub authorities: Option<Authorities>,
     /// The certificate that was shown; on a resumed connection, that would have been.
     pub certificate: Arc<Certificate>,
     /// Whether ALPN chose HTTP/2.
@@ -156,6 +158,7 @@ pub async fn accept(
         server_name: seen.server_name.take(),
         binding: binding.information.clone(),
         policy: binding.tls.clone(),
+        authorities: snapshot.authorities(binding),
         certificate,
         http2,
     };
