@@ -251,11 +251,9 @@ async fn a_client_that_asked_before_it_was_refused_hears_why() {
     for _ in 0..20 {
         let client = TestClient::with_versions(&[&TLS13]);
         let mut stream = connected(&client, port, "a.example").await.stream;
-        // More than the server reads at once, so that there is something left when it refuses.
-        for _ in 0..8 {
-            if stream.write_all(&[b'x'; 16 * 1024]).await.is_err() {
-                break;
-            }
+        // More than the server reads before it refuses, and sent on after it has.
+        for _ in 0..64 {
+            stream.write_all(&[b'x'; 16 * 1024]).await.expect("no reset");
         }
         let mut answer = Vec::new();
         let error = soon("an alert", stream.read_to_end(&mut answer)).await.unwrap_err();
