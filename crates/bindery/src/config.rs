@@ -17,10 +17,10 @@ const PLACES: [&str; 2] = ["bindery.toml", "/etc/bindery/bindery.toml"];
 pub(crate) struct Loaded {
     /// Where it was read from.
     pub(crate) path: PathBuf,
-    /// Where its relative paths begin.
-    pub(crate) folder: PathBuf,
     /// Its text.
     pub(crate) text: String,
+    /// Where its relative paths begin.
+    pub(crate) folder: PathBuf,
     /// What it says.
     pub(crate) document: Document,
 }
@@ -55,11 +55,14 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
         Failure::because(format!("{} is not UTF-8", path.display()), error.utf8_error())
     })?;
     let folder = whole.parent().unwrap_or_else(|| Path::new("/"));
-    Ok(parsed(path, folder, text))
+    let document = document::parse(&text, folder);
+    Ok(Loaded { path: path.to_owned(), text, folder: folder.to_owned(), document })
 }
 
-/// What `text` says, whose relative paths begin in `folder`.
-pub(crate) fn parsed(path: &Path, folder: &Path, text: String) -> Loaded {
-    let document = document::parse(&text, folder);
-    Loaded { path: path.to_owned(), folder: folder.to_owned(), text, document }
+impl Loaded {
+    /// The same once more, for who has given the document away.
+    pub(crate) fn again(path: &Path, text: &str, folder: &Path) -> Self {
+        let document = document::parse(text, folder);
+        Self { path: path.to_owned(), text: text.to_owned(), folder: folder.to_owned(), document }
+    }
 }

@@ -1,6 +1,6 @@
 //! Giving up root once the sockets are open.
 
-use std::{fs, io};
+use std::{fs, io, os::unix::fs::lchown, path::Path};
 
 use rustix::{
     process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit},
@@ -12,21 +12,42 @@ use rustix::{
 
 use crate::output::Failure;
 
-/// Becomes `user` if this is root. Must run while the process has one thread: the kernel knows
-/// users by thread, and later threads inherit.
-///
-/// The right to open ports below 1024 is kept, and nothing else: a changed configuration may ask
-/// for another one.
-pub(crate) fn become_user(user: &str) -> Result<(), Failure> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
+/// A user of this machine that this process, which is root, is to become.
+pub(crate) struct User {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl User {
+    /// The user with this name; `None` where this is not root, so that nobody can be become.
+    pub(crate) fn to_become(name: &str) -> Result<Option<Self>, Failure> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        match find(name)? {
+            Some((uid, gid)) => Ok(Some(Self { name: name.to_owned(), uid, gid })),
+            None => Err(Failure::new(format!(
+                "there is no user {name}; create it: useradd --system --user-group {name}"
+            ))),
+        }
     }
-    let Some((uid, gid)) = find(user)? else {
-        return Err(Failure::new(format!(
-            "there is no user {user}; create it: useradd --system --user-group {user}"
-        )));
-    };
-    change(uid, gid).map_err(|error| Failure::because(format!("cannot become user {user}"), error))
+
+    /// Makes it the owner of a file or folder.
+    pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
+        lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+    }
+
+    /// Becomes it. Must run while the process has one thread: the kernel knows users by thread, and
+    /// later threads inherit.
+    ///
+    /// The right to open ports below 1024 is kept, and nothing else: a changed configuration may
+    /// ask for another one.
+    pub(crate) fn replace_root(self) -> Result<(), Failure> {
+        let Self { name, uid, gid } = self;
+        change(uid, gid)
+            .map_err(|error| Failure::because(format!("cannot become user {name}"), error))
+    }
 }
 
 fn change(uid: Uid, gid: Gid) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::{
     num::NonZero,
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,15 +19,17 @@ use bindery_server::{
     inspect::has_errors,
     limits::BLOCKING_THREADS_MAX,
     listener,
-    server::{Proof, Server, prove},
+    server::{Server, prove},
     text_of,
 };
 use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
 use sd_notify::NotifyState;
 use tokio::{
     net::UnixListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
 };
 use tracing::{Level, error, info, warn};
 use tracing_subscriber::{
@@ -39,7 +41,7 @@ use crate::{
     commands::check::all_problems,
     config::{self, Loaded},
     output::{self, Failure},
-    privileges,
+    privileges::{self, User},
     problems::{self, PlacedProblem},
     status,
 };
@@ -89,43 +91,46 @@ pub(crate) fn start_log(verbose: bool, json: bool) {
 /// Serves a configuration that has no errors. `ready` is called once it does.
 pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitCode, Failure> {
     privileges::raise_file_limit();
-    let Loaded { path, folder, text, document } = loaded;
+    let Loaded { path, text, folder, document } = loaded;
     let settings = document.configuration.settings.clone();
+    let user = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
     let sockets =
         listener::prepare(&document.configuration.table, &Default::default(), inherited())
             .map_err(|error| Failure::because("cannot listen", error))?;
-    let status_socket = status::listen(&settings.state_dir).map_err(|error| {
-        let folder = settings.state_dir.display();
-        warn!(%folder, %error, "no status: the state folder cannot be used");
-    });
-    // Where it is another server's, it stays.
-    let answers_status = status_socket.is_ok();
-    if let Some(user) = &settings.user {
-        privileges::become_user(user)?;
+    let state_folder = status::make_folder(&settings.state_dir, user.as_ref());
+    if let Some(user) = user {
+        user.replace_root()?;
     }
+    // After giving up root, so that the socket is the user's own and can be removed by it.
+    let status_socket =
+        state_folder.and_then(|()| status::listen(&settings.state_dir)).inspect_err(|error| {
+            let folder = settings.state_dir.display();
+            warn!(%folder, %error, "no status: the state folder cannot be used");
+        });
+    let has_status = status_socket.is_ok();
+    let file = path.display().to_string();
+    let in_force = InForce { problems: all_placed(&document.problems, &file, &text), text, folder };
     // After giving up root: what is read now must be readable later, at every change.
-    let problems = document.problems;
-    let proof = prove(document.configuration)
-        .map_err(|error| Failure::because(path.display().to_string(), error))?;
+    let proof = prove(document.configuration);
 
     let runtime = runtime(&settings)?;
     let code = runtime.block_on(async {
+        // First: from now on a signal does what it says, whatever has been told to whom.
+        let signals = Signals::listen()?;
         let server = Server::start(proof, sockets)
             .map_err(|error| Failure::because("the server cannot start", error))?;
-        let running = Arc::new(Running::new(server, path, (folder, text), &problems));
+        let running = Arc::new(Running { server, path, in_force: Mutex::new(in_force) });
         if let Ok(socket) = status_socket
             && let Ok(socket) = UnixListener::from_std(socket)
         {
             tokio::spawn(status::answer(socket, Arc::clone(&running)));
         }
-        // Before anybody is told: who knows that it serves may stop it at once.
-        let signals = Signals::listen()?;
         ready(&running.server);
         notify(&[NotifyState::Ready]);
-        tokio::spawn(inspect_in_background(Arc::clone(&running)));
-        running.until_stopped(signals).await
+        let inspection = tokio::spawn(inspect_in_background(Arc::clone(&running)));
+        running.until_stopped(signals, inspection).await
     });
-    if answers_status {
+    if has_status {
         drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
     }
     // What the end of the drain time left is not waited for again.
@@ -144,10 +149,26 @@ fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
         .map_err(|error| Failure::because("the threads cannot be started", error))
 }
 
-/// Sockets that systemd opened.
+/// Sockets that systemd opened. What else it passes in is of no use here, and closed.
 fn inherited() -> Vec<TcpListener> {
     let mut passed = ListenFd::from_env();
-    (0..passed.len()).filter_map(|place| passed.take_tcp_listener(place).ok().flatten()).collect()
+    let mut sockets = Vec::new();
+    for place in 0..passed.len() {
+        match passed.take_tcp_listener(place) {
+            Ok(Some(socket)) if socket_acceptconn(&socket).unwrap_or(false) => sockets.push(socket),
+            Ok(socket) => {
+                warn!("a descriptor was passed in that is no listening socket; it is closed");
+                drop(socket);
+            }
+            Err(_) => {
+                warn!("a descriptor was passed in that is no TCP socket; it is not used");
+                drop(passed.take_unix_listener(place));
+                drop(passed.take_unix_datagram(place));
+                drop(passed.take_udp_socket(place));
+            }
+        }
+    }
+    sockets
 }
 
 /// The signals that a server obeys.
@@ -182,40 +203,43 @@ fn notify(state: &[NotifyState<'_>]) {
 pub(crate) struct Running {
     server: Server,
     path: PathBuf,
-    /// What is wrong with the configuration in force.
-    problems: Mutex<Vec<PlacedProblem>>,
-    /// Its text, and where its relative paths begin.
-    in_force: Mutex<(PathBuf, String)>,
+    in_force: Mutex<InForce>,
+}
+
+/// The configuration in force as it was read.
+struct InForce {
+    text: String,
+    folder: PathBuf,
+    /// What was wrong with it when it was last looked at.
+    problems: Vec<PlacedProblem>,
 }
 
 impl Running {
-    fn new(
-        server: Server,
-        path: PathBuf,
-        in_force: (PathBuf, String),
-        problems: &[Problem],
-    ) -> Self {
-        let file = path.display().to_string();
-        let placed =
-            problems.iter().map(|problem| problems::placed(problem, &file, &in_force.1)).collect();
-        Self { server, path, problems: Mutex::new(placed), in_force: Mutex::new(in_force) }
-    }
-
-    fn in_force(&self) -> (PathBuf, String) {
-        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// What it says about itself.
     pub(crate) fn status(&self) -> status::Status {
-        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let problems = self.in_force().problems.clone();
         status::of(&self.server, &self.path, problems)
     }
 
-    async fn until_stopped(self: &Arc<Self>, signals: Signals) -> Result<ExitCode, Failure> {
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn until_stopped(
+        self: &Arc<Self>,
+        signals: Signals,
+        mut inspection: JoinHandle<()>,
+    ) -> Result<ExitCode, Failure> {
         let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.reload().await,
+                _ = hangup.recv() => {
+                    // A reload is judged by what is broken already, so that must be known.
+                    if !inspection.is_finished() {
+                        (&mut inspection).await.ok();
+                    }
+                    self.reload().await;
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -241,10 +265,9 @@ impl Running {
         let running = Arc::clone(self);
         let work = blocking::run("reload", move || running.replacement());
         match work.await {
-            Ok(Ok(Replacement { proof, sockets, problems, in_force })) => {
+            Ok(Ok((proof, sockets, next))) => {
                 let disturbed = self.server.replace(proof, sockets);
-                *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = in_force;
-                *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+                *self.in_force() = next;
                 info!(disturbed, "configuration reloaded");
             }
             Ok(Err(error)) => {
@@ -260,62 +283,70 @@ impl Running {
         let loaded = config::load(&self.path)?;
         let file = self.path.display().to_string();
         let found = all_problems(&loaded);
-        let placed: Vec<_> =
-            found.iter().map(|problem| problems::placed(problem, &file, &loaded.text)).collect();
-        let new = self.new_errors(&found);
-        for problem in &new {
-            let PlacedProblem { file, line, column, code, message, help, .. } =
-                problems::placed(problem, &file, &loaded.text);
-            error!("{file}:{line}:{column}: {message} [{code}]; {help}");
-        }
-        match new.len() {
-            0 => {}
-            1 => return Err(Failure::new("it has an error")),
-            refused => return Err(Failure::new(format!("it has {refused} errors"))),
-        }
+        let placed = all_placed(&found, &file, &loaded.text);
+        self.refuse_new_errors(&found, &placed)?;
         let sockets = listener::prepare(
             &loaded.document.configuration.table,
             &self.server.endpoints(),
             Vec::new(),
         )
         .map_err(|error| Failure::because("cannot listen", error))?;
-        let proof =
-            prove(loaded.document.configuration).map_err(|error| Failure::because(file, error))?;
-        let in_force = (loaded.folder, loaded.text);
-        Ok(Replacement { proof, sockets, problems: placed, in_force })
+        let proof = prove(loaded.document.configuration);
+        let Loaded { text, folder, .. } = loaded;
+        Ok((proof, sockets, InForce { text, folder, problems: placed }))
     }
 
-    /// The errors of a new configuration that stand in its way. Those of files do not where the
-    /// configuration in force has them too by now: a certificate that has expired since, or a
-    /// folder that is gone, must not keep other sites from being changed.
-    fn new_errors<'a>(&self, found: &'a [Problem]) -> Vec<&'a Problem> {
-        let errors: Vec<_> =
-            found.iter().filter(|problem| problem.severity() == Severity::Error).collect();
-        // To look at all files once more takes as long as the first time, and is seldom needed.
-        if !errors.iter().any(|problem| is_of_files(problem.code)) {
-            return errors;
+    /// What is wrong with one site's files must not keep others from being changed, so only errors
+    /// that the configuration in force does not have already stand in the way. Errors of the text
+    /// always do.
+    fn refuse_new_errors(
+        &self,
+        found: &[Problem],
+        placed: &[PlacedProblem],
+    ) -> Result<(), Failure> {
+        let mut in_force = self.in_force().problems.clone();
+        if found.iter().any(|problem| is_of_time(problem.code)) {
+            in_force.extend(self.problems_of_time());
         }
-        let (folder, text) = self.in_force();
-        unknown(errors, &all_problems(&config::parsed(&self.path, &folder, text)))
+        let known: HashSet<_> =
+            in_force.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
+        let mut refused = 0;
+        for (problem, placed) in found.iter().zip(placed) {
+            let is_known = known.contains(&(placed.code.as_str(), placed.message.as_str()));
+            if problem.severity() == Severity::Error && !(is_known && is_of_files(problem.code)) {
+                refused += 1;
+                let PlacedProblem { file, line, column, code, message, help, .. } = placed;
+                error!("{file}:{line}:{column}: {message} [{code}]; {help}");
+            }
+        }
+        match refused {
+            0 => Ok(()),
+            1 => Err(Failure::new("it has an error")),
+            _ => Err(Failure::new(format!("it has {refused} errors"))),
+        }
+    }
+
+    /// What has become wrong with the configuration in force by time alone. Blocks.
+    fn problems_of_time(&self) -> Vec<PlacedProblem> {
+        let loaded = {
+            let in_force = self.in_force();
+            Loaded::again(&self.path, &in_force.text, &in_force.folder)
+        };
+        let mut problems = all_problems(&loaded);
+        problems.retain(|problem| is_of_time(problem.code));
+        all_placed(&problems, &self.path.display().to_string(), &loaded.text)
     }
 }
 
-/// A configuration that can be served instead of the one in force.
-struct Replacement {
-    proof: Proof,
-    sockets: listener::Prepared,
-    problems: Vec<PlacedProblem>,
-    in_force: (PathBuf, String),
+type Replacement = (bindery_server::server::Proof, listener::Prepared, InForce);
+
+fn all_placed(problems: &[Problem], file: &str, text: &str) -> Vec<PlacedProblem> {
+    problems.iter().map(|problem| problems::placed(problem, file, text)).collect()
 }
 
-/// Those of `errors` that are not `known`, and all that are not of files.
-fn unknown<'a>(mut errors: Vec<&'a Problem>, known: &[Problem]) -> Vec<&'a Problem> {
-    let known: HashSet<_> =
-        known.iter().map(|known| (known.code, known.message.as_str())).collect();
-    errors.retain(|error| {
-        !is_of_files(error.code) || !known.contains(&(error.code, error.message.as_str()))
-    });
-    errors
+/// Whether a problem comes by time alone, with nobody changing anything.
+fn is_of_time(code: Code) -> bool {
+    matches!(code, Code::Expired | Code::NotYetValid)
 }
 
 /// Whether a problem is one of files, which can come and go without the configuration changing.
@@ -337,18 +368,15 @@ fn is_of_files(code: Code) -> bool {
 /// Looks at all files of the configuration once it is served, and says what is broken: each stops
 /// its own names only, and nobody should have to find out by a visitor.
 async fn inspect_in_background(running: Arc<Running>) {
-    // What is served, not what may stand in the file by now.
-    let (folder, text) = running.in_force();
-    let path = running.path.clone();
+    let own = Arc::clone(&running);
     let inspected = blocking::run("inspect the configuration", move || {
-        let loaded = config::parsed(&path, &folder, text);
-        let file = path.display().to_string();
-        let problems = all_problems(&loaded);
-        let placed: Vec<_> =
-            problems.iter().map(|p| problems::placed(p, &file, &loaded.text)).collect();
-        (placed, loaded.text)
+        let loaded = {
+            let in_force = own.in_force();
+            Loaded::again(&own.path, &in_force.text, &in_force.folder)
+        };
+        all_placed(&all_problems(&loaded), &own.path.display().to_string(), &loaded.text)
     });
-    let Ok((problems, text)) = inspected.await else { return };
+    let Ok(problems) = inspected.await else { return };
     for problem in &problems {
         let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
         match severity.as_str() {
@@ -357,26 +385,5 @@ async fn inspect_in_background(running: Arc<Running>) {
             _ => {}
         }
     }
-    // A reload that came between knows better.
-    let in_force = running.in_force.lock().unwrap_or_else(PoisonError::into_inner);
-    if in_force.1 == text {
-        *running.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_of_files_that_is_there_already_does_not_stand_in_the_way() {
-        let problem = |code, message: &str| Problem::new(code, 0..0, message, "");
-        let expired = problem(Code::Expired, "certificate a has expired 2 days ago");
-        let other = problem(Code::Expired, "certificate b has expired 2 days ago");
-        let wrong = problem(Code::UnknownKey, "x");
-        let found = [&expired, &other, &wrong];
-        let left = unknown(found.to_vec(), &[expired.clone(), wrong.clone()]);
-        assert_eq!(left.len(), 2);
-        assert!(std::ptr::eq(left[0], &other) && std::ptr::eq(left[1], &wrong));
-    }
+    running.in_force().problems = problems;
 }

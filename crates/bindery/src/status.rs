@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{problems::PlacedProblem, serve::Running};
+use crate::{privileges::User, problems::PlacedProblem, serve::Running};
 
 /// What a server says about itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,9 +54,17 @@ pub(crate) fn socket_path(state_dir: &Path) -> PathBuf {
     state_dir.join("status.sock")
 }
 
+/// Makes the state folder if it is not there; it belongs to the user that the server becomes.
+pub(crate) fn make_folder(state_dir: &Path, user: Option<&User>) -> io::Result<()> {
+    if state_dir.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(state_dir)?;
+    user.map_or(Ok(()), |user| user.own(state_dir))
+}
+
 /// Opens the socket. One that a dead server left is replaced; a living one is an error.
 pub(crate) fn listen(state_dir: &Path) -> io::Result<StdUnixListener> {
-    fs::create_dir_all(state_dir)?;
     let path = socket_path(state_dir);
     if path.exists() {
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {

@@ -160,6 +160,8 @@ codes! {
     NotYetValid = "certificate-not-yet-valid", Error;
     /// A certificate that ends within two weeks.
     ExpiresSoon = "certificate-expires-soon", Warning;
+    /// A certificate that names its hosts in its subject only, where clients no longer look.
+    CommonNameOnly = "common-name-only", Warning;
     /// A certificate that does not cover the binding's host.
     NotCovered = "name-not-covered", Error;
     /// No certificate covers the binding's host.

@@ -21,6 +21,7 @@ const SHARDS: usize = 16;
 pub struct Connections {
     next: AtomicU64,
     open: AtomicUsize,
+    /// Of connections that are closed.
     requests: AtomicU64,
     closed: Notify,
     shards: [Mutex<HashMap<u64, Arc<Connection>>>; SHARDS],
@@ -34,8 +35,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
-    /// How many requests have begun. It may wrap around.
-    begun: AtomicU32,
+    /// How many requests have begun.
+    requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
     waker: AtomicWaker,
@@ -67,9 +68,9 @@ impl Connection {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// How many requests have begun so far; to be compared only.
-    pub(crate) fn begun(&self) -> u32 {
-        self.begun.load(Ordering::Relaxed)
+    /// How many requests have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note_unread_content(&self) {
@@ -88,7 +89,9 @@ impl Connection {
     /// One request more, until the guard is dropped with the last of its answer.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        // Counted here and summed up when asked: a count that all share would be fought over by
+        // all cores.
+        self.requests.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 }
@@ -122,7 +125,7 @@ impl Connections {
             peer,
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
-            begun: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
             unread_content: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -144,11 +147,12 @@ impl Connections {
 
     /// How many requests were ever begun.
     pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn count_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        let of_open = |shard: &Mutex<HashMap<u64, Arc<Connection>>>| -> u64 {
+            let open = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            open.values().map(|one| one.requests.load(Ordering::Relaxed)).sum()
+        };
+        let closed = self.requests.load(Ordering::Relaxed);
+        closed + self.shards.iter().map(of_open).sum::<u64>()
     }
 
     /// Tells those to end that `which` names. Answers how many.
@@ -193,7 +197,13 @@ pub struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.all.shard(self.id).remove(&self.id);
+        let mut shard = self.all.shard(self.id);
+        // Within the shard's lock, so that a sum has each request once or, for a moment, not yet.
+        self.all
+            .requests
+            .fetch_add(self.connection.requests.load(Ordering::Relaxed), Ordering::Relaxed);
+        shard.remove(&self.id);
+        drop(shard);
         if self.all.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.all.closed.notify_waiters();
         }

@@ -124,6 +124,12 @@ impl Inspector<'_> {
                 Ok(facts) => {
                     let name = format!("certificate {}", source.name);
                     self.validity(&name, facts, position.file.clone());
+                    if facts.names_from_common_name {
+                        let message = format!("{name} has no subject alternative names");
+                        let help =
+                            "browsers read no others and refuse it (RFC 9525): have it issued anew";
+                        self.report(Code::CommonNameOnly, position.file.clone(), message, help);
+                    }
                 }
                 Err(error) => {
                     let (code, help) = certificate_problem(error);

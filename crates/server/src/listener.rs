@@ -17,7 +17,7 @@ use bindery_model::{
     table::MemoryTable,
 };
 use rustix::process::{Resource, getrlimit};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -96,26 +96,37 @@ pub fn prepare(
     inherited: Vec<StdListener>,
 ) -> Result<Prepared, ListenError> {
     let wanted = sockets(table.endpoints().iter().map(|(endpoint, _)| *endpoint), open);
-    let mut given: BTreeMap<Endpoint, StdListener> = inherited
-        .into_iter()
-        .filter_map(|socket| Some((endpoint_of(socket.local_addr().ok()?), socket)))
-        .collect();
+    // All addresses can take two sockets: one for each family.
+    let mut given: BTreeMap<Endpoint, Vec<StdListener>> = BTreeMap::new();
+    for socket in inherited {
+        if let Ok(address) = socket.local_addr() {
+            given.entry(endpoint_of(address)).or_default().push(socket);
+        }
+    }
     let mut new = Vec::new();
     for endpoint in wanted.difference(open) {
-        let socket = match given.remove(endpoint) {
-            Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+        let sockets = match given.remove(endpoint) {
+            Some(sockets) => sockets.into_iter().map(adapted).collect(),
             None => {
                 let shared = open.iter().any(|other| other.port == endpoint.port)
                     || new.iter().any(|(other, _): &(Endpoint, _)| other.port == endpoint.port);
-                listen(*endpoint, shared)
+                listen(*endpoint, shared).map(|socket| vec![socket])
             }
         };
-        new.push((*endpoint, socket.map_err(|source| listen_error(*endpoint, source))?));
+        let sockets = sockets.map_err(|source| listen_error(*endpoint, source))?;
+        new.extend(sockets.into_iter().map(|socket| (*endpoint, socket)));
     }
     for endpoint in given.keys() {
         warn!(%endpoint, "a socket was passed in that no binding needs; it is closed");
     }
     Ok(Prepared { wanted, new })
+}
+
+/// A socket that somebody else opened, set as our own are.
+fn adapted(socket: StdListener) -> io::Result<StdListener> {
+    socket.set_nonblocking(true)?;
+    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    Ok(socket)
 }
 
 fn endpoint_of(address: SocketAddr) -> Endpoint {
@@ -174,7 +185,7 @@ fn bind(endpoint: Endpoint, reuse_port: bool) -> io::Result<Socket> {
 
 /// The sockets that accept.
 pub struct Listeners {
-    open: Mutex<BTreeMap<Endpoint, AbortHandle>>,
+    open: Mutex<BTreeMap<Endpoint, Vec<AbortHandle>>>,
     slots: Arc<Semaphore>,
 }
 
@@ -207,17 +218,17 @@ impl Listeners {
                 Ok(socket) => {
                     let slots = Arc::clone(&self.slots);
                     let task = accept_loop(socket, endpoint, Arc::clone(shared), slots);
-                    open.insert(endpoint, tokio::spawn(task).abort_handle());
+                    open.entry(endpoint).or_default().push(tokio::spawn(task).abort_handle());
                     info!(%endpoint, "listening");
                 }
                 // It takes a kernel without room for one more descriptor in epoll.
                 Err(error) => warn!(%endpoint, %error, "a socket could not be watched"),
             }
         }
-        open.retain(|endpoint, task| {
+        open.retain(|endpoint, tasks| {
             let keep = prepared.wanted.contains(endpoint);
             if !keep {
-                task.abort();
+                tasks.iter().for_each(AbortHandle::abort);
                 info!(%endpoint, "no longer listening");
             }
             keep
@@ -232,9 +243,7 @@ impl Listeners {
     /// Stops accepting everywhere.
     pub(crate) fn close(&self) {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in open.values() {
-            task.abort();
-        }
+        open.values().flatten().for_each(AbortHandle::abort);
     }
 }
 
@@ -289,8 +298,8 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
             None => return,
         },
     };
-    let info = Arc::new(ConnInfo::new(connection, tls));
-    connection::serve(stream, info, Arc::clone(&shared)).await;
+    let info = Arc::new(ConnInfo::new(connection, tls, Arc::clone(&shared)));
+    connection::serve(stream, info).await;
 }
 
 async fn handshake(

@@ -2,8 +2,7 @@
 //! it is published, by what cannot fail.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    io,
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -15,85 +14,62 @@ use std::{
 use bindery_model::{
     binding::{Endpoint, Protocol},
     document::Configuration,
-    tls::TlsPolicy,
 };
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     Shared, blocking, clock,
     limits::CERTIFICATE_SWEEP_INTERVAL,
     listener::{Listeners, Prepared},
     process::Process,
-    snapshot::{Live, Revision, Snapshot},
+    snapshot::{Live, Policies, Revision, Snapshot},
+    text_of,
     tls::{
         central::CentralFolder,
-        policy::{self, PolicyConfig, PolicyError},
+        policy::{self, PolicyConfig},
         tickets::NoRandomBytes,
     },
 };
 
-/// A configuration that can be served.
+/// A configuration, made ready to be served.
 pub struct Proof {
     configuration: Configuration,
-    policies: HashMap<TlsPolicy, PolicyConfig>,
+    policies: Policies,
     central: Option<Arc<CentralFolder>>,
 }
 
-/// Why a configuration cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ProofError {
-    /// The TLS settings of a binding.
-    #[error("binding {binding} cannot be served")]
-    Policy {
-        /// The binding.
-        binding: String,
-        /// Why.
-        source: PolicyError,
-    },
-    /// The central store.
-    #[error("the central store {} cannot be read", folder.display())]
-    CentralStore {
-        /// Its folder.
-        folder: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-/// Tries all of a configuration that could fail later: the TLS policies with their client
-/// authorities, and the central store. Certificates are not read: a broken one stops its own
-/// names only. Blocks.
+/// Makes a configuration ready: builds its TLS policies, with the client authorities they read,
+/// and lists the central store. Blocks.
 ///
-/// # Errors
-///
-/// The first thing that cannot be served.
-pub fn prove(configuration: Configuration) -> Result<Proof, ProofError> {
+/// It cannot fail. A file that cannot be used is an error in the log and stops the bindings that
+/// need it, as a broken certificate does: after a restart, one customer's mistake must not keep
+/// all others from being served. Who wants to refuse such a configuration, as a reload does, asks
+/// [`crate::inspect`] first.
+#[must_use]
+pub fn prove(configuration: Configuration) -> Proof {
     let provider = policy::provider();
-    let mut policies = HashMap::new();
+    let mut policies = Policies::new();
     for binding in &configuration.table.bindings {
         if binding.information.protocol == Protocol::Https && !policies.contains_key(&binding.tls) {
-            let base = PolicyConfig::new(&binding.tls, &provider).map_err(|source| {
-                ProofError::Policy { binding: binding.information.to_string(), source }
-            })?;
+            let base = PolicyConfig::new(&binding.tls, &provider).map_err(Arc::new);
+            if let Err(error) = &base {
+                error!(binding = %binding.information, error = %text_of(error.as_ref()), "the TLS settings cannot be used");
+            }
             policies.insert(binding.tls.clone(), base);
         }
     }
-    let central = match &configuration.settings.central_store {
-        None => None,
-        Some(store) => {
-            let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
-            folder.refresh().map_err(|source| ProofError::CentralStore {
-                folder: store.folder.clone(),
-                source,
-            })?;
-            Some(Arc::new(folder))
+    let central = configuration.settings.central_store.as_ref().map(|store| {
+        let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
+        if let Err(error) = folder.refresh() {
+            error!(folder = %store.folder.display(), %error, "the central store cannot be read");
         }
-    };
-    Ok(Proof { configuration, policies, central })
+        Arc::new(folder)
+    });
+    Proof { configuration, policies, central }
 }
 
 impl Proof {
@@ -220,6 +196,7 @@ async fn upkeep(shared: Arc<Shared>) {
     let mut tick = interval(CERTIFICATE_SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut from, mut index_from) = (0, 0);
+    let mut central_problem = None;
     loop {
         tick.tick().await;
         from = shared.process.certificates.sweep(from).await;
@@ -233,12 +210,21 @@ async fn upkeep(shared: Arc<Shared>) {
             warn!(%error, "the ticket keys stay as they are");
         }
         if let Some(central) = shared.live.current().central.clone() {
-            let refreshed = blocking::run("list the central store", move || central.refresh());
-            match refreshed.await {
-                Ok(Ok(true)) => info!("the central store has changed"),
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) | Err(error) => warn!(%error, "the central store cannot be read"),
+            let listed = blocking::run("list the central store", move || central.refresh());
+            let problem = match listed.await {
+                Ok(Ok(changed)) => {
+                    if changed {
+                        info!("the central store has changed");
+                    }
+                    None
+                }
+                Ok(Err(error)) | Err(error) => Some(error.to_string()),
+            };
+            // Said once, not each second.
+            if let Some(error) = problem.as_ref().filter(|_| problem != central_problem) {
+                error!(%error, "the central store cannot be read");
             }
+            central_problem = problem;
         }
     }
 }

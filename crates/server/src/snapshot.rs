@@ -21,13 +21,16 @@ use crate::{
     tls::{
         central::CentralFolder,
         index::{CertificateIndex, IndexedCertificates},
-        policy::{Authorities, PolicyConfig},
+        policy::{Authorities, PolicyConfig, PolicyError},
     },
 };
 
 /// The number of a published configuration; it only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
+
+/// What each TLS policy of the bindings means to the TLS library, or why it cannot be served.
+pub(crate) type Policies = HashMap<TlsPolicy, Result<PolicyConfig, Arc<PolicyError>>>;
 
 /// What the server decides by. Built whole, replaced whole, never edited.
 pub struct Snapshot {
@@ -36,7 +39,7 @@ pub struct Snapshot {
     /// Sites, bindings, rules and settings.
     pub configuration: Configuration,
     /// What each policy of the bindings means to the TLS library.
-    pub(crate) policies: HashMap<TlsPolicy, PolicyConfig>,
+    pub(crate) policies: Policies,
     /// The central certificate store, where one is configured.
     pub(crate) central: Option<Arc<CentralFolder>>,
     /// What is in the certificates that the configuration names; read when first needed.
@@ -57,7 +60,7 @@ impl Snapshot {
     pub(crate) fn new(
         revision: Revision,
         configuration: Configuration,
-        policies: HashMap<TlsPolicy, PolicyConfig>,
+        policies: Policies,
         central: Option<Arc<CentralFolder>>,
     ) -> Self {
         let runtimes = configuration.table.sites.iter().map(|_| OnceLock::new()).collect();
@@ -119,7 +122,7 @@ impl Snapshot {
 
     /// Whom a binding lets verify the certificates of its clients, where it asks for any.
     pub(crate) fn authorities(&self, binding: &Binding) -> Option<Authorities> {
-        self.policies.get(&binding.tls)?.authorities
+        self.policies.get(&binding.tls)?.as_ref().ok()?.authorities
     }
 
     /// What serves the site of a binding, made when it is first asked for.

@@ -113,7 +113,7 @@ pub fn configuration(text: &str, folder: &Path) -> Configuration {
     document.configuration
 }
 
-/// Reads and proves a configuration that must be right.
+/// Reads a configuration that must be right, and makes it ready.
 ///
 /// # Panics
 ///
@@ -121,10 +121,7 @@ pub fn configuration(text: &str, folder: &Path) -> Configuration {
 #[must_use]
 #[track_caller]
 pub fn proof(text: &str, folder: &Path) -> Proof {
-    match prove(configuration(text, folder)) {
-        Ok(proof) => proof,
-        Err(error) => panic!("{}", bindery_server::text_of(&error)),
-    }
+    prove(configuration(text, folder))
 }
 
 /// A server in the process of the test. It ends with the runtime of the test.

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     ConfigOption,
+    commands::steps::{COLUMNS, wrapped},
     output::{self, Failure},
     status::{Status, socket_path},
 };
@@ -26,6 +27,8 @@ pub(crate) struct Arguments {
 
 /// So long a server may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The column of the values.
+const VALUE_AT: usize = 15;
 /// So many sites are shown; `--json` has all of them.
 const SITES_SHOWN: usize = 20;
 /// So many problems are shown.
@@ -77,7 +80,8 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     let uptime = uptime(status.uptime_seconds);
     writeln!(out, "bindery {}, process {}, up {uptime}", status.version, status.pid)?;
     writeln!(out, "configuration  {} (revision {})", status.config.display(), status.revision)?;
-    writeln!(out, "listening      {}", status.listeners.join("  "))?;
+    let listeners = wrapped(&status.listeners.join(" "), COLUMNS - VALUE_AT);
+    writeln!(out, "listening      {}", listeners.join(&format!("\n{:VALUE_AT$}", "")))?;
     writeln!(
         out,
         "connections    {} open, {} in all",
@@ -99,7 +103,8 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     let problems: Vec<_> = status.problems.iter().filter(|p| p.severity != "hint").collect();
     writeln!(out, "problems       {}", problems.len())?;
     for problem in problems.iter().take(PROBLEMS_SHOWN) {
-        writeln!(out, "  {}: {} [{}]", problem.severity, problem.message, problem.code)?;
+        let text = format!("{}: {} [{}]", problem.severity, problem.message, problem.code);
+        writeln!(out, "  {}", wrapped(&text, COLUMNS - 4).join("\n    "))?;
     }
     more(out, problems.len(), PROBLEMS_SHOWN, "problems; `bindery check` explains them")
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// So wide a terminal is at least.
-const COLUMNS: usize = 80;
+pub(crate) const COLUMNS: usize = 80;
 /// So wide is what stands before the text of a step: its number and its word.
 const WORD_WIDTH: usize = 16;
 
@@ -130,7 +130,7 @@ impl Steps {
 }
 
 /// The lines of a text, broken between words where they are longer than `width`.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for whole in text.lines() {
         let mut line = String::new();

@@ -7,8 +7,14 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod check;
 mod demo;
 mod explain;
 mod netsh;
 mod probe;
 mod program;
+mod reload;
+mod root;
+mod run;
+mod status;
+mod systemd;

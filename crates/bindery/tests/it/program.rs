@@ -4,7 +4,10 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::symlink,
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        net::UnixDatagram,
+    },
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -12,7 +15,7 @@ use std::{
 
 use bindery_testkit::ca::TestCa;
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// The built program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bindery");
@@ -120,23 +123,110 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// An address of this machine.
+pub(crate) fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Says why a test ends before it has begun.
+#[allow(clippy::print_stderr, reason = "a skipped test says so where tests speak")]
+pub(crate) fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < DEADLINE, "{what} took longer than {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A program that runs until it is told to stop; killed when dropped.
 pub(crate) struct Background {
     child: Child,
     out: Option<BufReader<ChildStdout>>,
+    log: NamedTempFile,
+    /// Who is told what it does; kept, so that it can be told.
+    manager: Option<(UnixDatagram, TempDir)>,
 }
 
 impl Background {
     pub(crate) fn start(folder: &Path, words: &[&str]) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .args(words)
-            .current_dir(folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        Self::of(Command::new(PROGRAM).args(words).current_dir(folder).stdout(Stdio::piped()))
+    }
+
+    /// A server with the configuration of a folder, once it says that it is ready.
+    #[track_caller]
+    pub(crate) fn serving(folder: &Folder) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--verbose"]).current_dir(folder.path()).env("NOTIFY_SOCKET", &path);
+        let mut server = Self::of(&mut command);
+        let mut message = [0; 64];
+        until("a server that is ready", || {
+            let ended = server.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it has ended\n{}", server.log());
+            manager.recv(&mut message).is_ok()
+        });
+        assert!(message.starts_with(b"READY=1\n"));
+        server.manager = Some((manager, dir));
+        server
+    }
+
+    /// A command with everything set but where its log goes.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let log = NamedTempFile::new().unwrap();
+        let mut child = command.stderr(log.reopen().unwrap()).spawn().unwrap();
         let out = child.stdout.take().map(BufReader::new);
-        Self { child, out }
+        Self { child, out, log, manager: None }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// What it has logged until now.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log.path()).unwrap()
+    }
+
+    /// Waits until this is in the log, so many times.
+    #[track_caller]
+    pub(crate) fn logged(&mut self, text: &str, times: usize) -> String {
+        let started = Instant::now();
+        loop {
+            let ended = self.child.try_wait().unwrap();
+            let log = self.log();
+            if log.matches(text).count() >= times {
+                return log;
+            }
+            assert!(ended.is_none(), "it has ended without {text:?}\n{log}");
+            assert!(started.elapsed() < DEADLINE, "{text:?} is not logged\n{log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for its end. Its exit code.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let mut end = None;
+        until("the end of the program", || {
+            end = self.child.try_wait().unwrap();
+            end.is_some()
+        });
+        end.and_then(|status| status.code())
     }
 
     /// Waits until somebody listens there.
@@ -144,7 +234,7 @@ impl Background {
     pub(crate) fn wait_for(&mut self, address: SocketAddr) {
         let started = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(self.child.try_wait().unwrap().is_none(), "it has ended");
+            assert!(self.child.try_wait().unwrap().is_none(), "it has ended\n{}", self.log());
             assert!(started.elapsed() < DEADLINE, "nobody listens on {address}");
             std::thread::yield_now();
         }
@@ -165,8 +255,7 @@ impl Background {
 
     /// Stops it as a service manager does. Its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let mut rest = String::new();
         if let Some(out) = &mut self.out {
             // Ends when the program does.

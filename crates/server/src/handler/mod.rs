@@ -51,6 +51,18 @@ impl Handler {
         }
     }
 
+    /// The answer to a request, where it can be given without waiting for anything.
+    pub(crate) fn answer_now(
+        &self,
+        request: &http::request::Parts,
+    ) -> Option<Result<Response<Body>, RequestError>> {
+        match self {
+            Self::StaticFiles(files) => files.answer_now(request),
+            Self::Redirect(redirect) => Some(redirect.handle(request)),
+            Self::Respond(respond) => Some(Ok(respond.response())),
+        }
+    }
+
     /// The answer to a request.
     ///
     /// # Errors

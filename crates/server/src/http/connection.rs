@@ -23,11 +23,10 @@ use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use super::{
-    dispatch::{ConnInfo, Counted, dispatch},
+    dispatch::{Answer, ConnInfo, Counted, dispatch},
     tasks::{NewTasks, Tasks},
 };
 use crate::{
-    Shared,
     limits::{
         BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
         HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
@@ -39,15 +38,11 @@ use crate::{
 };
 
 /// Serves a connection until it ends.
-pub fn serve(
-    stream: Stream,
-    info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
-) -> impl Future<Output = ()> + Send {
+pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + Send {
     let now = Instant::now();
     let progress = stream.progress();
     Driver {
-        requests: Requests { info, shared },
+        requests: Requests { info },
         engine: Engine::Asleep,
         tasks: Box::default(),
         tick: Box::pin(tokio::time::sleep(CONNECTION_TICK)),
@@ -90,7 +85,7 @@ struct Clock {
     /// What had passed when the connection became idle.
     idle_from: Progress,
     /// How many requests had begun when the driver last looked.
-    requests: u32,
+    requests: u64,
     /// Whether any has begun since the last tick. Most begin and end between two.
     busy: bool,
 }
@@ -112,17 +107,15 @@ impl Clock {
 #[derive(Clone)]
 struct Requests {
     info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
 }
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Counted>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answer = dispatch(request, Arc::clone(&self.info), Arc::clone(&self.shared));
-        Box::pin(async { Ok(answer.await) })
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        dispatch(request, &self.info)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The steps of a request, as one readable list.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
-    panic::AssertUnwindSafe,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -43,9 +44,11 @@ pub struct ConnInfo {
     pub connection: Arc<Connection>,
     /// What its handshake came to; `None` without TLS.
     pub tls: Option<TlsInfo>,
+    shared: Arc<Shared>,
     /// The last answer to "whose is this host?". Valid for its revision; nearly every request of
-    /// a connection asks for the same host.
-    last: Mutex<Option<Remembered>>,
+    /// a connection asks for the same host. Handed out in an `Arc` of the connection's own: one
+    /// that all connections share would be fought over by all cores.
+    last: Mutex<Option<Arc<Remembered>>>,
 }
 
 struct Remembered {
@@ -55,8 +58,12 @@ struct Remembered {
 }
 
 impl ConnInfo {
-    pub(crate) fn new(connection: Arc<Connection>, tls: Option<TlsInfo>) -> Self {
-        Self { connection, tls, last: Mutex::default() }
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        tls: Option<TlsInfo>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { connection, tls, shared, last: Mutex::default() }
     }
 
     fn local(&self) -> SocketAddr {
@@ -65,32 +72,84 @@ impl ConnInfo {
 }
 
 /// Answers a request. Never fails: what goes wrong is an answer too.
-pub(super) async fn dispatch(
-    request: Request<Incoming>,
-    info: Arc<ConnInfo>,
-    shared: Arc<Shared>,
-) -> Response<Counted> {
+///
+/// Most requests are answered here and now, from memory. Only one that has to wait, for a file or
+/// for its own content, becomes a future with a state of its own.
+pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answer {
     let in_flight = info.connection.begin();
-    shared.process.connections.count_request();
     let (request, content) = request.into_parts();
-
-    let answer = AssertUnwindSafe(answer(&request, &info, &shared)).catch_unwind().await;
-    let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
-    // None of today's handlers reads content. Boxed, because nearly no request has any.
-    if !content.is_end_stream() {
-        match Box::pin(drop_content(content, &request)).await {
-            Dropped::Whole => {}
-            Dropped::InPart => info.connection.note_unread_content(),
-            Dropped::Broken => answer = Err(RequestError::BadRequest { reason: "broken content" }),
+    if content.is_end_stream() {
+        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&request, info)));
+        if let Some(answer) = now.unwrap_or(Some(Err(RequestError::Panicked))) {
+            return Answer::Now(Some(finish(answer, &request, info, in_flight)));
         }
     }
-    let mut response = match answer {
-        Ok(response) => response,
-        Err(error) => {
-            note(&error, &request, &info, &shared);
-            page::response(&error)
+    Answer::Later(Box::pin(answer_later(request, content, Arc::clone(info), in_flight)))
+}
+
+/// An answer that is there, or will be.
+pub(super) enum Answer {
+    /// Taken out by the first poll.
+    Now(Option<Response<Counted>>),
+    Later(Pin<Box<dyn Future<Output = Response<Counted>> + Send>>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Counted>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Now(response) => response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
+            Self::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+fn answer_now(
+    request: &http::request::Parts,
+    info: &ConnInfo,
+) -> Option<Result<Response<Body>, RequestError>> {
+    match route(request, info) {
+        Ok(Route::Site(site)) => site.runtime.handler.answer_now(request),
+        Ok(Route::Answered(response)) => Some(Ok(response)),
+        Err(error) => Some(Err(error)),
+    }
+}
+
+async fn answer_later(
+    request: http::request::Parts,
+    content: Incoming,
+    info: Arc<ConnInfo>,
+    in_flight: InFlight,
+) -> Response<Counted> {
+    let answer = async {
+        match route(&request, &info)? {
+            Route::Site(site) => site.runtime.handler.handle(&request).await,
+            Route::Answered(response) => Ok(response),
         }
     };
+    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+    let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
+    // None of today's handlers reads content.
+    match drop_content(content, &request).await {
+        Dropped::Whole => {}
+        Dropped::InPart => info.connection.note_unread_content(),
+        Dropped::Broken => answer = Err(RequestError::BadRequest { reason: "broken content" }),
+    }
+    finish(answer, &request, &info, in_flight)
+}
+
+/// What every answer gets.
+fn finish(
+    answer: Result<Response<Body>, RequestError>,
+    request: &http::request::Parts,
+    info: &ConnInfo,
+    in_flight: InFlight,
+) -> Response<Counted> {
+    let mut response = answer.unwrap_or_else(|error| {
+        note(&error, request, info);
+        page::response(&error)
+    });
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
     response.map(|body| Counted { body, in_flight })
 }
@@ -105,6 +164,9 @@ enum Dropped {
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
 /// of the next request; and what is wrong with it shows (RFC 9113, 8.1.1).
 async fn drop_content(mut content: Incoming, request: &http::request::Parts) -> Dropped {
+    if content.is_end_stream() {
+        return Dropped::Whole;
+    }
     // Who waits for a 100 has sent nothing yet and is told the answer instead.
     if request.headers.contains_key(EXPECT) {
         return Dropped::InPart;
@@ -125,57 +187,54 @@ async fn drop_content(mut content: Incoming, request: &http::request::Parts) -> 
     timeout(LINGER_TIMEOUT, reading).await.unwrap_or(Dropped::InPart)
 }
 
-async fn answer(
-    request: &http::request::Parts,
-    info: &ConnInfo,
-    shared: &Shared,
-) -> Result<Response<Body>, RequestError> {
+/// Where a request leads.
+enum Route {
+    Site(Arc<Remembered>),
+    Answered(Response<Body>),
+}
+
+fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, RequestError> {
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
     if request.method == Method::CONNECT {
         return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });
     }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
-    let runtime = site(authority.unwrap_or_default(), info, shared)?;
-    if runtime.state == SiteState::Stopped {
-        return Err(RequestError::SiteStopped { site: runtime.name.clone() });
+    let site = site(authority.unwrap_or_default(), info)?;
+    if site.runtime.state == SiteState::Stopped {
+        return Err(RequestError::SiteStopped { site: site.runtime.name.clone() });
     }
     if info.tls.is_none()
-        && let Some(response) = runtime.https_redirect(authority, request, info.local())
+        && let Some(response) = site.runtime.https_redirect(authority, request, info.local())
     {
-        return Ok(response);
+        return Ok(Route::Answered(response));
     }
-    runtime.handler.handle(request).await
+    Ok(Route::Site(site))
 }
 
 /// Whose the host is, and whether this connection may speak for it.
-fn site(
-    authority: &str,
-    info: &ConnInfo,
-    shared: &Shared,
-) -> Result<Arc<SiteRuntime>, RequestError> {
-    let revision = shared.live.revision();
+fn site(authority: &str, info: &ConnInfo) -> Result<Arc<Remembered>, RequestError> {
+    let revision = info.shared.live.revision();
     let mut last = info.last.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(last) = &*last
         && last.revision == revision
         && *last.authority == *authority
     {
-        return Ok(Arc::clone(&last.runtime));
+        return Ok(Arc::clone(last));
     }
-    let snapshot = shared.live.current();
-    let runtime = decided(authority, info, &snapshot, shared)?;
-    *last = Some(Remembered {
+    let snapshot = info.shared.live.current();
+    let remembered = Arc::new(Remembered {
         authority: authority.into(),
         revision: snapshot.revision,
-        runtime: Arc::clone(&runtime),
+        runtime: decided(authority, info, &snapshot)?,
     });
-    Ok(runtime)
+    *last = Some(Arc::clone(&remembered));
+    Ok(remembered)
 }
 
 fn decided(
     authority: &str,
     info: &ConnInfo,
     snapshot: &Snapshot,
-    shared: &Shared,
 ) -> Result<Arc<SiteRuntime>, RequestError> {
     let host = match authority {
         // HTTP/1.0 may leave it out (RFC 1945); that names nobody.
@@ -191,7 +250,7 @@ fn decided(
     let decision = snapshot.decide(info.local(), name);
     let Some(tls) = &info.tls else {
         let decision = decision.ok_or_else(no_site)?;
-        return Ok(snapshot.runtime(decision.binding, &shared.process));
+        return Ok(snapshot.runtime(decision.binding, &info.shared.process));
     };
     let misdirected = || RequestError::Misdirected {
         host: authority.to_owned(),
@@ -203,19 +262,19 @@ fn decided(
     // for the clients of open connections.
     let verified = snapshot.authorities(binding) == tls.authorities;
     if verified && may_answer(&tls.binding, &tls.policy, binding, covers) {
-        Ok(snapshot.runtime(binding, &shared.process))
+        Ok(snapshot.runtime(binding, &info.shared.process))
     } else {
         Err(misdirected())
     }
 }
 
 /// Writes what went wrong, at the level of whose doing it is.
-fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo, shared: &Shared) {
+fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let peer = info.connection.peer;
     let (method, uri) = (&request.method, &request.uri);
     match error.fault() {
         Fault::Client => debug!(%peer, %method, %uri, error = %text_of(error), "request refused"),
-        Fault::Server if shared.process.faults.may_write() => {
+        Fault::Server if info.shared.process.faults.may_write() => {
             error!(%peer, %method, %uri, error = %text_of(error), "request failed");
         }
         Fault::Server => {}

@@ -27,7 +27,7 @@ use tracing::info;
 use super::{
     choice::{CertificateChoiceError, candidates},
     keys::{Certificate, CertificateError, KeyKind, facts_of_der},
-    policy::{Authorities, PolicyConfig},
+    policy::{Authorities, PolicyConfig, PolicyError},
     stream::{PollIo, Stream},
     tickets::BoundTickets,
 };
@@ -75,6 +75,14 @@ pub enum HandshakeError {
         binding: BindingInformation,
         /// Why.
         source: CertificateChoiceError,
+    },
+    /// The TLS settings of the binding cannot be used.
+    #[error("the tls settings of binding {binding} cannot be used")]
+    Policy {
+        /// The binding.
+        binding: BindingInformation,
+        /// Why.
+        source: Arc<PolicyError>,
     },
     /// The certificate of the binding is broken.
     #[error("the certificate of binding {binding} cannot be used")]
@@ -305,11 +313,18 @@ async fn negotiate(
     (snapshot, binding, process): (&Snapshot, &Binding, &Process),
     certificate: &Certificate,
 ) -> Result<ServerConnection, HandshakeError> {
-    let policy = snapshot.policies.get(&binding.tls);
-    let Some(policy) = policy else {
-        // Every policy of a table was built when the table was proved.
-        let error = rustls::Error::General("the policy of the binding is not built".to_owned());
-        return Err(HandshakeError::Tls(error));
+    let policy = match snapshot.policies.get(&binding.tls) {
+        Some(Ok(policy)) => policy,
+        Some(Err(source)) => {
+            refuse(tcp, AlertDescription::InternalError).await?;
+            let (binding, source) = (binding.information.clone(), Arc::clone(source));
+            return Err(HandshakeError::Policy { binding, source });
+        }
+        None => {
+            // Every policy of a table is built when the table is proved.
+            let error = rustls::Error::General("the policy of the binding is not built".to_owned());
+            return Err(HandshakeError::Tls(error));
+        }
     };
     let config = handshake_config(policy, binding, certificate, process);
     let mut connection = match accepted.into_connection(Arc::new(config)) {

@@ -563,6 +563,46 @@ async fn two_hundred_first_handshakes_at_once_all_succeed() {
 }
 
 #[tokio::test]
+async fn client_authorities_that_cannot_be_read_stop_their_own_binding_only() {
+    for file in [None, Some(""), Some("rubbish")] {
+        let mut setup = Setup::new();
+        let port = setup.port();
+        setup.certificate("both", &["good.example", "bad.example"]);
+        if let Some(content) = file {
+            fs::write(setup.folder().join("ca.pem"), content).unwrap();
+        }
+        setup.site("good", &[&format!("https/127.0.0.1:{port}:good.example")]);
+        let on = format!("https/127.0.0.1:{port}:bad.example");
+        let tls = r#"{ client_certificate = "require", client_ca = "ca.pem" }"#;
+        setup.site("bad", &[&format!(r#"{{ on = "{on}", tls = {tls} }}"#)]);
+        let _server = setup.start();
+        let error = shown(port, Some("bad.example")).await.unwrap_err();
+        assert_eq!(error.alert(), Some(AlertDescription::InternalError), "{file:?}");
+        assert_eq!(get(port, "good.example").await.text(), "good");
+    }
+}
+
+#[tokio::test]
+async fn a_central_store_that_comes_late_is_found() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("good", &["good.example"]);
+    setup.line("[server]\ncentral_store = { folder = \"store\" }");
+    setup.site("good", &[&format!("https/127.0.0.1:{port}:good.example")]);
+    let on = format!("https/127.0.0.1:{port}:");
+    setup.site("central", &[&format!(r#"{{ on = "{on}", certificate = "central" }}"#)]);
+    let _server = setup.start();
+    assert_eq!(get(port, "good.example").await.text(), "good");
+    assert_eq!(shown(port, Some("a.example")).await.unwrap_err().alert(), UNRECOGNIZED);
+    let store = setup.folder().join("store");
+    fs::create_dir(&store).unwrap();
+    let file = setup.ca.leaf(&["a.example"]).write(&store, "a.example");
+    assert!(file.exists());
+    eventually("it is found", async || shown(port, Some("a.example")).await.is_ok()).await;
+    assert_eq!(get(port, "a.example").await.text(), "central");
+}
+
+#[tokio::test]
 async fn the_central_store_answers_for_the_names_it_has_a_file_for() {
     let mut setup = Setup::new();
     let port = setup.port();

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, error::Error as _, net::TcpListener};
 
-use bindery_server::{
-    listener::{ListenError, prepare},
-    server::{ProofError, prove},
-};
+use bindery_server::listener::{ListenError, prepare};
 use bindery_testkit::{http1::Http1, server, tls::TestClient};
 use tokio::net::TcpStream;
 
@@ -107,31 +104,4 @@ async fn a_socket_for_all_addresses_joins_one_that_stays() {
     let mut there = Http1::new(TcpStream::connect(("127.0.0.2", port)).await.unwrap());
     assert_eq!(there.get("x.example", "/").await.unwrap().text(), "all");
     assert_eq!(server.counters().endpoints.len(), 2);
-}
-
-#[test]
-fn what_cannot_be_served_is_said_before_anything_is_changed() {
-    let proof = |lines: &str, file: Option<&str>| {
-        let mut setup = Setup::new();
-        setup.line(lines);
-        if let Some(content) = file {
-            std::fs::write(setup.folder().join("ca.pem"), content).unwrap();
-        }
-        let configuration = server::configuration(&setup.text, setup.folder());
-        match prove(configuration) {
-            Ok(_) => panic!("{lines} can be served"),
-            Err(error) => (bindery_server::text_of(&error), error),
-        }
-    };
-    let site = "[[site]]\nname = \"a\"\nrespond = \"a\"\n[[site.bindings]]\n\
-        on = \"https/*:443:a.example\"\n\
-        tls = { client_certificate = \"require\", client_ca = \"ca.pem\" }";
-    for file in [None, Some(""), Some("rubbish")] {
-        let (text, error) = proof(site, file);
-        assert!(matches!(error, ProofError::Policy { .. }), "{text}");
-        assert!(text.contains("https/*:443:a.example") && text.contains("ca.pem"), "{text}");
-    }
-    let (text, error) = proof("[server]\ncentral_store = { folder = \"nowhere\" }", None);
-    assert!(matches!(error, ProofError::CentralStore { .. }), "{text}");
-    assert!(text.contains("nowhere"), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bindery_server::limits::HANDSHAKE_TIMEOUT;
+use bindery_server::limits::{BUFFERS_KEPT_MIN, CONNECTION_TICK, HANDSHAKE_TIMEOUT};
 use bindery_testkit::{
     eventually,
     http1::Http1,
@@ -49,6 +49,9 @@ async fn a_stop_finishes_what_runs_and_ends_what_waits() {
     let mut silent = http(plain).await;
     let mut silent_tls = https(port, "a.example").await;
     eventually("all are taken in", async || server.counters().connections == 7).await;
+    // Deep enough asleep that only being told can wake them.
+    tokio::time::sleep(BUFFERS_KEPT_MIN * 10).await;
+    let began = Instant::now();
 
     let stopping = server.stop(Duration::from_secs(20));
     let watching = async {
@@ -59,6 +62,7 @@ async fn a_stop_finishes_what_runs_and_ends_what_waits() {
             assert!(ended.is_closed().await.unwrap());
         }
         rests2.ended().await.expect("GOAWAY without an error");
+        assert!(began.elapsed() < CONNECTION_TICK / 2, "at once: {:?}", began.elapsed());
         for port in [plain, port] {
             let refused = TcpStream::connect(local(port)).await.unwrap_err();
             assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);

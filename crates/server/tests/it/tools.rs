@@ -1,6 +1,6 @@
 //! Clients that others wrote: `curl` and `openssl s_client`.
 
-use bindery_testkit::programs::run;
+use bindery_testkit::{eventually, programs::run};
 
 use crate::{http1::bytes_of, setup::Setup};
 
@@ -177,4 +177,28 @@ async fn openssl_resumes_a_session() {
         assert!(said.stdout.contains("Reused, TLSv1."), "{version}: {said:?}");
         assert!(said.stdout.contains("200 OK"), "{version}: {said:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_name_that_is_no_name_is_refused_even_where_there_is_a_catch_all() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("rest", &["rest.example"]);
+    let on = format!("https/127.0.0.1:{port}:");
+    setup.site("rest", &[&format!(r#"{{ on = "{on}", certificate = "rest" }}"#)]);
+    let server = setup.start();
+    let connect = format!("127.0.0.1:{port}");
+    let long = format!("{}.example", "x".repeat(64));
+    let names = ["a..b", "a b", "a/b", "*.example", "-", "\u{1}", &long];
+    for name in names {
+        let arguments = ["s_client", "-connect", &connect, "-servername", name];
+        let Some(said) = run("openssl", &arguments, "").await else { return };
+        assert!(!said.ok() && said.stderr.contains("alert"), "{name:?}: {said:?}");
+    }
+    let refused = names.len() as u64;
+    eventually("all are counted", async || server.counters().failed_handshakes == refused).await;
+    // An address is none either (RFC 6066, 3); clients that send one all the same mean no name.
+    let arguments = ["s_client", "-connect", &connect, "-servername", "127.0.0.1"];
+    let Some(said) = run("openssl", &arguments, "").await else { return };
+    assert!(said.ok(), "{said:?}");
 }

@@ -97,14 +97,37 @@ impl StaticFiles {
         self.handle_at(request, Clock { now: Instant::now(), wall: clock::now }).await
     }
 
+    /// The answer to a request for a file that is in memory and was looked at a moment ago, or
+    /// that no file can be the answer to. `None` where the disk must be asked.
+    pub(crate) fn answer_now(
+        &self,
+        request: &Parts,
+    ) -> Option<Result<Response<Body>, RequestError>> {
+        match self.recall(request, Instant::now()) {
+            Ok(FromMemory::Answer(response)) => Some(Ok(response)),
+            Ok(FromMemory::AskDisk(..)) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     async fn handle_at(
         &self,
         request: &Parts,
         clock: Clock,
     ) -> Result<Response<Body>, RequestError> {
+        match self.recall(request, clock.now)? {
+            FromMemory::Answer(response) => Ok(response),
+            // Boxed, so that the usual way does not carry its state.
+            FromMemory::AskDisk(path, known) => {
+                Box::pin(self.look(request, path, known, clock)).await
+            }
+        }
+    }
+
+    fn recall<'a>(&self, request: &'a Parts, now: Instant) -> Result<FromMemory<'a>, RequestError> {
         match request.method {
             Method::GET | Method::HEAD => {}
-            Method::OPTIONS => return Ok(respond::options(ALLOW)),
+            Method::OPTIONS => return Ok(FromMemory::Answer(respond::options(ALLOW))),
             ref other => {
                 return Err(RequestError::MethodNotAllowed { method: other.clone(), allow: ALLOW });
             }
@@ -114,12 +137,12 @@ impl StaticFiles {
         let folder = &self.folder;
         let known = folder.cache.find(folder.number, path.decoded());
         if let Some(file) = &known
-            && file.is_verified(folder.cache.moment(clock.now))
+            && file.is_verified(folder.cache.moment(now))
         {
-            return respond::file(request, &file.representation, Content::Memory(&file.content));
+            let content = Content::Memory(&file.content);
+            return respond::file(request, &file.representation, content).map(FromMemory::Answer);
         }
-        // Boxed, so that the usual way does not carry its state.
-        Box::pin(self.look(request, path, known, clock)).await
+        Ok(FromMemory::AskDisk(path, known))
     }
 
     async fn look(
@@ -193,6 +216,13 @@ impl StaticFiles {
             }
         }
     }
+}
+
+/// What can be said of a request without asking the disk.
+enum FromMemory<'a> {
+    Answer(Response<Body>),
+    /// The path, and what is in memory and must be looked at again.
+    AskDisk(RequestPath<'a>, Option<Arc<CachedFile>>),
 }
 
 /// What a path leads to now.

@@ -1,0 +1,137 @@
+//! Giving up root: who the server is afterwards, and what it may still do.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    program::{Background, Folder, free_port, local, skipped},
+    run::plain,
+};
+
+fn site(name: &str, port: u16) -> String {
+    format!(
+        "[[site]]\nname = '{name}'\nrespond = '{name}'\n\
+         bindings = ['http/127.0.0.1:{port}:{name}.example']\n"
+    )
+}
+
+/// A folder that everybody may read, where this is root.
+fn folder(config: &str) -> Option<Folder> {
+    if !rustix::process::geteuid().is_root() {
+        skipped("this is not root");
+        return None;
+    }
+    let folder = Folder::new(config);
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    Some(folder)
+}
+
+/// A line of what the kernel knows of a process.
+fn kernel(server: &Background, key: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A port that only root may open.
+fn privileged_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (600..1024).rev().find(free).unwrap()
+}
+
+/// User and group of `nobody` on this machine.
+fn nobody() -> (u32, u32) {
+    let text = fs::read_to_string("/etc/passwd").unwrap();
+    let line = text.lines().find(|line| line.starts_with("nobody:")).unwrap();
+    let mut fields = line.split(':').skip(2).map(|field| field.parse().unwrap());
+    (fields.next().unwrap(), fields.next().unwrap())
+}
+
+#[tokio::test]
+async fn root_is_given_up_and_low_ports_can_still_be_opened() {
+    let low = privileged_port();
+    let config = format!("[server]\nuser = 'nobody'\n{}", site("a", low));
+    let Some(folder) = folder(&config) else { return };
+    let mut server = Background::serving(&folder);
+    let log = server.logged("listening", 1);
+    assert!(!log.contains("no status"), "{log}");
+
+    let (uid, gid) = nobody();
+    assert_eq!(kernel(&server, "Uid"), [uid; 4].map(|id| id.to_string()).join(" "));
+    assert_eq!(kernel(&server, "Gid"), [gid; 4].map(|id| id.to_string()).join(" "));
+    assert_eq!(kernel(&server, "Groups"), gid.to_string(), "its own, and none of root's");
+    // NET_BIND_SERVICE is number 10.
+    for set in ["CapEff", "CapPrm"] {
+        assert_eq!(kernel(&server, set), "0000000000000400", "{set}");
+    }
+    for set in ["CapInh", "CapAmb"] {
+        assert_eq!(kernel(&server, set), "0000000000000000", "{set}");
+    }
+
+    let another = privileged_port();
+    folder.configure(&format!("{config}{}", site("b", another)));
+    server.signal(Signal::HUP);
+    server.logged("configuration reloaded", 1);
+    assert_eq!(plain(local(another)).await.get("b.example", "/").await.unwrap().text(), "b");
+
+    // Every thread, not only the first.
+    for task in fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("CapEff:\t0000000000000400\n"), "{status}");
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn the_user_owns_the_state_folder_and_its_socket() {
+    let port = free_port();
+    let Some(folder) = folder(&format!("[server]\nuser = 'nobody'\n{}", site("a", port))) else {
+        return;
+    };
+    let mut server = Background::serving(&folder);
+    server.logged("listening", 1);
+    let state = folder.path().join("state");
+    let (uid, gid) = nobody();
+    for path in [state.clone(), state.join("status.sock")] {
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (uid, gid), "{}", path.display());
+    }
+    folder.run("status").check(0, &["problems       0\n"]);
+    assert_eq!(server.stop(), Some(0));
+    assert!(!state.join("status.sock").exists(), "the user may remove it");
+}
+
+#[test]
+fn a_folder_that_was_there_is_not_given_away() {
+    let port = free_port();
+    let Some(folder) = folder(&format!("[server]\nuser = 'nobody'\n{}", site("a", port))) else {
+        return;
+    };
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let mut server = Background::serving(&folder);
+    server.logged("no status: the state folder cannot be used", 1);
+    assert_eq!(fs::metadata(&state).unwrap().uid(), 0);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_user_that_is_not_there_is_an_error_that_says_what_to_do() {
+    let config = format!("[server]\nuser = 'no-such-user'\n{}", site("a", free_port()));
+    let Some(folder) = folder(&config) else { return };
+    let done = folder.run("run");
+    assert_eq!(done.code, 1);
+    assert_eq!(
+        done.err.lines().last(),
+        Some(
+            "bindery: there is no user no-such-user; \
+             create it: useradd --system --user-group no-such-user"
+        )
+    );
+    assert!(!folder.path().join("state").exists(), "nothing was made before");
+}

@@ -1,0 +1,133 @@
+//! `bindery status`: what a running server says of itself.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+};
+
+use bindery_testkit::tls::TestClient;
+
+use crate::{
+    program::{Background, Folder, free_port, local, until},
+    run::plain,
+};
+
+fn two_sites(port: u16) -> String {
+    format!(
+        "[[site]]\nname = 'shop'\nid = 7\nrespond = 'hello'\n\
+         bindings = ['http/127.0.0.1:{port}:shop.example', 'http/127.0.0.1:{port}:www.shop.example']\n\
+         [[site]]\nname = 'old'\nid = 9\nstate = 'stopped'\nrespond = ''\n\
+         bindings = ['http/127.0.0.1:{port}:old.example']\n"
+    )
+}
+
+#[tokio::test]
+async fn it_shows_what_a_server_does_as_text_and_as_json() {
+    let port = free_port();
+    let folder = Folder::new(&two_sites(port));
+    let server = Background::serving(&folder);
+    let mut client = plain(local(port)).await;
+    for _ in 0..3 {
+        assert_eq!(client.get("shop.example", "/").await.unwrap().status, 200);
+    }
+    let done = folder.run("status");
+    done.check(0, &["requests       3\n", "handshakes     0 failed\n", "problems       0\n"]);
+    let version = env!("CARGO_PKG_VERSION");
+    let start = format!("bindery {version}, process {}, up ", server.pid());
+    assert!(done.out.starts_with(&start), "{}", done.out);
+    let middle =
+        format!("configuration  bindery.toml (revision 1)\nlistening      127.0.0.1:{port}\n");
+    assert!(done.out.contains(&middle), "{}", done.out);
+    let sites = format!(
+        "sites          2, 1 stopped\n     7  shop\n        http/127.0.0.1:{port}:shop.example\n        \
+         http/127.0.0.1:{port}:www.shop.example\n     9  old  (stopped)\n        \
+         http/127.0.0.1:{port}:old.example\n"
+    );
+    assert!(done.out.contains(&sites), "{}", done.out);
+
+    let status = folder.run("status --json").json();
+    assert_eq!(status["pid"], server.pid());
+    assert_eq!(status["version"], version);
+    assert_eq!(status["revision"], 1);
+    assert_eq!(status["listeners"][0], format!("127.0.0.1:{port}"));
+    assert_eq!(
+        (&status["sites"][1]["id"], &status["sites"][1]["state"]),
+        (&9.into(), &"stopped".into())
+    );
+    assert_eq!(status["connections"], 1);
+    assert_eq!(status["requests_total"], 3);
+    assert!(status["uptime_seconds"].is_u64() && status["connections_total"].is_u64());
+    folder.run("status --state-dir state --config gone.toml").check(0, &["requests       3\n"]);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn handshakes_that_fail_and_certificates_in_memory_are_counted() {
+    let port = free_port();
+    let folder = Folder::new(&format!(
+        "[[certificate]]\nname = 'a'\nfile = 'a.pem'\n[[site]]\nname = 'a'\nrespond = ''\n\
+         bindings = ['https/127.0.0.1:{port}:a.example']\n"
+    ));
+    folder.certificate("a", &["a.example"]);
+    let server = Background::serving(&folder);
+    let client = TestClient::default();
+    assert!(client.connect(local(port), Some("a.example")).await.is_ok());
+    assert!(client.connect(local(port), Some("b.example")).await.is_err());
+    // Counted when the alert is on its way already.
+    until("a handshake that failed", || {
+        folder.run("status --json").json()["failed_handshakes"] == 1
+    });
+    folder.run("status").check(0, &["certificates   1 in memory\n"]);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_long_list_fits_on_a_terminal() {
+    let port = free_port();
+    let many: String = (0..40)
+        .map(|number| {
+            format!(
+                "[[site]]\nname = 's{number}'\nrespond = ''\nbindings = [\
+                 'http/127.0.0.1:{port}:s{number}.example', 'http/127.0.{number}.1:{port}:']\n"
+            )
+        })
+        .collect();
+    let folder = Folder::new(&many);
+    let server = Background::serving(&folder);
+    folder.run("status").check(0, &["  and 20 more sites\n", "problems       0\n"]);
+    let status = folder.run("status --json").json();
+    assert_eq!(status["sites"].as_array().unwrap().len(), 40);
+    assert_eq!(status["listeners"].as_array().unwrap().len(), 40);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn without_a_server_it_says_so() {
+    let folder = Folder::new("");
+    let done = folder.run("status");
+    assert_eq!((done.code, done.out.as_str()), (1, ""));
+    assert!(
+        done.err.starts_with("bindery: no server runs with this state folder ("),
+        "{}",
+        done.err
+    );
+    assert!(done.err.contains("/state/status.sock)"), "{}", done.err);
+}
+
+#[test]
+fn the_socket_is_for_its_user_only_and_one_that_was_left_is_replaced() {
+    let port = free_port();
+    let folder = Folder::new(&two_sites(port));
+    let path = folder.path().join("state/status.sock");
+    fs::create_dir(folder.path().join("state")).unwrap();
+    // What a server leaves that was killed.
+    drop(UnixListener::bind(&path).unwrap());
+    let done = folder.run("status");
+    assert!(done.err.contains("no server runs with this state folder"), "{}", done.err);
+
+    let server = Background::serving(&folder);
+    folder.run("status").check(0, &["problems       0\n"]);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(server.stop(), Some(0));
+    assert!(!path.exists());
+}
