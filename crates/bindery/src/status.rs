@@ -3,15 +3,21 @@
 
 use std::{
     fs, io,
-    os::unix::{fs::PermissionsExt as _, net::UnixListener as StdUnixListener},
+    os::unix::net::UnixListener as StdUnixListener,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bindery_model::{document::Configuration, site::SiteState};
 use bindery_server::server::Server;
+use rustix::{fs::Mode, process::umask};
 use serde::{Deserialize, Serialize};
-use tokio::{io::AsyncWriteExt as _, net::UnixListener};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::UnixListener,
+    time::{sleep, timeout},
+};
 use tracing::warn;
 
 use crate::{privileges::User, problems::PlacedProblem, serve::Running};
@@ -69,11 +75,18 @@ pub(crate) fn listen(state_dir: &Path) -> io::Result<StdUnixListener> {
         }
         fs::remove_file(&path)?;
     }
-    let socket = StdUnixListener::bind(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    // The socket is born closed to others. To close it afterwards would leave a moment in which it
+    // is open, or in which the path is made to lead to another file.
+    let before = umask(Mode::from_raw_mode(0o177));
+    let socket = StdUnixListener::bind(&path);
+    umask(before);
+    let socket = socket?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
+
+/// How long a caller may take to read its answer, and how long a failed `accept` is left alone.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers every caller with the status, until it is aborted.
 pub(crate) async fn answer(socket: UnixListener, running: Arc<Running>) {
@@ -82,14 +95,16 @@ pub(crate) async fn answer(socket: UnixListener, running: Arc<Running>) {
             Ok((mut caller, _)) => {
                 let status = running.status();
                 match serde_json::to_vec(&status) {
-                    // A caller that went away needs no answer.
-                    Ok(text) => drop(caller.write_all(&text).await),
+                    // A caller that went away needs no answer, and one that does not read must
+                    // not keep others from theirs.
+                    Ok(text) => drop(timeout(CALLER_TIMEOUT, caller.write_all(&text)).await),
                     Err(error) => warn!(%error, "the status cannot be written"),
                 }
             }
             Err(error) => {
+                // No descriptor left: the caller still waits, and would be lost again at once.
                 warn!(%error, "a caller for the status was lost");
-                tokio::task::yield_now().await;
+                sleep(CALLER_TIMEOUT).await;
             }
         }
     }
@@ -136,4 +151,34 @@ fn sites(configuration: &Configuration) -> Vec<SiteStatus> {
         }
     }
     sites
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_is_for_its_own_user_and_another_server_does_not_take_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = socket_path(folder.path());
+        let first = listen(folder.path()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(listen(folder.path()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        let _next = listen(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other");
+        fs::write(&other, "").unwrap();
+        let mode = fs::metadata(&other).unwrap().mode();
+        std::os::unix::fs::symlink(&other, socket_path(folder.path())).unwrap();
+        let _socket = listen(folder.path()).unwrap();
+        assert_eq!(fs::metadata(&other).unwrap().mode(), mode);
+        assert!(other.exists());
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 use futures_util::task::AtomicWaker;
@@ -50,6 +52,15 @@ impl Connection {
     /// Whether it was told to end.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is told to end. One task at a time may wait, or [`Self::register`].
+    pub(crate) async fn drained(&self) {
+        poll_fn(|cx| {
+            self.register(cx.waker());
+            if self.is_draining() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Requests under way.

@@ -67,6 +67,10 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Connections open at once. Further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 262_144;
 
+/// Of the open files that this process may have, one in so many is kept from connections: without
+/// it, idle ones could leave no descriptor for the files and keys that others ask for.
+pub const FILES_KEPT_FROM_CONNECTIONS: u64 = 4;
+
 /// Clients that wait for `accept` on one socket; the kernel may have a smaller bound of its own.
 pub const LISTEN_BACKLOG: i32 = 4096;
 
@@ -85,7 +89,8 @@ pub const CERTIFICATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How many certificate files are looked at in one go; with more of them a round takes longer.
 pub const CERTIFICATE_SWEEP_FILES: usize = 2000;
 
-/// Log lines a second on what strangers did wrong. Further ones are counted, not written.
+/// Log lines a second on what strangers did wrong, and as many on what they found broken. Further
+/// ones are counted, not written.
 pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
 
 const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
@@ -122,6 +127,11 @@ pub const FILE_SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Bytes read at once from a file that is streamed; what one slow reader holds is a few of them.
 pub const FILE_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes of the first read of a file that is streamed. Each stream of an HTTP/2 connection holds a
+/// chunk, even where the peer opens no window for it: 200 of them times this. Later reads double, up
+/// to [`FILE_CHUNK_BYTES`].
+pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 
 /// Ranges in one `Range` field. More are ignored, as RFC 9110, 14.2 allows: the answer is the whole.
 pub const RANGES_MAX: usize = 16;

@@ -16,6 +16,7 @@ use bindery_model::{
     endpoint::sockets,
     table::MemoryTable,
 };
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -27,8 +28,12 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Shared,
+    connections::Connection,
     http::{connection, dispatch::ConnInfo},
-    limits::{ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, LISTEN_BACKLOG},
+    limits::{
+        ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_TIMEOUT,
+        LISTEN_BACKLOG,
+    },
     text_of,
     tls::{self, HandshakeError, stream::Stream},
 };
@@ -186,8 +191,16 @@ pub struct Listeners {
 
 impl Default for Listeners {
     fn default() -> Self {
-        Self { open: Mutex::default(), slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        let files = getrlimit(Resource::Nofile).current;
+        Self { open: Mutex::default(), slots: Arc::new(Semaphore::new(slots(files))) }
     }
+}
+
+/// How many connections there may be where so many files may be open; `None` for any number.
+fn slots(files: Option<u64>) -> usize {
+    let left = files.map(|files| files - files / FILES_KEPT_FROM_CONNECTIONS);
+    left.and_then(|left| usize::try_from(left).ok())
+        .map_or(CONNECTIONS_MAX, |left| left.min(CONNECTIONS_MAX))
 }
 
 impl Listeners {
@@ -248,7 +261,7 @@ async fn accept_loop(
             Ok(accepted) => accepted,
             Err(error) => {
                 // No descriptor left, or a peer that is already gone. Both pass.
-                if shared.process.strangers.may_write() {
+                if shared.process.faults.may_write() {
                     warn!(%endpoint, %error, "accept failed");
                 }
                 sleep(ACCEPT_RETRY_DELAY).await;
@@ -280,7 +293,7 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
         None => return,
         Some(Protocol::Http) => (Stream::plain(tcp), None),
         // Boxed: what a handshake needs is freed when it is over, not when the connection is.
-        Some(Protocol::Https) => match Box::pin(handshake(tcp, local, peer, &shared)).await {
+        Some(Protocol::Https) => match Box::pin(handshake(tcp, &connection, &shared)).await {
             Some((stream, tls)) => (stream, Some(tls)),
             None => return,
         },
@@ -291,12 +304,20 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
 
 async fn handshake(
     tcp: TcpStream,
-    local: SocketAddr,
-    peer: SocketAddr,
+    connection: &Connection,
     shared: &Shared,
 ) -> Option<(Stream, tls::TlsInfo)> {
+    let (local, peer) = (connection.local, connection.peer);
     let mut seen = tls::HelloInfo::default();
-    let accept = tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen);
+    let mut first = [0];
+    let accept = async {
+        // Who has said nothing yet has nothing that would have to be finished first.
+        tokio::select! {
+            said = tcp.peek(&mut first) => { said?; }
+            () = connection.drained() => return Err(HandshakeError::Silent),
+        }
+        tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen).await
+    };
     let error = match timeout(HANDSHAKE_TIMEOUT, accept).await {
         Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => error,
@@ -311,4 +332,17 @@ async fn handshake(
         warn!(%peer, %local, server_name = name, alpn = seen.alpn, reason, "tls handshake failed");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_files() {
+        assert_eq!(slots(None), CONNECTIONS_MAX);
+        assert_eq!(slots(Some(u64::MAX)), CONNECTIONS_MAX);
+        assert_eq!(slots(Some(1024)), 768);
+        assert_eq!(slots(Some(1)), 1);
+    }
 }

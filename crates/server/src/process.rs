@@ -26,6 +26,8 @@ pub struct Process {
     pub(crate) tickets: Arc<TicketKeys>,
     pub(crate) files: Arc<FileCache>,
     pub(crate) strangers: StrangerLog,
+    /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
+    pub(crate) faults: StrangerLog,
     failed_handshakes: AtomicU64,
 }
 
@@ -38,6 +40,7 @@ impl Process {
             tickets: Arc::new(TicketKeys::new(now)?),
             files: Arc::default(),
             strangers: StrangerLog::default(),
+            faults: StrangerLog::default(),
             failed_handshakes: AtomicU64::new(0),
         })
     }

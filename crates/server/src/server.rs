@@ -195,11 +195,17 @@ impl Server {
 async fn upkeep(shared: Arc<Shared>) {
     let mut tick = interval(CERTIFICATE_SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut from = 0;
+    let (mut from, mut index_from) = (0, 0);
     let mut central_problem = None;
     loop {
         tick.tick().await;
         from = shared.process.certificates.sweep(from).await;
+        let snapshot = shared.live.current();
+        let refreshed = blocking::run("look at all certificates", move || {
+            let table = &snapshot.configuration.table;
+            snapshot.certificates.refresh(&table.certificates, index_from)
+        });
+        index_from = refreshed.await.unwrap_or_default();
         if let Err(error) = shared.process.tickets.rotate_if_due(clock::now()) {
             warn!(%error, "the ticket keys stay as they are");
         }

@@ -21,7 +21,7 @@ use crate::{
     tls::{
         central::CentralFolder,
         index::{CertificateIndex, IndexedCertificates},
-        policy::{PolicyConfig, PolicyError},
+        policy::{Authorities, PolicyConfig, PolicyError},
     },
 };
 
@@ -118,6 +118,11 @@ impl Snapshot {
             KeyHost::Central(name) => self.central.as_ref()?.find(name).map(|_| binding),
             _ => Some(binding),
         }
+    }
+
+    /// Whom a binding lets verify the certificates of its clients, where it asks for any.
+    pub(crate) fn authorities(&self, binding: &Binding) -> Option<Authorities> {
+        self.policies.get(&binding.tls)?.as_ref().ok()?.authorities
     }
 
     /// What serves the site of a binding, made when it is first asked for.

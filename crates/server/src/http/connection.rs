@@ -202,6 +202,8 @@ impl Driver {
         if let Err(error) = result {
             let peer = self.requests.info.connection.peer;
             debug!(%peer, error = %text_of(&error), "connection ended early");
+            // What was wrong with it may not have been read to its end.
+            self.requests.info.connection.note_unread_content();
         }
         self.close()
     }
@@ -267,6 +269,7 @@ impl Driver {
                 if self.requests.info.connection.in_flight() > 0 {
                     self.clock.idle_since = now;
                     self.clock.idle_from = progress;
+                    self.keep_buffers_longer();
                     if unmoved > STALL_TIMEOUT {
                         return Verdict::GiveUp;
                     }
@@ -276,7 +279,7 @@ impl Driver {
                     }
                     self.finish();
                 } else if unmoved.is_zero() || self.has_begun() {
-                    self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
+                    self.keep_buffers_longer();
                 } else {
                     self.sleep();
                 }
@@ -285,6 +288,11 @@ impl Driver {
         let next = now + self.next_tick(now);
         self.tick.as_mut().reset(next);
         Verdict::GoOn
+    }
+
+    /// And look at the clock less often.
+    fn keep_buffers_longer(&mut self) {
+        self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
     }
 
     /// Whether a part of the next request has come.

@@ -258,7 +258,10 @@ fn decided(
     };
     let binding = decision.ok_or_else(misdirected)?.binding;
     let covers = || host.is_some_and(|host| tls.certificate.facts.covers(&host.to_string()));
-    if may_answer(&tls.binding, &tls.policy, binding, covers) {
+    // The policy names a file of authorities. One that was taken out of it must not go on to vouch
+    // for the clients of open connections.
+    let verified = snapshot.authorities(binding) == tls.authorities;
+    if verified && may_answer(&tls.binding, &tls.policy, binding, covers) {
         Ok(snapshot.runtime(binding, &info.shared.process))
     } else {
         Err(misdirected())
@@ -271,7 +274,7 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let (method, uri) = (&request.method, &request.uri);
     match error.fault() {
         Fault::Client => debug!(%peer, %method, %uri, error = %text_of(error), "request refused"),
-        Fault::Server if info.shared.process.strangers.may_write() => {
+        Fault::Server if info.shared.process.faults.may_write() => {
             error!(%peer, %method, %uri, error = %text_of(error), "request failed");
         }
         Fault::Server => {}

@@ -27,7 +27,7 @@ use tracing::info;
 use super::{
     choice::{CertificateChoiceError, candidates},
     keys::{Certificate, CertificateError, KeyKind, facts_of_der},
-    policy::{PolicyConfig, PolicyError},
+    policy::{Authorities, PolicyConfig, PolicyError},
     stream::{PollIo, Stream},
     tickets::BoundTickets,
 };
@@ -45,6 +45,8 @@ pub struct TlsInfo {
     pub binding: BindingInformation,
     /// What was negotiated under.
     pub policy: TlsPolicy,
+    /// Whom the client's certificate was verified by, where one was asked for.
+    pub authorities: Option<Authorities>,
     /// The certificate that was shown; on a resumed connection, that would have been.
     pub certificate: Arc<Certificate>,
     /// Whether ALPN chose HTTP/2.
@@ -164,6 +166,7 @@ pub async fn accept(
         server_name: seen.server_name.take(),
         binding: binding.information.clone(),
         policy: binding.tls.clone(),
+        authorities: snapshot.authorities(binding),
         certificate,
         http2,
     };
@@ -330,11 +333,16 @@ async fn negotiate(
             let mut bytes = Vec::new();
             alert.write_all(&mut bytes)?;
             tcp.write_all(&bytes).await?;
+            linger(tcp).await?;
             return Err(HandshakeError::Tls(error));
         }
     };
-    poll_fn(|cx| poll_handshake(tcp, &mut connection, cx)).await?;
-    Ok(connection)
+    let outcome = poll_fn(|cx| poll_handshake(tcp, &mut connection, cx)).await;
+    if matches!(outcome, Err(HandshakeError::Tls(_))) {
+        // A client whose certificate is refused has often sent its first request by now.
+        linger(tcp).await?;
+    }
+    outcome.map(|()| connection)
 }
 
 fn handshake_config(

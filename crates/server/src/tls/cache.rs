@@ -20,7 +20,7 @@ use crate::{
 /// Certificates in memory.
 pub struct CertificateCache {
     cache: Cache<CertificateFiles, Entry, Weight>,
-    /// What the last round over changed files could not read, with what it said: said once.
+    /// What could not be read when it was last tried, with what was said of it: said once.
     said: Mutex<HashMap<CertificateFiles, String>>,
 }
 
@@ -89,8 +89,9 @@ impl CertificateCache {
             Ok(entry) => entry,
             Err(guard) => {
                 let entry = read(files.clone()).await;
-                if let Entry::Bad(failure) = &entry {
-                    self.say(files, &failure.error);
+                match &entry {
+                    Entry::Good(_) => self.unsay(files),
+                    Entry::Bad(failure) => self.say(files, &failure.error),
                 }
                 // It fails only if the entry was replaced meanwhile; what was read still holds.
                 drop(guard.insert(entry.clone()));
@@ -119,7 +120,7 @@ impl CertificateCache {
             match (read(files.clone()).await, old) {
                 (Entry::Good(new), _) => {
                     info!(file = %files.file.display(), "certificate read again, its file changed");
-                    self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(&files);
+                    self.unsay(&files);
                     self.cache.insert(files, Entry::Good(new));
                 }
                 (Entry::Bad(failure), Entry::Good(_)) => self.say(&files, &failure.error),
@@ -137,6 +138,10 @@ impl CertificateCache {
             error!(file = %files.file.display(), error = %text, "certificate cannot be used");
             said.insert(files.clone(), text);
         }
+    }
+
+    fn unsay(&self, files: &CertificateFiles) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(files);
     }
 
     /// What could not be read, with why, as far as it was asked for.

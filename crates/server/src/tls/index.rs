@@ -1,10 +1,11 @@
 //! What is in the certificates that a configuration names: who covers a name, who has a
 //! thumbprint. Needed only where a binding does not say itself which file it wants; read once, in
-//! the background or by the first who asks, while the others wait for it.
+//! the background or by the first who asks, while the others wait for it; and again when files
+//! change.
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -17,32 +18,36 @@ use tracing::error;
 
 use crate::{
     blocking,
-    tls::keys::{self, CertificateError, CertificateFacts, KeyKind},
+    limits::CERTIFICATE_SWEEP_FILES,
+    tls::keys::{self, CertificateError, CertificateFacts, FileStamp, KeyKind},
 };
 
 /// The certificates of a configuration by what is in them.
 #[derive(Default)]
-pub struct CertificateIndex(OnceCell<Arc<IndexedCertificates>>);
+pub struct CertificateIndex {
+    first: OnceCell<Arc<IndexedCertificates>>,
+    /// What was read since, after files had changed.
+    newer: RwLock<Option<Arc<IndexedCertificates>>>,
+}
 
 /// What was found in them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct IndexedCertificates {
     /// For each certificate of the configuration, in its order.
-    pub entries: Vec<Result<CertificateFacts, Arc<CertificateError>>>,
+    pub entries: Vec<Entry>,
+    /// What the file system said of the files of each.
+    stamps: Vec<FileStamp>,
     by_name: HashMap<String, Vec<CertificateId>>,
     by_thumbprint: HashMap<[u8; 20], CertificateId>,
     by_fingerprint: HashMap<[u8; 32], CertificateId>,
 }
 
 impl CertificateIndex {
-    /// An index that was made while the configuration was proved.
-    #[must_use]
-    pub fn made(certificates: Arc<IndexedCertificates>) -> Self {
-        Self(OnceCell::new_with(Some(certificates)))
-    }
-
     /// What is in `sources`, read by the first who asks.
     pub async fn get(&self, sources: &[CertificateSource]) -> Arc<IndexedCertificates> {
+        if let Some(newer) = &*self.newer.read().unwrap_or_else(PoisonError::into_inner) {
+            return Arc::clone(newer);
+        }
         let read = || async {
             let sources = sources.to_vec();
             let index =
@@ -52,28 +57,82 @@ impl CertificateIndex {
                 IndexedCertificates::default()
             }))
         };
-        Arc::clone(self.0.get_or_init(read).await)
+        Arc::clone(self.first.get_or_init(read).await)
     }
 
-    /// What is known already.
-    pub fn known(&self) -> Option<Arc<IndexedCertificates>> {
-        self.0.get().cloned()
+    /// Looks at the files of up to [`CERTIFICATE_SWEEP_FILES`] certificates, from the one where
+    /// the last round stopped, and reads those again that changed. Gives where to go on. Nothing
+    /// is done before the index was first asked for. Blocks.
+    pub(crate) fn refresh(&self, sources: &[CertificateSource], from: usize) -> usize {
+        let newer = self.newer.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(known) = newer.or_else(|| self.first.get().cloned()) else { return 0 };
+        let round = sources.iter().enumerate().skip(from).take(CERTIFICATE_SWEEP_FILES);
+        if let Some(next) = known.refreshed(round) {
+            *self.newer.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(next));
+        }
+        let next = from + CERTIFICATE_SWEEP_FILES;
+        if next < sources.len() { next } else { 0 }
     }
+}
+
+type Entry = Result<CertificateFacts, Arc<CertificateError>>;
+
+/// The stamp is taken before the files are read: what changes meanwhile is read again.
+fn read_one(source: &CertificateSource) -> (FileStamp, Entry) {
+    let stamp = FileStamp::of(&source.files);
+    let entry = keys::load(&source.files).map(|certificate| certificate.facts);
+    (stamp, entry.map_err(Arc::new))
 }
 
 impl IndexedCertificates {
     /// Reads all files. Blocks. What cannot be read keeps its error in its place.
     #[must_use]
     pub fn read(sources: &[CertificateSource]) -> Self {
-        let mut index = Self::default();
-        for (place, source) in (0..).zip(sources) {
-            let entry = keys::load(&source.files).map(|certificate| certificate.facts);
-            if let Ok(facts) = &entry {
-                index.add(CertificateId(place), facts);
+        let (stamps, entries) = sources.iter().map(read_one).unzip();
+        Self { entries, stamps, ..Self::default() }.indexed()
+    }
+
+    /// The same with those of `round` read again whose files changed; `None` when none did. One
+    /// that cannot be read any more stays as it was, as in the cache.
+    fn refreshed<'a>(
+        &self,
+        round: impl Iterator<Item = (usize, &'a CertificateSource)>,
+    ) -> Option<Self> {
+        let mut next = None;
+        for (place, source) in round {
+            let (Some(stamp), Some(entry)) = (self.stamps.get(place), self.entries.get(place))
+            else {
+                break;
+            };
+            if !stamp.changed(&source.files) {
+                continue;
             }
-            index.entries.push(entry.map_err(Arc::new));
+            let (stamp, read) = read_one(source);
+            if read.is_err() && entry.is_ok() {
+                continue;
+            }
+            let next = next.get_or_insert_with(|| self.clone());
+            if let (Some(own), Some(known)) =
+                (next.entries.get_mut(place), next.stamps.get_mut(place))
+            {
+                (*own, *known) = (read, stamp);
+            }
         }
-        index
+        next.map(Self::indexed)
+    }
+
+    /// With the maps made anew from the entries.
+    fn indexed(mut self) -> Self {
+        self.by_name.clear();
+        self.by_thumbprint.clear();
+        self.by_fingerprint.clear();
+        let entries = std::mem::take(&mut self.entries);
+        for (place, entry) in (0..).zip(&entries) {
+            if let Ok(facts) = entry {
+                self.add(CertificateId(place), facts);
+            }
+        }
+        Self { entries, ..self }
     }
 
     fn add(&mut self, id: CertificateId, facts: &CertificateFacts) {

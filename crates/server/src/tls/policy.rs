@@ -4,6 +4,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
+use ::aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use bindery_model::tls::{ClientCertificate, TlsPolicy, TlsVersion};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
@@ -24,6 +25,20 @@ pub struct PolicyConfig {
     /// A session under a policy with client certificates is not resumed: a resumed handshake
     /// verifies none, so its owner could outlive its revocation by the life of the ticket.
     pub(super) resumable: bool,
+    /// What the file of client authorities held, where there is one.
+    pub(crate) authorities: Option<Authorities>,
+}
+
+/// SHA-256 of a file of client authorities. A policy names the file, and what is in it may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authorities([u8; SHA256_OUTPUT_LEN]);
+
+impl Authorities {
+    fn of(text: &[u8]) -> Self {
+        let mut hash = [0; SHA256_OUTPUT_LEN];
+        hash.copy_from_slice(digest(&SHA256, text).as_ref());
+        Self(hash)
+    }
 }
 
 /// Why a policy cannot be served.
@@ -70,9 +85,9 @@ impl PolicyConfig {
         };
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(versions)?;
-        let builder = match client_verifier(&policy.client_certificate, provider)? {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
+        let (builder, authorities) = match client_verifier(&policy.client_certificate, provider)? {
+            Some((verifier, found)) => (builder.with_client_cert_verifier(verifier), Some(found)),
+            None => (builder.with_no_client_auth(), None),
         };
         let mut base = builder.with_cert_resolver(Arc::new(OneKey(None)));
         base.session_storage = Arc::new(NoServerSessionStorage {});
@@ -87,7 +102,7 @@ impl PolicyConfig {
         if !resumable {
             base.send_tls13_tickets = 0;
         }
-        Ok(Self { base, resumable })
+        Ok(Self { base, resumable, authorities })
     }
 
     /// The configuration of one handshake, which shows `key`.
@@ -98,10 +113,13 @@ impl PolicyConfig {
     }
 }
 
+/// What verifies client certificates, and whom it believes.
+type Verifier = (Arc<dyn ClientCertVerifier>, Authorities);
+
 fn client_verifier(
     policy: &ClientCertificate,
     provider: &Arc<CryptoProvider>,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, PolicyError> {
+) -> Result<Option<Verifier>, PolicyError> {
     let Some(path) = policy.ca() else { return Ok(None) };
     let unusable = |reason: String| PolicyError::Unusable { path: path.clone(), reason };
     let text =
@@ -120,7 +138,8 @@ fn client_verifier(
         ClientCertificate::Optional { .. } => builder.allow_unauthenticated(),
         ClientCertificate::Required { .. } | ClientCertificate::Off => builder,
     };
-    builder.build().map(Some).map_err(|error| unusable(error.to_string()))
+    let verifier = builder.build().map_err(|error| unusable(error.to_string()))?;
+    Ok(Some((verifier, Authorities::of(&text))))
 }
 
 /// Shows the key that was decided on.

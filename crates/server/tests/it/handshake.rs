@@ -239,6 +239,30 @@ async fn a_client_certificate_is_verified_where_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_client_that_asked_before_it_was_refused_hears_why() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    drop(TestCa::named("Clients").write(setup.folder(), "clients"));
+    let tls = r#"client_certificate = "require", client_ca = "clients.pem""#;
+    let on = format!("https/127.0.0.1:{port}:a.example");
+    setup.site("a", &[&format!(r#"{{ on = "{on}", tls = {{ {tls} }} }}"#)]);
+    let _server = setup.start();
+    for _ in 0..20 {
+        let client = TestClient::with_versions(&[&TLS13]);
+        let mut stream = connected(&client, port, "a.example").await.stream;
+        // More than the server reads before it refuses, and sent on after it has.
+        for _ in 0..64 {
+            stream.write_all(&[b'x'; 16 * 1024]).await.expect("no reset");
+        }
+        let mut answer = Vec::new();
+        let error = soon("an alert", stream.read_to_end(&mut answer)).await.unwrap_err();
+        let alert = Refused::of(error).alert();
+        assert_eq!(alert, Some(AlertDescription::CertificateRequired));
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_shown_another_name_s_certificate() {
     let mut setup = Setup::new();
     let port = setup.port();
@@ -456,6 +480,35 @@ async fn a_broken_certificate_stops_its_own_names_until_it_is_mended() {
         server.counters().certificate_problems.is_empty()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_comes_later_is_found_by_the_names_in_it() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    let leaf = setup.ca.leaf(&["a.example"]);
+    let path = setup.certificate_of("a", &leaf);
+    let other = setup.certificate("wide", &["*.example"]);
+    setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
+    setup.site("b", &[&format!("https/127.0.0.1:{port}:b.other")]);
+    let whole = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let server = setup.start();
+    assert!(shown(port, Some("a.example")).await.unwrap() == other);
+    assert!(shown(port, Some("b.other")).await.is_err());
+
+    fs::write(&path, whole).unwrap();
+    let own = leaf.certificate_der;
+    eventually("its own is shown", async || shown(port, Some("a.example")).await.unwrap() == own)
+        .await;
+    // For other names than before, and then for none.
+    let renamed = setup.ca.leaf(&["b.other"]);
+    drop(renamed.write(setup.folder(), "a"));
+    eventually("the new name is", async || shown(port, Some("b.other")).await.is_ok()).await;
+    assert!(shown(port, Some("a.example")).await.unwrap() == other);
+    fs::write(&path, "half").unwrap();
+    eventually("it is noticed", async || !server.counters().certificate_problems.is_empty()).await;
+    assert!(shown(port, Some("b.other")).await.is_ok());
 }
 
 #[tokio::test]

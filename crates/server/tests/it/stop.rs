@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bindery_server::limits::{BUFFERS_KEPT_MIN, CONNECTION_TICK};
+use bindery_server::limits::{BUFFERS_KEPT_MIN, CONNECTION_TICK, HANDSHAKE_TIMEOUT};
 use bindery_testkit::{
     eventually,
     http1::Http1,
@@ -119,6 +119,21 @@ async fn a_request_that_arrives_while_stopping_is_answered_or_never_taken() {
     };
     let (cut_off, ()) = soon("the stop", async { tokio::join!(stopping, watching) }).await;
     assert_eq!(cut_off, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_said_nothing_yet_does_not_delay_a_stop() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    setup.site("a", &[&format!("https/127.0.0.1:{port}:a.example")]);
+    let server = setup.start();
+    let silent = TcpStream::connect(local(port)).await.unwrap();
+    eventually("it is taken in", async || server.counters().connections == 1).await;
+    let began = Instant::now();
+    assert_eq!(soon("the stop", server.stop(HANDSHAKE_TIMEOUT * 2)).await, 0);
+    assert!(began.elapsed() < HANDSHAKE_TIMEOUT / 2, "{:?}", began.elapsed());
+    drop(silent);
 }
 
 #[tokio::test]

@@ -8,7 +8,14 @@ use std::{
     time::Duration,
 };
 
-use bindery_testkit::{eventually, http2::Http2, soon, tls::TestClient};
+use bindery_testkit::{
+    ca::{LeafOptions, TestCa, Usage},
+    eventually,
+    http1::Http1,
+    http2::Http2,
+    soon,
+    tls::{ClientOptions, TestClient},
+};
 use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
@@ -127,7 +134,7 @@ async fn an_endpoint_is_added_and_the_others_keep_their_sockets() {
     assert_eq!(setup.replace(&server), 0);
     assert_eq!(get(second, "a.example").await.text(), "b");
     let connection = TestClient::default().connect_over(waiting, Some("a.example")).await.unwrap();
-    let mut waiting = bindery_testkit::http1::Http1::new(connection.stream);
+    let mut waiting = Http1::new(connection.stream);
     assert_eq!(waiting.get("a.example", "/").await.unwrap().text(), "a");
     assert_eq!(server.counters().endpoints.len(), 2);
 }
@@ -197,4 +204,28 @@ async fn nothing_is_lost_in_a_storm_of_changes() {
         done.unwrap();
     }
     assert_eq!(server.counters().failed_handshakes, 0);
+}
+
+#[tokio::test]
+async fn who_was_verified_by_an_authority_of_before_is_not_served_any_more() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    let clients = TestCa::named("Clients");
+    drop(clients.write(setup.folder(), "clients"));
+    let tls = r#"client_certificate = "require", client_ca = "clients.pem""#;
+    let on = format!("https/127.0.0.1:{port}:a.example");
+    setup.site("a", &[&format!(r#"{{ on = "{on}", tls = {{ {tls} }} }}"#)]);
+    let server = setup.start();
+    let known = LeafOptions { usage: Usage::Client, ..LeafOptions::default() };
+    let identity = clients.leaf_with(&[], known);
+    let options = ClientOptions { identity: Some(&identity), ..ClientOptions::default() };
+    let connection = connected(&TestClient::new(options), port, "a.example").await;
+    let mut kept = Http1::new(connection.stream);
+    assert_eq!(kept.get("a.example", "/").await.unwrap().text(), "a");
+    setup.replace(&server);
+    assert_eq!(kept.get("a.example", "/").await.unwrap().text(), "a", "nothing has changed");
+    drop(TestCa::named("Others").write(setup.folder(), "clients"));
+    setup.replace(&server);
+    assert_eq!(kept.get("a.example", "/").await.unwrap().status, 421);
 }

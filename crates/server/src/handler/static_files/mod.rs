@@ -43,7 +43,7 @@ use self::{
     root::{Access, Patience, RootPlace},
 };
 use crate::{
-    blocking,
+    blocking, clock,
     http::{body::Body, error::RequestError},
 };
 
@@ -94,7 +94,7 @@ impl StaticFiles {
     /// For everything that has no file to send: see [`path`], [`RequestError::NotFound`],
     /// `Forbidden`, `MethodNotAllowed`, `PreconditionFailed`, `RangeNotSatisfiable`, `File`.
     pub async fn handle(&self, request: &Parts) -> Result<Response<Body>, RequestError> {
-        self.handle_at(request, Clock { now: Instant::now(), wall: wall_clock }).await
+        self.handle_at(request, Clock { now: Instant::now(), wall: clock::now }).await
     }
 
     /// The answer to a request for a file that is in memory and was looked at a moment ago, or
@@ -295,11 +295,6 @@ struct Clock {
     now: Instant,
     /// The time of day, asked for only when a file is read: time stamps are compared with it.
     wall: fn() -> SystemTime,
-}
-
-fn wall_clock() -> SystemTime {
-    #[allow(clippy::disallowed_methods, reason = "the one place here; tests pass a clock instead")]
-    SystemTime::now()
 }
 
 fn refuse_path(error: PathError, request: &Parts) -> RequestError {

@@ -26,6 +26,9 @@ pub struct FileStream {
     file: Arc<File>,
     offset: u64,
     remaining_bytes: u64,
+    /// How much the next read takes at most. It doubles with each chunk that was taken, because a
+    /// peer that takes nothing holds the first, on each of its streams.
+    chunk_bytes: usize,
     /// Whether a read that may not wait is worth trying.
     tries_at_once: bool,
     reading: Option<Reading>,
@@ -55,6 +58,7 @@ impl FileStream {
             file: Arc::new(file),
             offset,
             remaining_bytes: length,
+            chunk_bytes: limits::FILE_FIRST_CHUNK_BYTES,
             tries_at_once,
             reading: None,
             spare: Spare::default(),
@@ -84,6 +88,7 @@ impl FileStream {
         };
         self.offset += filled as u64;
         self.remaining_bytes = self.remaining_bytes.saturating_sub(filled as u64);
+        self.chunk_bytes = (self.chunk_bytes * 2).min(limits::FILE_CHUNK_BYTES);
         let chunk = Chunk { buffer, filled, spare: Arc::clone(&self.spare) };
         Poll::Ready(Some(Ok(Bytes::from_owner(chunk))))
     }
@@ -114,7 +119,7 @@ impl FileStream {
     /// is why `Chunk` shows only what was filled.
     fn buffer(&self) -> Vec<u8> {
         let length = usize::try_from(self.remaining_bytes)
-            .map_or(limits::FILE_CHUNK_BYTES, |remaining| remaining.min(limits::FILE_CHUNK_BYTES));
+            .map_or(self.chunk_bytes, |remaining| remaining.min(self.chunk_bytes));
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         match spare {
             Some(mut buffer) if buffer.len() >= length => {
@@ -225,8 +230,14 @@ mod tests {
             let mut body = Body::File(Box::new(FileStream::new(file, 0, length, at_once)));
             body.frame().await.unwrap().unwrap();
             same.set_len(100_000).unwrap();
-            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 34_464);
-            let error = body.frame().await.unwrap().unwrap_err();
+            let mut sent = limits::FILE_FIRST_CHUNK_BYTES;
+            let error = loop {
+                match body.frame().await.unwrap() {
+                    Ok(frame) => sent += frame.into_data().unwrap().len(),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(sent, 100_000);
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
             assert!(body.frame().await.is_none());
         }
@@ -245,7 +256,11 @@ mod tests {
         let file = file_of(&content(4 * limits::FILE_CHUNK_BYTES));
         let length = 4 * limits::FILE_CHUNK_BYTES as u64;
         let mut body = Body::File(Box::new(FileStream::new(file, 0, length, true)));
-        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let mut first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first.len(), limits::FILE_FIRST_CHUNK_BYTES, "who takes nothing holds little");
+        while first.len() < limits::FILE_CHUNK_BYTES {
+            first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        }
         let address = first.as_ptr();
         drop(first);
         let second = body.frame().await.unwrap().unwrap().into_data().unwrap();

@@ -45,7 +45,7 @@ impl Site {
             default_documents: vec!["index.html".to_owned(), "Default.htm".to_owned()],
         };
         let files = StaticFiles::new(settings, Arc::new(FileCache::default()));
-        let wall = || wall_clock() + Duration::from_secs(60);
+        let wall = || clock::now() + Duration::from_secs(60);
         Self { outer, files, start: Instant::now(), elapsed: Duration::ZERO, wall }
     }
 
@@ -405,7 +405,7 @@ async fn a_changed_file_is_sent_new_after_the_window_and_with_another_tag() {
 async fn a_young_file_is_read_again_whatever_its_stamps_say() {
     let mut site = Site::new();
     // A clock that is behind cannot tell either: it is as if the file was just written.
-    site.wall = || wall_clock() - Duration::from_secs(60);
+    site.wall = || clock::now() - Duration::from_secs(60);
     site.write("a", "old");
     let first = site.get("/a").await;
     assert!(first.1[ETAG].to_str().unwrap().starts_with("W/"));
@@ -416,7 +416,7 @@ async fn a_young_file_is_read_again_whatever_its_stamps_say() {
     let again = site.files.folder.cache.find(site.files.folder.number, b"/a").unwrap();
     assert!(!Arc::ptr_eq(&file, &again));
     // A minute later the tag is strong, and the copy is kept as long as the stamps are the same.
-    site.wall = || wall_clock() + Duration::from_secs(60);
+    site.wall = || clock::now() + Duration::from_secs(60);
     site.pass_window();
     let strong = site.get("/a").await.1[ETAG].clone();
     assert_eq!(first.1[ETAG].to_str().unwrap(), format!("W/{}", strong.to_str().unwrap()));
@@ -555,7 +555,7 @@ fn a_file_that_changes_between_opening_and_reading_is_read_as_it_is_then() {
             file.set_len(0).unwrap();
             rustix::io::pwrite(&file, then, 0).unwrap();
             let found = find::FoundFile { file: same, stamp, name: b"a".to_vec() };
-            match find::load(found, wall_clock(), patience).unwrap() {
+            match find::load(found, clock::now(), patience).unwrap() {
                 Loaded::Small(representation, content) => {
                     assert!(kept && content == then);
                     assert_eq!(representation.stamp.length(), then.len() as u64);
