@@ -53,7 +53,7 @@ pub const REQUEST_FIELDS_MAX: usize = 100;
 pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 
 /// Requests under way on one HTTP/2 connection; further ones are refused (RFC 9113, 5.1.2).
-pub const HTTP2_STREAMS_MAX: u32 = 200;
+pub const HTTP2_STREAMS_MAX: u32 = 100;
 
 /// Streams reset before they were answered (CVE-2023-44487). Beyond it the connection ends.
 pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
