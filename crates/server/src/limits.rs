@@ -129,7 +129,7 @@ pub const FILE_SETTLED_AFTER: Duration = Duration::from_secs(2);
 pub const FILE_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Bytes of the first read of a file that is streamed. Each stream of an HTTP/2 connection holds a
-/// chunk, even where the peer opens no window for it: 200 of them times this. Later reads double, up
+/// chunk, even where the peer opens no window for it: 100 of them times this. Later reads double, up
 /// to [`FILE_CHUNK_BYTES`].
 pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 
