@@ -358,8 +358,9 @@ fn certificate_problem(error: &CertificateError) -> (Code, &'static str) {
 }
 
 fn error_is_about(error: &CertificateError, path: Option<&Path>) -> bool {
-    match (error, path) {
-        (CertificateError::Read { path: wrong, .. }, Some(path)) => wrong == path,
+    match error {
+        CertificateError::Read { path: wrong, .. }
+        | CertificateError::WrongPassword { password_file: wrong, .. } => path == Some(wrong),
         _ => false,
     }
 }

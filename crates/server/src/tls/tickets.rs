@@ -140,8 +140,8 @@ pub struct BoundTickets {
 }
 
 impl BoundTickets {
-    /// Tickets of the binding with this identity: bytes that no other binding has, and that change
-    /// when what a handshake proves under it changes.
+    /// Tickets of the binding with this identity: bytes that no other binding has. A binding that
+    /// comes to ask for client certificates needs no other identity: it gets no tickets at all.
     #[must_use]
     pub fn new(keys: Arc<TicketKeys>, binding: Arc<[u8]>) -> Self {
         Self { keys, binding }
