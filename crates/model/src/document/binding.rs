@@ -53,9 +53,11 @@ pub(super) fn read<'d>(
     if information.as_ref().is_some_and(|own| own.protocol == Protocol::Http) {
         report_tls(reader, &section);
     }
-    let choice = section
-        .entry("certificate")
-        .map(|entry| (certificates.choice(reader, &section, &entry), entry.span));
+    let choice = section.entry("certificate").map(|entry| {
+        let choice = certificates.choice(reader, &section, &entry);
+        let text = entry.is_text().then(|| reader.text_of(&section, &entry)).flatten();
+        (choice, text.map_or(entry.span, |text| text.span))
+    });
     let tls = reader.table(&section, "tls", || section.owner.clone());
     let (tls, client_ca) = match tls {
         Some(tls) => read_tls(reader, &tls),
