@@ -143,7 +143,7 @@ fn a_certificate_for_other_names_is_marked_at_the_binding() {
     let folder = Folder::new(&with_certificate("file = \"a.pem\""));
     folder.certificate("a", &["b.example", "*.c.example"]);
     let says = "certificate a does not cover a.example; it is for b.example, *.c.example";
-    one_problem(&folder, (ERROR, "name-not-covered"), "\"a\"", says);
+    one_problem(&folder, (ERROR, "name-not-covered"), "a", says);
     transcript(&folder, "name-not-covered");
 }
 
@@ -231,16 +231,16 @@ fn a_central_store_is_looked_into_for_the_names_that_use_it() {
     fs::create_dir(&store).unwrap();
     fs::write(folder.path().join("password.txt"), "secret").unwrap();
     let says = "the central store has no file for a.example";
-    one_problem(&folder, (ERROR, "no-certificate"), "\"central\"", says);
+    one_problem(&folder, (ERROR, "no-certificate"), "central", says);
     let leaf = folder.ca.leaf(&["b.example"]);
     let Some(_) = made(write_pfx(&leaf, &store, "a.example", "secret", PfxEncryption::Aes256))
     else {
         return;
     };
     let says = "a.example.pfx does not cover a.example; it is for b.example";
-    one_problem(&folder, (ERROR, "name-not-covered"), "\"central\"", says);
+    one_problem(&folder, (ERROR, "name-not-covered"), "central", says);
     fs::write(folder.path().join("password.txt"), "other").unwrap();
-    one_problem(&folder, (ERROR, "bad-certificate"), "\"central\"", "password");
+    one_problem(&folder, (ERROR, "bad-certificate"), "central", "password");
 }
 
 #[test]

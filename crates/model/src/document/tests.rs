@@ -180,7 +180,7 @@ fn positions_go_with_the_lists_of_the_table() {
     assert_eq!(positions.bindings.len(), document.configuration.table.bindings.len());
     let partners = &positions.bindings[2];
     assert_eq!(at(&partners.on), "https/192.0.2.10:443:partners.example.net");
-    assert_eq!(at(&partners.certificate), "\"partners-2026\"");
+    assert_eq!(at(&partners.certificate), "partners-2026");
     assert_eq!(at(&partners.client_ca), "partners-ca.pem");
     assert_eq!(at(&positions.bindings[1].certificate), "https/*:443:shop.example.com");
     let certificate = &positions.certificates[0];
