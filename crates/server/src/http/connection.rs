@@ -199,6 +199,11 @@ impl Driver {
     }
 
     fn ended(&mut self, result: hyper::Result<()>) -> Step {
+        if matches!(self.engine, Engine::Http2(_)) {
+            // Frames may be on their way, updates of windows at least. They must not meet a closed
+            // socket: the reset would take the end of the last answer from the peer.
+            self.requests.info.connection.note_unread_content();
+        }
         if let Err(error) = result {
             let peer = self.requests.info.connection.peer;
             debug!(%peer, error = %text_of(&error), "connection ended early");
