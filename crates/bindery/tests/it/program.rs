@@ -10,6 +10,7 @@ use std::{
     },
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -126,9 +127,19 @@ impl Done {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// A port that nobody listens on, at any address. The program must be told it before it starts, so
+/// the kernel cannot choose it; what it chooses are ports that other tests' clients draw from too.
+/// These lie below those (net.ipv4.ip_local_port_range), and each is given once.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 200 * 100).expect("less than 20,000");
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + first.wrapping_add(next) % 20_000;
+        if TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// An address of this machine.

@@ -152,11 +152,11 @@ async fn what_is_no_listening_socket_is_closed_with_a_warning() {
 
 #[tokio::test]
 async fn a_socket_for_each_of_both_families_serves_all_addresses() {
-    let Ok(sixth) = only_ipv6() else {
+    let port = free_port();
+    let Ok(sixth) = only_ipv6(port) else {
         skipped("no IPv6");
         return;
     };
-    let port = sixth.local_addr().unwrap().port();
     let fourth = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
     let folder = Folder::new(&site(port).replace("127.0.0.1", "*"));
     let mut server = passed(&folder, sixth.into(), fourth.into());
@@ -168,10 +168,10 @@ async fn a_socket_for_each_of_both_families_serves_all_addresses() {
 }
 
 /// A socket for IPv6 alone.
-fn only_ipv6() -> rustix::io::Result<TcpListener> {
+fn only_ipv6(port: u16) -> rustix::io::Result<TcpListener> {
     let socket = rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None)?;
     sockopt::set_ipv6_v6only(&socket, true)?;
-    bind(&socket, &SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], 0)))?;
+    bind(&socket, &SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], port)))?;
     listen(&socket, 16)?;
     Ok(socket.into())
 }
