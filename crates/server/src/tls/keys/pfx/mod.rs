@@ -161,8 +161,8 @@ fn read_bags(
     let mut bags = Reader::new(bytes).sequence().ok_or_else(|| opener.doubt("its bags"))?;
     while !bags.is_empty() {
         let mut bag = bags.sequence().ok_or_else(|| opener.doubt("a bag"))?;
-        let kind = bag.object().ok_or(PfxError::Malformed("the type of a bag"))?;
-        let value = bag.expect(CONTEXT_0).ok_or(PfxError::Malformed("a bag without value"))?;
+        let kind = bag.object().ok_or_else(|| opener.doubt("the type of a bag"))?;
+        let value = bag.expect(CONTEXT_0).ok_or_else(|| opener.doubt("a bag without value"))?;
         read_bag(kind, value.reader(), opener, contents)?;
     }
     Ok(())
@@ -185,7 +185,13 @@ fn read_bag(
             let mut key = value.sequence().ok_or(BROKEN)?;
             let algorithm = key.sequence().ok_or(BROKEN)?;
             let encrypted = key.octets().ok_or(BROKEN)?;
-            contents.keys.push(opener.decrypt(algorithm, &encrypted)?);
+            let decrypted = opener.decrypt(algorithm, &encrypted)?;
+            // One wrong password in 256 leaves a padding that looks right.
+            let mut whole = Reader::new(&decrypted);
+            if whole.sequence().is_none() || !whole.is_empty() {
+                return Err(opener.doubt("a key"));
+            }
+            contents.keys.push(decrypted);
         }
         bag::CERTIFICATE => {
             const BROKEN: PfxError = PfxError::Malformed("a certificate");
