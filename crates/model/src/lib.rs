@@ -6,7 +6,10 @@
 //! | [`binding`] | what is a binding, and how is it written? |
 //! | [`tls`] | what may be negotiated on a binding? |
 //! | [`certificate`] | which certificate does a binding want? |
-//! | [`site`] | what is a site, and what does it do with a request? |
+//! | [`site`] | what is a site, and what answers at each of its paths? |
+//! | [`upstream`] | which other servers answer, and how are requests shared among them? |
+//! | [`rules`] | what happens around an answer? |
+//! | [`log`] | what is written about requests? |
 //! | [`table`] | who holds a key? |
 //! | [`decide`] | which binding answers, and why? |
 //! | [`endpoint`] | which sockets does a set of bindings need? |
@@ -21,8 +24,11 @@ pub mod certificate;
 pub mod decide;
 pub mod document;
 pub mod endpoint;
+pub mod log;
 pub mod name;
 pub mod problem;
+pub mod rules;
 pub mod site;
 pub mod table;
 pub mod tls;
+pub mod upstream;

@@ -16,7 +16,7 @@ use bindery_model::{
     document::{BindingPosition, Document},
     name::HostPattern,
     problem::{Code, Problem, Severity, Span},
-    site::RouteAction,
+    site::{Files, RouteAction},
 };
 
 use crate::{
@@ -98,7 +98,7 @@ impl Inspector<'_> {
         let document = self.document;
         let sites = document.configuration.table.sites.iter().zip(&document.positions.sites);
         for (site, position) in sites {
-            let RouteAction::Files { root, .. } = &site.action else { continue };
+            let RouteAction::Files(Files { root, .. }) = &site.root.action else { continue };
             let why = match fs::read_dir(root) {
                 Ok(_) => continue,
                 Err(error) => error.to_string(),

@@ -4,15 +4,13 @@ use super::read::{Entry, Reader, Section, Text};
 use crate::{
     name::Host,
     problem::{Code, Problem, Span},
-    site::RouteAction,
+    site::{DEFAULT_DOCUMENTS, Files, RouteAction},
 };
 
 /// What answers. A site has exactly one of these.
 const ACTIONS: [&str; 3] = ["root", "redirect", "respond"];
 /// What a site can have in later versions.
 const LATER: [&str; 4] = ["proxy", "fastcgi", "applications", "virtual_directories"];
-/// As IIS looks for them.
-const DEFAULT_DOCUMENTS: [&str; 3] = ["index.html", "index.htm", "Default.htm"];
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 const REDIRECT_STATUS: i64 = 308;
 
@@ -77,7 +75,7 @@ fn report_two(reader: &mut Reader<'_>, site: &Section<'_>, first: &Entry<'_>, ot
 fn read_files<'d>(reader: &mut Reader<'d>, site: &Section<'d>) -> Option<(RouteAction, Span)> {
     let default_documents = read_default_documents(reader, site);
     let (root, span) = reader.path(site, "root")?;
-    Some((RouteAction::Files { root, default_documents }, span))
+    Some((RouteAction::Files(Files { default_documents, ..Files::of(root) }), span))
 }
 
 fn read_default_documents<'d>(reader: &mut Reader<'d>, site: &Section<'d>) -> Vec<String> {

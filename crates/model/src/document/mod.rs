@@ -20,7 +20,9 @@ mod review;
 mod settings;
 mod site;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
+
+use ipnet::IpNet;
 
 pub use parse::{DOCUMENT_BYTES_MAX, parse};
 pub use review::review;
@@ -28,6 +30,7 @@ pub use review::review;
 use crate::{
     binding::{Endpoint, Protocol},
     decide::{ListenerRules, Order},
+    log::AccessLog,
     problem::{Problem, Span},
     table::MemoryTable,
 };
@@ -58,6 +61,16 @@ pub struct Settings {
     pub user: Option<String>,
     /// How long running requests may take to finish after a stop, in seconds.
     pub drain_seconds: u64,
+    /// Whose `Forwarded` and `X-Forwarded-*` fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where requests are logged, if they are.
+    pub access_log: Option<AccessLog>,
+    /// Where metrics can be asked for, without TLS: a loopback address.
+    pub admin: Option<SocketAddr>,
+    /// Connections open at once; further ones wait.
+    pub connections_max: Option<u32>,
+    /// Connections of one client (an IPv4 address or an IPv6 /64) at once; further ones are closed.
+    pub connections_per_address_max: Option<u32>,
 }
 
 /// A folder of certificates named after hosts, as IIS's central certificate store.
@@ -78,6 +91,8 @@ pub struct Listener {
     pub endpoint: Endpoint,
     /// Who may be answered by a catch-all.
     pub rules: ListenerRules,
+    /// From where connections begin with a PROXY protocol header; there they must.
+    pub proxy_protocol: Vec<IpNet>,
 }
 
 /// What a text says, and everything that is wrong with it, found in one pass.
@@ -143,13 +158,13 @@ impl Configuration {
     /// The rules for clients that come to `local`: those of its own address, or of all addresses,
     /// or the defaults.
     #[must_use]
-    pub fn rules(&self, local: std::net::SocketAddr) -> ListenerRules {
+    pub fn rules(&self, local: SocketAddr) -> ListenerRules {
         self.listener(local).map(|listener| listener.rules).unwrap_or_default()
     }
 
     /// The listener whose rules hold for clients that come to `local`, where there is one.
     #[must_use]
-    pub fn listener(&self, local: std::net::SocketAddr) -> Option<&Listener> {
+    pub fn listener(&self, local: SocketAddr) -> Option<&Listener> {
         let of = |address| {
             let endpoint = Endpoint { address, port: local.port() };
             self.listeners.iter().find(|listener| listener.endpoint == endpoint)
@@ -167,6 +182,11 @@ impl Default for Settings {
             central_store: None,
             user: None,
             drain_seconds: 30,
+            trusted_proxies: Vec::new(),
+            access_log: None,
+            admin: None,
+            connections_max: None,
+            connections_per_address_max: None,
         }
     }
 }

@@ -151,5 +151,5 @@ fn read_listener<'d>(
         no_sni: no_sni.unwrap_or_default(),
         unknown_name: unknown_name.unwrap_or_default(),
     };
-    Some((Listener { protocol, endpoint, rules }, on.span))
+    Some((Listener { protocol, endpoint, rules, proxy_protocol: Vec::new() }, on.span))
 }

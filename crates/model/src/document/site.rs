@@ -1,5 +1,7 @@
 //! Reads `[[site]]`: name, number, state and bindings. What answers is read by [`super::action`].
 
+use std::sync::Arc;
+
 use hashbrown::{HashMap, HashSet};
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 use crate::{
     binding::Binding,
     problem::{Code, Problem, Span},
-    site::{Site, SiteId, SiteState},
+    site::{Route, Site, SiteId, SiteLimits, SiteState},
 };
 
 /// The most bytes of a name: what a log line or a folder named after it can take.
@@ -62,7 +64,16 @@ pub(super) fn read<'d>(
             reader.problem(Code::NoBinding, name_at.clone(), message, help);
         }
         let name = name.map_or_else(String::new, |name| name.value.to_owned());
-        all.sites.push(Site { id: SiteId(0), name, state, https_redirect, action });
+        all.sites.push(Site {
+            id: SiteId(0),
+            name,
+            state,
+            https_redirect,
+            limits: SiteLimits::default(),
+            access_log: true,
+            root: Route { path: "/".to_owned(), action, rules: Arc::default() },
+            routes: Vec::new(),
+        });
         all.positions.push(SitePosition { name: name_at, action: action_at });
     }
     for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {

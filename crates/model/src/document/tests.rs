@@ -10,7 +10,7 @@ use crate::{
     certificate::{CertificateChoice, CertificateId, CertificateReference},
     decide::{Fallback, Order},
     problem::{Code, Problem, Severity, Span},
-    site::{RouteAction, SiteState},
+    site::{Files, RouteAction, SiteState},
     tls::{ClientCertificate, TlsVersion},
 };
 

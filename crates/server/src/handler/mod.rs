@@ -4,23 +4,20 @@ pub mod redirect;
 pub mod respond;
 pub mod static_files;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
 
 use bindery_model::{
     binding::{BindingInformation, Protocol},
+    decide::route,
     name::Host,
-    site::{RouteAction, SiteState},
+    site::{Route, RouteAction, SiteState},
     table::MemoryTable,
 };
-use http::Response;
+use http::{Response, request::Parts};
 
-use self::{
-    redirect::Redirect,
-    respond::Respond,
-    static_files::{FolderSettings, StaticFiles},
-};
+use self::{redirect::Redirect, respond::Respond, static_files::StaticFiles};
 use crate::{
-    http::{authority, body::Body, error::RequestError},
+    http::{authority, body::Body, content::Content, dispatch::ConnInfo, error::RequestError},
     process::Process,
 };
 
@@ -35,16 +32,16 @@ pub enum Handler {
 }
 
 impl Handler {
-    fn new(action: &RouteAction, process: &Process) -> Self {
+    fn new(route: &Route, process: &Process) -> Self {
+        let Route { path, action, .. } = route;
         match action {
-            RouteAction::Files { root, default_documents } => {
-                let settings = FolderSettings {
-                    root: root.clone(),
-                    default_documents: default_documents.clone(),
-                };
-                Self::StaticFiles(StaticFiles::new(settings, Arc::clone(&process.files)))
+            RouteAction::Files(files) => {
+                Self::StaticFiles(StaticFiles::new(path, files, Arc::clone(&process.files)))
             }
             RouteAction::Redirect { to, status } => Self::Redirect(Redirect::new(to, *status)),
+            RouteAction::Proxy(_) | RouteAction::FastCgi(_) => {
+                Self::Respond(Respond::new(501, "", ""))
+            }
             RouteAction::Respond { status, body, content_type } => {
                 Self::Respond(Respond::new(*status, body, content_type))
             }
@@ -54,7 +51,7 @@ impl Handler {
     /// The answer to a request, where it can be given without waiting for anything.
     pub(crate) fn answer_now(
         &self,
-        request: &http::request::Parts,
+        request: &Parts,
     ) -> Option<Result<Response<Body>, RequestError>> {
         match self {
             Self::StaticFiles(files) => files.answer_now(request),
@@ -63,14 +60,16 @@ impl Handler {
         }
     }
 
-    /// The answer to a request.
+    /// The answer to a request. Content that is not taken out is read and dropped later.
     ///
     /// # Errors
     ///
     /// When there is no ordinary one.
     pub async fn handle(
         &self,
-        request: &http::request::Parts,
+        request: &mut Parts,
+        _content: &mut Content,
+        _ctx: &RequestCtx<'_>,
     ) -> Result<Response<Body>, RequestError> {
         match self {
             Self::StaticFiles(files) => files.handle(request).await,
@@ -80,11 +79,37 @@ impl Handler {
     }
 }
 
+/// What a handler knows of a request beside its head and content.
+#[derive(Clone, Copy)]
+pub struct RequestCtx<'a> {
+    /// The connection.
+    pub info: &'a Arc<ConnInfo>,
+    /// The site.
+    pub site: &'a SiteRuntime,
+    /// What of it answers.
+    pub route: &'a RouteRuntime,
+}
+
+/// What answers below a path of a site.
+pub struct RouteRuntime {
+    /// As [`Route::path`].
+    pub(crate) path: String,
+    pub(crate) handler: Handler,
+}
+
+impl RouteRuntime {
+    fn new(route: &Route, process: &Process) -> Self {
+        Self { path: route.path.clone(), handler: Handler::new(route, process) }
+    }
+}
+
 /// What serves a site, made when it is first asked for.
 pub struct SiteRuntime {
     pub(crate) name: String,
     pub(crate) state: SiteState,
-    pub(crate) handler: Handler,
+    root: RouteRuntime,
+    /// What answers elsewhere, longest path first.
+    routes: Vec<RouteRuntime>,
     /// Where its requests without TLS are sent, if they are.
     https: Vec<BindingInformation>,
 }
@@ -98,8 +123,23 @@ impl SiteRuntime {
             .filter(|information| record.https_redirect && information.protocol == Protocol::Https)
             .cloned()
             .collect();
-        let handler = Handler::new(&record.action, process);
-        Self { name: record.name.clone(), state: record.state, handler, https }
+        let root = RouteRuntime::new(&record.root, process);
+        let mut routes: Vec<_> =
+            record.routes.iter().map(|route| RouteRuntime::new(route, process)).collect();
+        routes.sort_by_key(|route| Reverse(route.path.len()));
+        Self { name: record.name.clone(), state: record.state, root, routes, https }
+    }
+
+    /// What answers at the path of a request.
+    ///
+    /// # Errors
+    ///
+    /// 400 when the path is one that different readers read differently.
+    pub(crate) fn route(&self, path: &str) -> Result<&RouteRuntime, RequestError> {
+        let path =
+            route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
+        let longest = self.routes.iter().find(|route| route::covers(&route.path, &path));
+        Ok(longest.unwrap_or(&self.root))
     }
 
     /// The way to the https binding of the same host, for a request that came without TLS to
@@ -107,7 +147,7 @@ impl SiteRuntime {
     pub(crate) fn https_redirect(
         &self,
         authority: Option<&str>,
-        request: &http::request::Parts,
+        request: &Parts,
         local: SocketAddr,
     ) -> Option<Response<Body>> {
         let host = authority::parse(authority?).ok()?;

@@ -1,9 +1,9 @@
 //! The body of an answer: one type for all versions of HTTP and all handlers.
-//! Its size is always known, so that `Content-Length` and the end of the stream are right without
-//! anybody's help.
+//! Where its size is known, `Content-Length` and the end of the stream are right without anybody's
+//! help.
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -14,7 +14,7 @@ use http_body::{Frame, SizeHint};
 use crate::handler::static_files::stream::FileStream;
 
 /// The body of an answer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub enum Body {
     /// Nothing, or nothing any more.
     #[default]
@@ -23,7 +23,12 @@ pub enum Body {
     Full(Bytes),
     /// A part of a file, or the whole. Boxed, because most answers are small ones from memory.
     File(Box<FileStream>),
+    /// What comes from elsewhere while it is sent, trailers included.
+    Stream(Stream),
 }
+
+/// A body that somebody else makes.
+pub type Stream = Pin<Box<dyn http_body::Body<Data = Bytes, Error = io::Error> + Send>>;
 
 impl Body {
     /// A body of no bytes.
@@ -39,13 +44,23 @@ impl Body {
         if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
     }
 
-    /// The bytes that are still to come.
-    fn remaining_bytes(&self) -> u64 {
-        match self {
-            Self::Empty => 0,
-            Self::Full(bytes) => bytes.len() as u64,
-            Self::File(stream) => stream.remaining_bytes(),
-        }
+    /// A body that comes from elsewhere.
+    #[must_use]
+    pub fn stream(
+        body: impl http_body::Body<Data = Bytes, Error = io::Error> + Send + 'static,
+    ) -> Self {
+        if body.is_end_stream() { Self::Empty } else { Self::Stream(Box::pin(body)) }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Full(_) => "Full",
+            Self::File(_) => "File",
+            Self::Stream(_) => "Stream",
+        })
     }
 }
 
@@ -68,15 +83,27 @@ impl http_body::Body for Body {
             Self::File(stream) => {
                 stream.poll_chunk(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
             }
+            Self::Stream(stream) => stream.as_mut().poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining_bytes() == 0
+        match self {
+            Self::Empty => true,
+            // Never made of nothing.
+            Self::Full(_) => false,
+            Self::File(stream) => stream.remaining_bytes() == 0,
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining_bytes())
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::File(stream) => SizeHint::with_exact(stream.remaining_bytes()),
+            Self::Stream(stream) => stream.size_hint(),
+        }
     }
 }
 

@@ -25,13 +25,14 @@ use tracing::{debug, error};
 use super::{
     authority,
     body::Body,
+    content::Content,
     error::{Fault, RequestError},
     page,
 };
 use crate::{
     Shared,
     connections::{Connection, InFlight},
-    handler::SiteRuntime,
+    handler::{RequestCtx, SiteRuntime},
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
     snapshot::{Revision, Snapshot},
     text_of,
@@ -78,6 +79,7 @@ impl ConnInfo {
 pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answer {
     let in_flight = info.connection.begin();
     let (request, content) = request.into_parts();
+    let content = Content::new(content, &info.connection);
     if content.is_end_stream() {
         let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&request, info)));
         if let Some(answer) = now.unwrap_or(Some(Err(RequestError::Panicked))) {
@@ -110,31 +112,36 @@ fn answer_now(
     info: &ConnInfo,
 ) -> Option<Result<Response<Body>, RequestError>> {
     match route(request, info) {
-        Ok(Route::Site(site)) => site.runtime.handler.answer_now(request),
+        Ok(Route::Site(site)) => match site.runtime.route(request.uri.path()) {
+            Ok(route) => route.handler.answer_now(request),
+            Err(error) => Some(Err(error)),
+        },
         Ok(Route::Answered(response)) => Some(Ok(response)),
         Err(error) => Some(Err(error)),
     }
 }
 
 async fn answer_later(
-    request: http::request::Parts,
-    content: Incoming,
+    mut request: http::request::Parts,
+    mut content: Content,
     info: Arc<ConnInfo>,
     in_flight: InFlight,
 ) -> Response<Counted> {
     let answer = async {
         match route(&request, &info)? {
-            Route::Site(site) => site.runtime.handler.handle(&request).await,
+            Route::Site(site) => {
+                let site = &site.runtime;
+                let route = site.route(request.uri.path())?;
+                let ctx = RequestCtx { info: &info, site, route };
+                route.handler.handle(&mut request, &mut content, &ctx).await
+            }
             Route::Answered(response) => Ok(response),
         }
     };
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
-    // None of today's handlers reads content.
-    match drop_content(content, &request).await {
-        Dropped::Whole => {}
-        Dropped::InPart => info.connection.note_unread_content(),
-        Dropped::Broken => answer = Err(RequestError::BadRequest { reason: "broken content" }),
+    if let Err(error) = drop_content(content, &request).await {
+        answer = Err(error);
     }
     finish(answer, &request, &info, in_flight)
 }
@@ -154,37 +161,27 @@ fn finish(
     response.map(|body| Counted { body, in_flight })
 }
 
-/// What became of content that nobody wants.
-enum Dropped {
-    Whole,
-    InPart,
-    Broken,
-}
-
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
 /// of the next request; and what is wrong with it shows (RFC 9113, 8.1.1).
-async fn drop_content(mut content: Incoming, request: &http::request::Parts) -> Dropped {
-    if content.is_end_stream() {
-        return Dropped::Whole;
-    }
+async fn drop_content(
+    mut content: Content,
+    request: &http::request::Parts,
+) -> Result<(), RequestError> {
     // Who waits for a 100 has sent nothing yet and is told the answer instead.
-    if request.headers.contains_key(EXPECT) {
-        return Dropped::InPart;
+    if content.is_end_stream() || request.headers.contains_key(EXPECT) {
+        return Ok(());
     }
     let mut bytes = 0;
     let reading = async {
         while let Some(frame) = content.frame().await {
-            match frame {
-                Ok(frame) => bytes += frame.data_ref().map_or(0, Bytes::len),
-                Err(_) => return Dropped::Broken,
-            }
+            bytes += frame.map_err(RequestError::Content)?.data_ref().map_or(0, Bytes::len);
             if bytes > UNWANTED_CONTENT_BYTES_MAX {
-                return Dropped::InPart;
+                break;
             }
         }
-        Dropped::Whole
+        Ok(())
     };
-    timeout(LINGER_TIMEOUT, reading).await.unwrap_or(Dropped::InPart)
+    timeout(LINGER_TIMEOUT, reading).await.unwrap_or(Ok(()))
 }
 
 /// Where a request leads.
@@ -274,10 +271,10 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let (method, uri) = (&request.method, &request.uri);
     match error.fault() {
         Fault::Client => debug!(%peer, %method, %uri, error = %text_of(error), "request refused"),
-        Fault::Server if info.shared.process.faults.may_write() => {
+        Fault::Server | Fault::Upstream if info.shared.process.faults.may_write() => {
             error!(%peer, %method, %uri, error = %text_of(error), "request failed");
         }
-        Fault::Server => {}
+        Fault::Server | Fault::Upstream => {}
     }
 }
 

@@ -10,6 +10,8 @@ use http::{Method, StatusCode};
 pub enum Fault {
     /// The peer asked for something that cannot be given.
     Client,
+    /// Another server that answers for us.
+    Upstream,
     /// Ours, or the administrator's: files, keys, configuration.
     Server,
 }
@@ -87,6 +89,75 @@ pub enum RequestError {
     #[error("the request target is too long")]
     UriTooLong,
 
+    /// Who asks has not said who it is, or not rightly (RFC 9110, 15.5.2).
+    #[error("{path} needs a name and a password: {reason}")]
+    Unauthorized {
+        /// The path that was asked for.
+        path: String,
+        /// The realm of the challenge.
+        realm: String,
+        /// What was wrong, for the log. Never the password.
+        reason: &'static str,
+    },
+
+    /// The client takes too long to send its request (RFC 9110, 15.5.9).
+    #[error("the request did not come in time")]
+    RequestTimeout,
+
+    /// The content of the request is larger than allowed (RFC 9110, 15.5.14).
+    #[error("the content is larger than {bytes_max} bytes")]
+    ContentTooLarge {
+        /// What is allowed.
+        bytes_max: u64,
+    },
+
+    /// The content of the request broke off.
+    #[error("the content of the request broke off")]
+    Content(#[source] super::content::ContentError),
+
+    /// The client makes more requests than it may (RFC 6585, 4).
+    #[error("too many requests")]
+    TooManyRequests {
+        /// When it may try again.
+        retry_after_seconds: u32,
+    },
+
+    /// The site has as many requests under way as it may.
+    #[error("site {site} is busy: {requests_max} requests are under way")]
+    SiteBusy {
+        /// The name of the site.
+        site: String,
+        /// What it may have.
+        requests_max: u32,
+    },
+
+    /// No upstream server could be asked, or its answer is none (RFC 9110, 15.6.3).
+    #[error("{upstream} gave no answer")]
+    BadGateway {
+        /// Which, as the configuration writes it.
+        upstream: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// No upstream server is well.
+    #[error("no server of {upstream} is well")]
+    NoUpstream {
+        /// The group.
+        upstream: String,
+    },
+
+    /// An upstream server did not answer in time (RFC 9110, 15.6.5).
+    #[error("{upstream} did not answer within {seconds} s: {stage}")]
+    GatewayTimeout {
+        /// Which, as the configuration writes it.
+        upstream: String,
+        /// What was waited for.
+        stage: &'static str,
+        /// How long.
+        seconds: u64,
+    },
+
     /// A file could not be read.
     #[error("{} could not be read", path.display())]
     File {
@@ -114,8 +185,19 @@ impl RequestError {
             | Self::MethodNotAllowed { .. }
             | Self::PreconditionFailed
             | Self::RangeNotSatisfiable { .. }
-            | Self::UriTooLong => Fault::Client,
-            Self::SiteStopped { .. } | Self::File { .. } | Self::Panicked => Fault::Server,
+            | Self::UriTooLong
+            | Self::Unauthorized { .. }
+            | Self::RequestTimeout
+            | Self::ContentTooLarge { .. }
+            | Self::Content(_)
+            | Self::TooManyRequests { .. } => Fault::Client,
+            Self::BadGateway { .. } | Self::NoUpstream { .. } | Self::GatewayTimeout { .. } => {
+                Fault::Upstream
+            }
+            Self::SiteStopped { .. }
+            | Self::SiteBusy { .. }
+            | Self::File { .. }
+            | Self::Panicked => Fault::Server,
         }
     }
 
@@ -123,9 +205,17 @@ impl RequestError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest { .. } | Self::NoSite { .. } => StatusCode::BAD_REQUEST,
+            Self::BadRequest { .. } | Self::NoSite { .. } | Self::Content(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::BadGateway { .. } | Self::NoUpstream { .. } => StatusCode::BAD_GATEWAY,
+            Self::GatewayTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
-            Self::SiteStopped { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SiteStopped { .. } | Self::SiteBusy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod body;
 pub mod connection;
+pub mod content;
 pub mod dispatch;
 pub mod error;
 pub mod page;

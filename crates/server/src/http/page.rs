@@ -3,7 +3,7 @@
 
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE},
+    header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use super::{body::Body, error::RequestError};
@@ -24,6 +24,16 @@ pub fn response(error: &RequestError) -> Response<Body> {
             if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
                 fields.insert(CONTENT_RANGE, value);
             }
+        }
+        RequestError::Unauthorized { realm, .. } => {
+            let realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
+            let challenge = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+            if let Ok(value) = HeaderValue::try_from(challenge) {
+                fields.insert(WWW_AUTHENTICATE, value);
+            }
+        }
+        RequestError::TooManyRequests { retry_after_seconds } => {
+            fields.insert(RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
         }
         _ => {}
     }
@@ -59,6 +69,18 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::PreconditionFailed => "It is no longer what the request expected.",
         RequestError::RangeNotSatisfiable { .. } => "It is shorter than the request expected.",
         RequestError::UriTooLong => "The address is too long.",
+        RequestError::Unauthorized { .. } => "A name and a password are needed here.",
+        RequestError::RequestTimeout => "The request did not come in time.",
+        RequestError::ContentTooLarge { .. } => "That is more than is taken here.",
+        RequestError::Content(_) => "The content of the request broke off.",
+        RequestError::TooManyRequests { .. } => "Too many requests. Please wait a little.",
+        RequestError::SiteBusy { .. } => "This site is busy. Please try again.",
+        RequestError::BadGateway { .. } | RequestError::NoUpstream { .. } => {
+            "The server that should answer did not. It has been logged."
+        }
+        RequestError::GatewayTimeout { .. } => {
+            "The server that should answer took too long. It has been logged."
+        }
         RequestError::File { .. } | RequestError::Panicked => {
             "Something went wrong here. It has been logged."
         }

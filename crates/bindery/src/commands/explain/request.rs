@@ -7,7 +7,7 @@ use bindery_model::{
     binding::{Binding, Protocol},
     decide::may_answer,
     name::Host,
-    site::{RouteAction, Site, SiteState},
+    site::{Files, RouteAction, Site, SiteState},
 };
 use bindery_server::{
     handler::{https_port, redirect::takes_path, url_host},
@@ -133,8 +133,8 @@ fn answer(site: &Site, path: &str) -> Answer {
         text: String::new(),
         problem: None,
     };
-    match &site.action {
-        RouteAction::Files { root, default_documents } => {
+    match &site.root.action {
+        RouteAction::Files(Files { root, default_documents, .. }) => {
             let problem = fs::read_dir(root).err();
             let is_folder = path.split('?').next().unwrap_or_default().ends_with('/');
             let found = match is_folder {
@@ -150,6 +150,17 @@ fn answer(site: &Site, path: &str) -> Answer {
                 ..none
             }
         }
+        RouteAction::Proxy(proxy) => {
+            let servers = proxy.upstream.servers.iter();
+            let servers: Vec<_> = servers.map(|server| server.address.to_string()).collect();
+            Answer { handler: "proxy", text: format!("asks {}", servers.join(", ")), ..none }
+        }
+        RouteAction::FastCgi(program) => Answer {
+            handler: "fastcgi",
+            folder: Some(program.files.root.clone()),
+            text: format!("scripts of {} by {}", program.files.root.display(), program.server),
+            ..none
+        },
         RouteAction::Redirect { to, status } => {
             let location = if takes_path(to) { format!("{to}{path}") } else { to.clone() };
             Answer {

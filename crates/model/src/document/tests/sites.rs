@@ -86,8 +86,8 @@ fn exactly_one_thing_answers() {
 fn files_are_served_with_the_default_documents_of_iis_or_those_named() {
     let documents = |lines: &str| {
         let document = check(&bound(lines), &[]);
-        match &document.configuration.table.sites[0].action {
-            RouteAction::Files { root, default_documents } => {
+        match &document.configuration.table.sites[0].root.action {
+            RouteAction::Files(Files { root, default_documents, .. }) => {
                 assert_eq!(root, Path::new("/etc/bindery/a"));
                 default_documents.clone()
             }
@@ -109,7 +109,7 @@ fn files_are_served_with_the_default_documents_of_iis_or_those_named() {
 #[track_caller]
 fn action(lines: &str) -> RouteAction {
     let text = format!("[[site]]\nname = 'a'\nbindings = ['http/*:80:']\n{lines}");
-    check(&text, &[]).configuration.table.sites[0].action.clone()
+    check(&text, &[]).configuration.table.sites[0].root.action.clone()
 }
 
 #[track_caller]

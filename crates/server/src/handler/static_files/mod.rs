@@ -26,11 +26,12 @@ use std::{
     ffi::OsStr,
     fs::File,
     os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
+use bindery_model::site::Files;
 use http::{Method, Response, request::Parts};
 
 pub use self::cache::FileCache;
@@ -46,15 +47,6 @@ use crate::{
     blocking, clock,
     http::{body::Body, error::RequestError},
 };
-
-/// What a folder needs to be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FolderSettings {
-    /// The folder. It may be a symbolic link; links below it that lead out of it are refused.
-    pub root: PathBuf,
-    /// The files that answer for a folder, the first that exists.
-    pub default_documents: Vec<String>,
-}
 
 /// Serves a folder.
 #[derive(Debug)]
@@ -78,12 +70,12 @@ const ALLOW: &str = "GET, HEAD";
 impl StaticFiles {
     /// Opens nothing: the folder is opened by the first request.
     #[must_use]
-    pub fn new(settings: FolderSettings, cache: Arc<FileCache>) -> Self {
-        let mut default_documents = settings.default_documents;
+    pub fn new(_route: &str, files: &Files, cache: Arc<FileCache>) -> Self {
+        let mut default_documents = files.default_documents.clone();
         // No file has such a name.
         default_documents.retain(|name| !name.is_empty() && !name.contains('\0'));
         let number = cache.next_root();
-        let place = RootPlace::new(settings.root);
+        let place = RootPlace::new(files.root.clone());
         Self { folder: Arc::new(Folder { place, default_documents, cache, number }) }
     }
 

@@ -8,6 +8,7 @@ use std::{
         fs::{PermissionsExt, symlink},
         net::UnixListener,
     },
+    path::PathBuf,
     time::Duration,
 };
 
@@ -40,11 +41,11 @@ impl Site {
         let outer = tempfile::tempdir().unwrap();
         fs::create_dir(outer.path().join("root")).unwrap();
         fs::write(outer.path().join("secret"), "secret").unwrap();
-        let settings = FolderSettings {
-            root: outer.path().join("root"),
+        let settings = Files {
             default_documents: vec!["index.html".to_owned(), "Default.htm".to_owned()],
+            ..Files::of(outer.path().join("root"))
         };
-        let files = StaticFiles::new(settings, Arc::new(FileCache::default()));
+        let files = StaticFiles::new("/", &settings, Arc::new(FileCache::default()));
         let wall = || clock::now() + Duration::from_secs(60);
         Self { outer, files, start: Instant::now(), elapsed: Duration::ZERO, wall }
     }
@@ -573,8 +574,8 @@ fn a_file_that_changes_between_opening_and_reading_is_read_as_it_is_then() {
 async fn folders_that_share_a_cache_do_not_share_files() {
     let (one, two) = (Site::new(), Site::new());
     let cache = Arc::clone(&one.files.folder.cache);
-    let settings = FolderSettings { root: two.path(""), default_documents: Vec::new() };
-    let two = Site { files: StaticFiles::new(settings, cache), ..two };
+    let settings = Files { default_documents: Vec::new(), ..Files::of(two.path("")) };
+    let two = Site { files: StaticFiles::new("/", &settings, cache), ..two };
     one.write("a", "one");
     two.write("a", "two");
     for _ in 0..2 {
@@ -590,8 +591,8 @@ async fn a_default_document_cannot_lead_out_of_the_root() {
         let site = Site::new();
         let default_documents =
             ["", "a\0b", "../secret", "/etc/passwd", "."].map(str::to_owned).to_vec();
-        let settings = FolderSettings { root: site.path(""), default_documents };
-        let files = StaticFiles::new(settings, Arc::new(FileCache::default()));
+        let settings = Files { default_documents, ..Files::of(site.path("")) };
+        let files = StaticFiles::new("/", &settings, Arc::new(FileCache::default()));
         root::tests::force(&files.folder.place, resolver, site.start);
         let site = Site { files, ..site };
         site.write("a/b", "");

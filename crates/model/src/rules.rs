@@ -1,0 +1,164 @@
+//! What happens around the answer of a route: who is let in, where requests are sent or rewritten,
+//! which fields are added, what is compressed.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+/// What happens around the answer. The order of the fields is the order in which they act.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Networks that are let in or not; the first that holds the client decides, and who is in
+    /// none is let in unless the list has an `allow`.
+    pub access: Vec<AccessRule>,
+    /// How many requests a client may make.
+    pub rate_limit: Option<RateLimit>,
+    /// Who may read, by password.
+    pub basic_auth: Option<BasicAuth>,
+    /// Other addresses for some requests; the first that fits answers.
+    pub redirects: Vec<RedirectRule>,
+    /// Other paths for some requests; the first that fits is taken, once.
+    pub rewrites: Vec<RewriteRule>,
+    /// The most bytes of a request's content; more is answered 413.
+    pub request_bytes_max: Option<u64>,
+    /// Who may read the answers from pages of other origins.
+    pub cors: Option<Cors>,
+    /// Changes to the fields of the request before an upstream gets it.
+    pub request_headers: Vec<HeaderRule>,
+    /// Changes to the fields of the answer.
+    pub response_headers: Vec<HeaderRule>,
+    /// Strict-Transport-Security (RFC 6797), on https only.
+    pub hsts: Option<Hsts>,
+    /// Compression of answers that are not compressed yet.
+    pub compress: Option<Compress>,
+    /// Files with the content of error answers, by status. Each a path of this machine.
+    pub error_pages: Vec<(u16, PathBuf)>,
+}
+
+/// Whether a network is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessRule {
+    /// Which.
+    pub network: IpNet,
+    /// Whether it is let in; 403 otherwise.
+    pub allow: bool,
+}
+
+/// How many requests a client may make: a bucket that holds `burst` and is filled with `requests`
+/// in every `seconds`. A client is an IPv4 address or an IPv6 /64. Beyond it the answer is 429.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many requests,
+    pub requests: u32,
+    /// in so many seconds,
+    pub seconds: u32,
+    /// and so many at once.
+    pub burst: u32,
+}
+
+/// Who may read, by password (RFC 7617).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasicAuth {
+    /// Lines of `name:hash`, hashes of argon2, bcrypt or Apache (`$apr1$`, `{SHA}`); as htpasswd
+    /// writes it.
+    pub file: PathBuf,
+    /// What the browser shows.
+    pub realm: String,
+}
+
+/// Which paths a rule is for. Compared with the decoded path of the request, without the query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPattern {
+    /// This path.
+    Exact(String),
+    /// This path and all below it, on a segment border.
+    Prefix(String),
+    /// Paths that end so, as `.css`.
+    Suffix(String),
+    /// A regular expression, in the syntax of the `regex` crate, found anywhere unless anchored.
+    /// It compiles within the bounds of [`regex`].
+    Regex(String),
+}
+
+/// The most bytes of memory that a compiled regular expression may take.
+pub const REGEX_BYTES_MAX: usize = 1024 * 1024;
+
+/// Compiles a regular expression of a configuration.
+///
+/// # Errors
+///
+/// When it is none, or a larger one than is taken.
+pub fn regex(text: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build()
+}
+
+/// Sends some requests elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectRule {
+    /// Which.
+    pub path: PathPattern,
+    /// Where to: a path or an http(s) URL. `$1` and `${name}` stand for captures of a regular
+    /// expression. For a prefix, what follows it is appended.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// Whether the query of the request is kept.
+    pub keep_query: bool,
+}
+
+/// Gives some requests another path, before a handler sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewriteRule {
+    /// Which.
+    pub path: PathPattern,
+    /// The new path, and query where it has a `?`; captures as in [`RedirectRule::to`].
+    pub to: String,
+    /// Whether the rule is for paths only at which no file is. Files and FastCGI alone know.
+    pub unless_file: bool,
+}
+
+/// A change to the fields of a request or an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderRule {
+    /// The field has this value, whatever it had.
+    Set(String, String),
+    /// One more field of this name.
+    Add(String, String),
+    /// No field of this name.
+    Remove(String),
+}
+
+/// Strict-Transport-Security (RFC 6797).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hsts {
+    /// How long, in seconds.
+    pub max_age: u64,
+    /// Also for all names below.
+    pub include_subdomains: bool,
+    /// Whether the name may be built into browsers.
+    pub preload: bool,
+}
+
+/// Who may read the answers from pages of other origins (the Fetch standard's CORS protocol).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins, as `https://app.example.com`; empty for all.
+    pub origins: Vec<String>,
+    /// Methods that a preflight grants.
+    pub methods: Vec<String>,
+    /// Request fields that a preflight grants; empty for those that it asks for.
+    pub headers: Vec<String>,
+    /// Whether cookies and passwords are sent along. Not with all origins.
+    pub credentials: bool,
+    /// How long a preflight is remembered, in seconds.
+    pub max_age: u32,
+}
+
+/// Compression of answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compress {
+    /// Smaller answers stay as they are, in bytes.
+    pub bytes_min: u64,
+    /// Types that are compressed: `text/css`, or `text/*`.
+    pub types: Vec<String>,
+}
