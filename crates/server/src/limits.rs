@@ -163,3 +163,68 @@ pub const CENTRAL_FILES_MAX: usize = 1_000_000;
 /// A session ticket, in bytes. What a client sends beyond it is not decrypted, and no longer one is
 /// made; the client then does a full handshake.
 pub const TICKET_BYTES_MAX: usize = 16 * 1024;
+
+// Rules of a route, and limits of a site.
+
+/// Clients whose requests or wrong passwords are counted, over all rules, 16 bytes each. With more
+/// of them, those who have asked least are forgotten; nobody is locked out and nothing is searched.
+pub const RATE_CLIENTS_MAX: usize = 262_144;
+
+/// A file of names and passwords, in bytes: 10,000 users. A larger one is refused with an error.
+pub const HTPASSWD_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A file of names and passwords is looked at for changes so often, when somebody asks.
+pub const HTPASSWD_CHECKED_FOR: Duration = Duration::from_secs(1);
+
+/// The cost of a bcrypt hash: 14 is about a second. A line with more is refused with an error, for
+/// anybody may make the server compute it.
+pub const BCRYPT_COST_MAX: u32 = 14;
+
+/// The memory of an argon2 hash, in KiB. A line with more is refused with an error.
+pub const ARGON2_KIB_MAX: u32 = 256 * 1024;
+
+/// Memory times passes of an argon2 hash, in KiB: about a second. A line with more is refused.
+pub const ARGON2_WORK_KIB_MAX: u32 = 1024 * 1024;
+
+/// Passwords that are verified at once. They take whole cores, and those are for others too.
+pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
+
+/// Passwords that wait to be verified. Further ones are answered 429.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+
+/// Who is right once is not verified again for so long.
+pub const PASSWORD_REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// Verified passwords that are remembered, 40 bytes each. With more of them the least used are
+/// verified again.
+pub const PASSWORDS_REMEMBERED_MAX: usize = 16_384;
+
+/// Wrong passwords that one client may try at once; then one every
+/// [`WRONG_PASSWORD_INTERVAL_SECONDS`]. Further ones are answered 429 and not looked at.
+pub const WRONG_PASSWORDS_MAX: u32 = 20;
+
+/// See [`WRONG_PASSWORDS_MAX`].
+pub const WRONG_PASSWORD_INTERVAL_SECONDS: u32 = 2;
+
+/// The content of an error page, in bytes. A larger file is not used, with an error.
+pub const ERROR_PAGE_BYTES_MAX: u64 = 256 * 1024;
+
+/// An error page is looked at for changes so often, when somebody gets it.
+pub const ERROR_PAGE_CHECKED_FOR: Duration = Duration::from_secs(1);
+
+/// Answers that are compressed at once, [`COMPRESSION_BYTES`] or less each. Further ones are sent
+/// as they are.
+pub const COMPRESSIONS_MAX: usize = 256;
+
+/// What the state of one compression takes at most, about.
+pub const COMPRESSION_BYTES: usize = 1536 * 1024;
+
+/// What is compressed before others get their turn: about a millisecond at the slowest.
+pub const COMPRESSED_AT_ONCE_BYTES: usize = 16 * 1024;
+
+/// What is sent at once of an answer whose site has no more than so many bytes a second.
+pub const THROTTLED_FRAME_BYTES_MIN: usize = 512;
+
+/// How much later than it was due a throttled answer may come and lose nothing. Timers are late by
+/// milliseconds; without it a site would never get all it may have.
+pub const THROTTLE_BURST: Duration = Duration::from_millis(250);
