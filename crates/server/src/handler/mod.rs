@@ -1,5 +1,6 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
+pub mod pattern;
 pub mod redirect;
 pub mod respond;
 pub mod static_files;
