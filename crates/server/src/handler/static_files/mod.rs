@@ -14,6 +14,7 @@ mod conditional;
 mod find;
 mod mime;
 pub mod path;
+pub mod probe;
 pub mod range;
 mod representation;
 mod respond;
