@@ -212,12 +212,13 @@ pub const ERROR_PAGE_BYTES_MAX: u64 = 256 * 1024;
 /// An error page is looked at for changes so often, when somebody gets it.
 pub const ERROR_PAGE_CHECKED_FOR: Duration = Duration::from_secs(1);
 
-/// Answers that are compressed at once, [`COMPRESSION_BYTES`] or less each. Further ones are sent
-/// as they are.
-pub const COMPRESSIONS_MAX: usize = 256;
+/// Files and streams that are compressed at once; the state of each takes about a megabyte for as
+/// long as its client reads. Further ones are sent as they are.
+pub const COMPRESSIONS_MAX: usize = 64;
 
-/// What the state of one compression takes at most, about.
-pub const COMPRESSION_BYTES: usize = 1536 * 1024;
+/// An answer in memory up to this is compressed to its end before its first byte leaves, so that no
+/// slow reader holds the state of it.
+pub const COMPRESSED_WHOLE_BYTES_MAX: usize = 256 * 1024;
 
 /// What is compressed before others get their turn: about a millisecond at the slowest.
 pub const COMPRESSED_AT_ONCE_BYTES: usize = 16 * 1024;

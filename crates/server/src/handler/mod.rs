@@ -11,7 +11,8 @@ use bindery_model::{
     binding::{BindingInformation, Protocol},
     decide::route,
     name::Host,
-    site::{Route, RouteAction, SiteState},
+    rules::Rules,
+    site::{Route, RouteAction, SiteId, SiteState},
     table::MemoryTable,
 };
 use http::{Response, request::Parts};
@@ -20,6 +21,7 @@ use self::{redirect::Redirect, respond::Respond, static_files::StaticFiles};
 use crate::{
     http::{authority, body::Body, content::Content, dispatch::ConnInfo, error::RequestError},
     process::Process,
+    rules::{RulesRuntime, site::LimitedSite},
 };
 
 /// What answers.
@@ -46,6 +48,14 @@ impl Handler {
             RouteAction::Respond { status, body, content_type } => {
                 Self::Respond(Respond::new(*status, body, content_type))
             }
+        }
+    }
+
+    /// The files among which rules look, for handlers that have any.
+    pub(crate) fn files(&self) -> Option<&StaticFiles> {
+        match self {
+            Self::StaticFiles(files) => Some(files),
+            Self::Redirect(_) | Self::Respond(_) => None,
         }
     }
 
@@ -96,11 +106,30 @@ pub struct RouteRuntime {
     /// As [`Route::path`].
     pub(crate) path: String,
     pub(crate) handler: Handler,
+    /// What happens around the answer; `None` for nothing.
+    pub(crate) rules: Option<Arc<RulesRuntime>>,
 }
 
 impl RouteRuntime {
-    fn new(route: &Route, process: &Process) -> Self {
-        Self { path: route.path.clone(), handler: Handler::new(route, process) }
+    fn new(route: &Route, rules: Option<Arc<RulesRuntime>>, process: &Process) -> Self {
+        Self { path: route.path.clone(), handler: Handler::new(route, process), rules }
+    }
+}
+
+/// The rules of the routes of a site, made ready once for all that share them.
+struct SharedRules<'a> {
+    site: SiteId,
+    made: Vec<(&'a Arc<Rules>, Option<Arc<RulesRuntime>>)>,
+}
+
+impl<'a> SharedRules<'a> {
+    fn of(&mut self, route: &'a Route) -> Option<Arc<RulesRuntime>> {
+        if let Some((_, made)) = self.made.iter().find(|(rules, _)| **rules == route.rules) {
+            return made.clone();
+        }
+        let made = RulesRuntime::new(&route.rules, self.site).map(Arc::new);
+        self.made.push((&route.rules, made.clone()));
+        made
     }
 }
 
@@ -111,6 +140,7 @@ pub struct SiteRuntime {
     root: RouteRuntime,
     /// What answers elsewhere, longest path first.
     routes: Vec<RouteRuntime>,
+    limits: Option<LimitedSite>,
     /// Where its requests without TLS are sent, if they are.
     https: Vec<BindingInformation>,
 }
@@ -124,23 +154,41 @@ impl SiteRuntime {
             .filter(|information| record.https_redirect && information.protocol == Protocol::Https)
             .cloned()
             .collect();
-        let root = RouteRuntime::new(&record.root, process);
-        let mut routes: Vec<_> =
-            record.routes.iter().map(|route| RouteRuntime::new(route, process)).collect();
+        let mut rules = SharedRules { site: record.id, made: Vec::new() };
+        let mut make = |route| RouteRuntime::new(route, rules.of(route), process);
+        let root = make(&record.root);
+        let mut routes: Vec<_> = record.routes.iter().map(make).collect();
         routes.sort_by_key(|route| Reverse(route.path.len()));
-        Self { name: record.name.clone(), state: record.state, root, routes, https }
+        let limits = LimitedSite::new(record, &process.loads);
+        Self { name: record.name.clone(), state: record.state, root, routes, limits, https }
     }
 
-    /// What answers at the path of a request.
+    /// How much of the machine it may take.
+    pub(crate) fn limits(&self) -> Option<&LimitedSite> {
+        self.limits.as_ref()
+    }
+
+    /// The place of what answers at the path of a request.
     ///
     /// # Errors
     ///
     /// 400 when the path is one that different readers read differently.
-    pub(crate) fn route(&self, path: &str) -> Result<&RouteRuntime, RequestError> {
+    pub(crate) fn place(&self, path: &str) -> Result<usize, RequestError> {
         let path =
             route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
-        let longest = self.routes.iter().find(|route| route::covers(&route.path, &path));
-        Ok(longest.unwrap_or(&self.root))
+        let longest = self.routes.iter().position(|route| route::covers(&route.path, &path));
+        Ok(longest.unwrap_or(usize::MAX))
+    }
+
+    /// What answers at a place that [`Self::place`] gave.
+    pub(crate) fn route_at(&self, place: usize) -> &RouteRuntime {
+        self.routes.get(place).unwrap_or(&self.root)
+    }
+
+    /// What answers at a place, where nothing happens around the answer.
+    pub(crate) fn plain(&self, place: usize) -> Option<&Handler> {
+        let route = self.route_at(place);
+        (route.rules.is_none() && self.limits.is_none()).then_some(&route.handler)
     }
 
     /// The way to the https binding of the same host, for a request that came without TLS to

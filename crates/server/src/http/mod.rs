@@ -3,9 +3,11 @@
 pub(crate) mod accept;
 pub mod authority;
 pub mod body;
+pub(crate) mod compress;
 pub mod connection;
 pub mod content;
 pub mod dispatch;
 pub mod error;
 pub mod page;
+mod passage;
 mod tasks;

@@ -108,10 +108,8 @@ impl CorsPolicy {
             Grant::Origin(origin) => {
                 fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
                 match self.credentials {
-                    true => fields.insert(
-                        ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                        HeaderValue::from_static("true"),
-                    ),
+                    true => fields
+                        .insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")),
                     false => fields.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS),
                 };
             }
@@ -152,7 +150,9 @@ mod tests {
         let response = policy.preflight(request).unwrap_or_else(|| {
             let mut response = Response::new(Body::empty());
             // What a program behind us may have said.
-            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, "https://own".parse().unwrap());
+            response
+                .headers_mut()
+                .insert(ACCESS_CONTROL_ALLOW_ORIGIN, "https://own".parse().unwrap());
             response
                 .headers_mut()
                 .insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -176,7 +176,11 @@ mod tests {
     #[test]
     fn a_simple_request_is_granted_to_the_origins_of_the_list() {
         let listed = cors(&["https://A.example/"], &[], false);
-        check(&listed, &request("GET", &[("origin", A)]), &["allow-origin: https://a.example", "vary: Origin"]);
+        check(
+            &listed,
+            &request("GET", &[("origin", A)]),
+            &["allow-origin: https://a.example", "vary: Origin"],
+        );
         check(&listed, &request("GET", &[("origin", "https://b.example")]), &["vary: Origin"]);
         check(&listed, &request("GET", &[("origin", "null")]), &["vary: Origin"]);
         check(&listed, &request("GET", &[]), &["vary: Origin"]);

@@ -3,9 +3,7 @@
 use bindery_model::rules::{HeaderRule, Hsts};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{
-        CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
-    },
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY},
 };
 
 /// A change to the fields of a message.

@@ -237,14 +237,10 @@ mod tests {
     fn extreme_rules_are_rules() {
         let table = RateTable::default();
         let now = Instant::now();
-        for (place, (requests, seconds, per_burst)) in [
-            (0, 0, 0),
-            (u32::MAX, 1, u32::MAX),
-            (1, u32::MAX, u32::MAX),
-            (u32::MAX, u32::MAX, 1),
-        ]
-        .into_iter()
-        .enumerate()
+        for (place, (requests, seconds, per_burst)) in
+            [(0, 0, 0), (u32::MAX, 1, u32::MAX), (1, u32::MAX, u32::MAX), (u32::MAX, u32::MAX, 1)]
+                .into_iter()
+                .enumerate()
         {
             let key = table.key(place, client("192.0.2.1"));
             assert!(table.take(key, Bucket::new(requests, seconds, per_burst), now).is_ok());
