@@ -41,7 +41,7 @@ pub(super) fn read<'d>(
     let age_max = u32::try_from(SECONDS_MAX).unwrap_or(u32::MAX);
     let max_age = reader.count(&table, "max_age", 0..=age_max).unwrap_or(MAX_AGE);
     if credentials && table.entry("origins").is_none() {
-        let span = table.entry("credentials").map_or(table.span.clone(), |entry| entry.key_span);
+        let span = table.key_at("credentials");
         let message = format!("{}: credentials go with origins, not with all of them", table.owner);
         let help = "add origins = [\"https://app.example.com\"], or remove credentials";
         reader.problems.push(Problem::new(Code::Exclusive, span, message, help));

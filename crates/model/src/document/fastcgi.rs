@@ -137,7 +137,8 @@ fn read_front_controller<'d>(
         None => ending == EXTENSION,
     });
     if !is_script {
-        let span = table.entry("front_controller").map_or(table.span.clone(), |entry| entry.span);
+        let span =
+            table.entry("front_controller").map_or_else(|| table.span.clone(), |entry| entry.span);
         let wrong = format!("front_controller {path:?} has no ending of a script");
         let help = "name a script, as in \"/index.php\", or add its ending to extensions";
         reader.bad(table, span, wrong, help);

@@ -44,7 +44,7 @@ fn read_roll<'d>(reader: &mut Reader<'d>, table: &Section<'d>) -> Roll {
     let Some(entry) = table.entry("roll") else { return Roll::default() };
     if entry.integer().is_some() {
         let bytes = reader.integer(table, "roll", ROLL_BYTES_MIN..=ROLL_BYTES_MAX);
-        return bytes.map_or(Roll::default(), |(bytes, _)| Roll::Size(bytes.unsigned_abs()));
+        return bytes.map_or_else(Roll::default, |(bytes, _)| Roll::Size(bytes.unsigned_abs()));
     }
     if entry.is_text() {
         let words = [("daily", Roll::Daily), ("hourly", Roll::Hourly)];

@@ -265,7 +265,7 @@ fn read_tls<'d>(reader: &mut Reader<'d>, table: &Section<'d>, https: bool) -> Up
     let Some(tls) = reader.table(table, "tls", owner) else { return UpstreamTls::default() };
     reader.known(&tls, &["ca", "server_name", "insecure"]);
     if !https {
-        let span = table.entry("tls").map_or(table.span.clone(), |entry| entry.key_span);
+        let span = table.key_at("tls");
         let message =
             format!("{}: tls means nothing where no server is reached by https", table.owner);
         let help = "write https:// in the URL of a server, or remove tls";

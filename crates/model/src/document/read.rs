@@ -94,6 +94,11 @@ impl<'d> Section<'d> {
         Some(Entry { node, span, key: key.get(), key_span })
     }
 
+    /// Where a key stands; the table itself where it has none such.
+    pub(super) fn key_at(&self, key: &str) -> Span {
+        self.entry(key).map_or_else(|| self.span.clone(), |entry| entry.key_span)
+    }
+
     /// The values of all keys, for tables whose keys are names that people choose.
     pub(super) fn entries(&self) -> Vec<Entry<'d>> {
         self.table.iter().filter_map(|(key, _)| self.entry(key)).collect()
@@ -550,6 +555,7 @@ impl<'d> Reader<'d> {
 pub(super) fn called(what: &str, section: &Section<'_>, key: &str) -> String {
     match section.entry(key).map(|entry| entry.node) {
         Some(Node::Text(text)) if !text.value().is_empty() => format!("{what} {:?}", text.value()),
+        _ if what.starts_with('a') => format!("an {what} without {key}"),
         _ => format!("a {what} without {key}"),
     }
 }

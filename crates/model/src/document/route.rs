@@ -16,9 +16,47 @@ use crate::{
     site::{Files, Route, RouteAction},
 };
 
-/// The kinds of routes beside that of the site: the key, and what messages call one.
-const KINDS: [(&str, &str); 2] =
-    [("applications", "application"), ("virtual_directories", "virtual directory")];
+/// The kinds of routes beside that of the site.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Application,
+    VirtualDirectory,
+}
+
+impl Kind {
+    /// The key of all of them.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Application => "applications",
+            Self::VirtualDirectory => "virtual_directories",
+        }
+    }
+
+    /// What messages call one.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Application => "application",
+            Self::VirtualDirectory => "virtual directory",
+        }
+    }
+
+    fn example(self) -> &'static str {
+        match self {
+            Self::Application => "/api",
+            Self::VirtualDirectory => "/images",
+        }
+    }
+
+    /// The keys of one.
+    fn keys(self) -> Vec<&'static str> {
+        let actions = match self {
+            Self::Application => action::ACTIONS.as_slice(),
+            Self::VirtualDirectory => &["root"],
+        };
+        let options = files::OPTIONS.iter().chain(&rules::KEYS);
+        ["path"].iter().chain(actions).chain(options).copied().collect()
+    }
+}
 
 /// What a site hands down.
 pub(super) struct Inherited<'a> {
@@ -35,7 +73,7 @@ struct Taken {
     folded: HashMap<String, (String, Span)>,
 }
 
-/// Reads every route of a site, and tells which of them go by the site's own `rules` alone.
+/// Reads every route of a site, applications first.
 pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     site: &Section<'d>,
@@ -43,10 +81,11 @@ pub(super) fn read<'d>(
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     let mut taken = Taken::default();
-    for (key, what) in KINDS {
-        let owner = |own: &Section<'d>| format!("{} of {}", called(what, own, "path"), site.owner);
-        for section in reader.tables(site, key, owner) {
-            routes.extend(read_route(reader, &section, what, inherited, &mut taken));
+    for kind in [Kind::Application, Kind::VirtualDirectory] {
+        let owner =
+            |own: &Section<'d>| format!("{} of {}", called(kind.name(), own, "path"), site.owner);
+        for section in reader.tables(site, kind.key(), owner) {
+            routes.extend(read_route(reader, &section, kind, inherited, &mut taken));
         }
     }
     routes
@@ -55,42 +94,33 @@ pub(super) fn read<'d>(
 fn read_route<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
-    what: &str,
+    kind: Kind,
     inherited: &Inherited<'_>,
     taken: &mut Taken,
 ) -> Option<Route> {
-    let is_application = what == "application";
-    let actions: &[&str] = if is_application { &action::ACTIONS } else { &["root"] };
-    let keys: Vec<&'static str> = ["path"]
-        .iter()
-        .chain(action::ACTIONS.iter().filter(|key| actions.contains(key)))
-        .chain(&files::OPTIONS)
-        .chain(&rules::KEYS)
-        .copied()
-        .collect();
-    if !is_application {
-        report_applications_keys(reader, section);
-    }
-    reader.known_beside(section, &keys, if is_application { &[] } else { &NOT_IN_DIRECTORIES });
-    let path =
-        reader.required_text(section, "path", if is_application { "/api" } else { "/images" });
+    let path = reader.required_text(section, "path", kind.example());
     let path_at = path.as_ref().map_or_else(|| section.span.clone(), |path| path.span.clone());
     let path = path.and_then(|text| read_path(reader, section, &text, taken));
-    let action = match is_application {
-        true => action::read(reader, section, inherited.files, &path_at).0,
-        false => read_folder(reader, section, inherited.files),
+    let action = match kind {
+        Kind::Application => {
+            reader.known(section, &kind.keys());
+            action::read(reader, section, inherited.files, &path_at).0
+        }
+        Kind::VirtualDirectory => {
+            report_other_actions(reader, section);
+            reader.known_beside(section, &kind.keys(), &action::ACTIONS);
+            read_folder(reader, section, inherited.files)
+        }
     };
     let rules = rules::read(reader, section, inherited.rules);
-    let route = Route { path: path?, action, rules };
-    rules::report_idle(reader, section, std::iter::once(&route));
-    Some(route)
+    rules::report_idle(reader, section);
+    Some(Route { path: path?, action, rules })
 }
 
-/// What an application can have and a virtual directory cannot.
-const NOT_IN_DIRECTORIES: [&str; 4] = ["proxy", "fastcgi", "redirect", "respond"];
-
-fn report_applications_keys(reader: &mut Reader<'_>, section: &Section<'_>) {
-    for entry in NOT_IN_DIRECTORIES.into_iter().filter_map(|key| section.entry(key)) {
+/// Reports what an application can have and a virtual directory cannot.
+fn report_other_actions(reader: &mut Reader<'_>, section: &Section<'_>) {
+    let others = action::ACTIONS.into_iter().filter(|key| *key != "root");
+    for entry in others.filter_map(|key| section.entry(key)) {
         let message = format!("{}: a virtual directory has files only", section.owner);
         let help = format!("write [[site.applications]] for {}", entry.key);
         reader.problem(Code::Exclusive, entry.key_span, message, help);

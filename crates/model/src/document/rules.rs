@@ -12,7 +12,6 @@ use super::{
 use crate::{
     problem::{Code, Problem},
     rules::{AccessRule, BasicAuth, Compress, Hsts, RateLimit, Rules},
-    site::{Route, RouteAction},
 };
 
 /// The keys of rules, in the order in which they act.
@@ -106,31 +105,34 @@ fn read_key<'d>(
     }
 }
 
-/// Reports the rules of a table that none of `routes`, those that go by them, has use for.
-pub(super) fn report_idle<'d, 'a>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-    routes: impl Iterator<Item = &'a Route> + Clone,
-) {
-    let any = |wanted: fn(&RouteAction) -> bool| routes.clone().any(|route| wanted(&route.action));
-    let upstream = any(|action| matches!(action, RouteAction::Proxy(_) | RouteAction::FastCgi(_)));
-    let files = any(|action| matches!(action, RouteAction::Files(_) | RouteAction::FastCgi(_)));
-    let entry = section.entry("request_headers").filter(|_| !upstream);
-    if let Some(entry) = entry {
+/// Reports the rules of a table that nothing has use for which goes by them: what answers there, and
+/// for a site its applications and virtual directories.
+pub(super) fn report_idle<'d>(reader: &mut Reader<'d>, section: &Section<'d>) {
+    let headers = section.entry("request_headers");
+    if let Some(entry) = headers.filter(|_| !has_any(reader, section, &["proxy", "fastcgi"])) {
         let message = format!("{}: request_headers goes with proxy or fastcgi", section.owner);
         let help =
             "remove it: nobody else gets the request; fields of the answer are response_headers";
-        reader.problems.push(Problem::new(Code::Exclusive, entry.key_span, message, help));
+        reader.problem(Code::Exclusive, entry.key_span, message, help);
     }
-    if files {
+    if has_any(reader, section, &["root"]) {
         return;
     }
     for rule in reader.elements_if_any(section, "rewrites") {
         let Some(span) = rule.place_of("unless_file") else { continue };
         let message = format!("{}: unless_file goes with root", section.owner);
         let help = "remove it: where no files are served, none is looked for";
-        reader.problems.push(Problem::new(Code::Exclusive, span, message, help));
+        reader.problem(Code::Exclusive, span, message, help);
     }
+}
+
+/// Whether a table, or one of the routes in it, has one of these keys.
+fn has_any<'d>(reader: &mut Reader<'d>, section: &Section<'d>, keys: &[&str]) -> bool {
+    section.first_of(keys).is_some()
+        || ["applications", "virtual_directories"].iter().any(|kind| {
+            let routes = reader.elements_if_any(section, kind);
+            routes.iter().any(|route| keys.iter().any(|key| route.has(key)))
+        })
 }
 
 fn read_access<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Vec<AccessRule> {
@@ -167,7 +169,12 @@ fn read_access_rule(
         _ => {
             let help = reader.did_you_mean(word, ["allow", "deny"].into_iter());
             let wrong = format!("{:?} begins with neither allow nor deny", text.value);
-            reader.bad(section, text.span.clone(), wrong, help.unwrap_or(example.to_owned()));
+            reader.bad(
+                section,
+                text.span.clone(),
+                wrong,
+                help.unwrap_or_else(|| example.to_owned()),
+            );
             return None;
         }
     };
@@ -263,7 +270,7 @@ fn read_hsts<'d>(
         preload: reader.boolean(&table, "preload").unwrap_or(false),
     };
     if hsts.preload && (!hsts.include_subdomains || hsts.max_age < YEAR_SECONDS) {
-        let span = table.entry("preload").map_or(table.span.clone(), |entry| entry.key_span);
+        let span = table.key_at("preload");
         let wrong = "preload needs include_subdomains and a max_age of a year";
         let help = "add include_subdomains = true and max_age = 31536000, or remove preload";
         reader.bad(&table, span, wrong, help);

@@ -18,7 +18,7 @@ pub(super) fn report(reader: &mut Reader<'_>, certificates: &Certificates) {
                 roots.entry(resolved(&named.path)).or_insert_with(|| named.span.clone());
                 continue;
             }
-            PathKind::Passwords => format!("the passwords of {}", named.owner),
+            PathKind::Passwords => format!("the password file of {}", named.owner),
             PathKind::LogFolder => "the access log".to_owned(),
             PathKind::ErrorPage | PathKind::UpstreamCa | PathKind::Socket => continue,
         };
@@ -39,8 +39,7 @@ pub(super) fn report(reader: &mut Reader<'_>, certificates: &Certificates) {
         let Some((root, root_at)) = root.filter(|(root, _)| !is_hidden(root, &path)) else {
             continue;
         };
-        let message =
-            format!("{what} can be fetched: it is in {}, which is served", root.display());
+        let message = format!("{what} is in {}, whose files are served", root.display());
         let help = "move it out of that folder";
         let problem = Problem::new(Code::SecretServed, span, message, help);
         problems.push(problem.with_related(root_at.clone(), "served here"));

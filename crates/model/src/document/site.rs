@@ -132,7 +132,7 @@ fn read_routes<'d>(
     };
     let routes = route::read(reader, section, &Inherited { rules: &rules, files });
     let root = Route { path: "/".to_owned(), action, rules };
-    rules::report_idle(reader, section, std::iter::once(&root).chain(&routes));
+    rules::report_idle(reader, section);
     Routes { root, action_at, routes }
 }
 

@@ -410,8 +410,8 @@ fn a_virtual_directory_has_files_only() {
 #[test]
 fn a_secret_in_a_folder_that_is_served_is_a_warning() {
     let shown = |lines: &str, part: &str| wrong(lines, "secret-served", part);
-    shown("root = 'www'\nbasic_auth.file = '‹www/x/passwords›'", "can be fetched");
-    shown("root = 'www'\nbasic_auth.file = '‹a/../www/passwords›'", "can be fetched");
+    shown("root = 'www'\nbasic_auth.file = '‹www/x/passwords›'", "the password file of site");
+    shown("root = 'www'\nbasic_auth.file = '‹a/../www/passwords›'", "the password file of site");
     only_site("root = 'www'\nbasic_auth.file = 'www/.htpasswd'");
     only_site("root = 'www'\nbasic_auth.file = 'www-passwords'");
     let log = "[server]\naccess_log = '‹logs›'\n";
