@@ -11,3 +11,4 @@ pub mod error;
 pub mod page;
 mod passage;
 mod tasks;
+pub mod user;

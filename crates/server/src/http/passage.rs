@@ -31,12 +31,13 @@ use super::{
     dispatch::{ConnInfo, Remembered, note},
     error::RequestError,
     page,
+    user::User,
 };
 use crate::{
     handler::{RouteRuntime, SiteRuntime, static_files::probe::Probe},
     rules::{
         self, RulesRuntime,
-        auth::{Attempt, Gate, User, Verdict},
+        auth::{Attempt, Gate, Verdict},
         cors::Grant,
         error_pages::ErrorPage,
         headers,

@@ -21,18 +21,13 @@ use super::{
 };
 use crate::{
     blocking,
-    http::error::RequestError,
+    http::{error::RequestError, user::User},
     limits::{
         HTPASSWD_BYTES_MAX, HTPASSWD_CHECKED_FOR, PASSWORD_REMEMBERED_FOR, PASSWORDS_AT_ONCE_MAX,
         PASSWORDS_REMEMBERED_MAX, PASSWORDS_WAITING_MAX, WRONG_PASSWORD_INTERVAL_SECONDS,
         WRONG_PASSWORDS_MAX,
     },
 };
-
-/// Who asks, as the password has shown. Among the extensions of a request, for logs and programs
-/// behind us.
-#[derive(Clone, Debug)]
-pub struct User(pub Arc<str>);
 
 /// The guard of a route.
 pub(crate) struct PasswordGuard {
@@ -91,7 +86,7 @@ impl PasswordGuard {
             && let Some(hash) = users.find(attempt.name.as_bytes())
             && passwords.remembers(&self.digest(passwords, &attempt, hash), now)
         {
-            return Verdict::Known(User(attempt.name.into()));
+            return Verdict::Known(User(attempt.name));
         }
         Verdict::Verify(attempt)
     }
@@ -122,7 +117,7 @@ impl PasswordGuard {
             },
         };
         let digest = self.digest(gate.passwords, &attempt, hash);
-        let user = User(attempt.name.as_str().into());
+        let user = User(attempt.name.clone());
         if exists && gate.passwords.remembers(&digest, gate.now) {
             return Ok(user);
         }

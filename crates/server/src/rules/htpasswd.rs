@@ -160,8 +160,7 @@ fn argon2(text: &str) -> Result<Kind, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
+    use bindery_testkit::programs::run;
     use proptest::prelude::*;
 
     use super::*;
@@ -199,22 +198,21 @@ mod tests {
         assert_eq!(reason(12), "the hash costs too much");
     }
 
-    #[test]
-    fn what_htpasswd_writes_is_read() {
+    #[tokio::test]
+    async fn what_htpasswd_writes_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("htpasswd");
         std::fs::write(&file, "").unwrap();
         let passwords = ["secret", "", "pass word: with §", &"long ".repeat(14)];
-        for (name, options) in [("bcrypt", "-bBC4"), ("apr1", "-bm"), ("sha1", "-bs")] {
+        let options = [("bcrypt", &["-bB", "-C", "4"][..]), ("apr1", &["-bm"]), ("sha1", &["-bs"])];
+        for (kind, options) in options {
             for (place, password) in passwords.iter().enumerate() {
-                let mut htpasswd = Command::new("htpasswd");
-                match options {
-                    "-bBC4" => htpasswd.args(["-b", "-B", "-C", "4"]),
-                    other => htpasswd.arg(other),
+                let name = format!("{kind}{place}");
+                let operands = [file.to_str().unwrap(), &name, *password];
+                let Some(said) = run("htpasswd", &[options, &operands].concat(), "").await else {
+                    return;
                 };
-                let done = htpasswd.arg(&file).args([&format!("{name}{place}"), *password]);
-                let output = done.output().expect("htpasswd of apache2-utils");
-                assert!(output.status.success(), "{output:?}");
+                assert!(said.ok(), "{said:?}");
             }
         }
         let (users, unused) = Users::read(&std::fs::read(&file).unwrap());

@@ -4,7 +4,7 @@
 
 pub(crate) mod access;
 mod apr1;
-pub mod auth;
+pub(crate) mod auth;
 pub(crate) mod cors;
 pub(crate) mod error_pages;
 mod file;

@@ -15,6 +15,7 @@ mod http2;
 mod limits;
 mod rest;
 mod resumption;
+mod rules;
 mod setup;
 mod sockets;
 mod stop;

@@ -39,7 +39,7 @@ impl Case {
     /// What comes out for a name and a password in the end.
     async fn ask(&self, name: &str, password: &str) -> Result<String, RequestError> {
         let attempt = match self.look(name, password) {
-            Verdict::Known(User(name)) => return Ok(name.to_string()),
+            Verdict::Known(User(name)) => return Ok(name),
             Verdict::Refused(error) => return Err(error),
             Verdict::Verify(attempt) => attempt,
         };
@@ -49,7 +49,7 @@ impl Case {
             client: "192.0.2.1".parse().unwrap(),
             now: self.now,
         };
-        self.guard.verify(attempt, "/path", &gate).await.map(|User(name)| name.to_string())
+        self.guard.verify(attempt, "/path", &gate).await.map(|User(name)| name)
     }
 
     async fn status(&self, name: &str, password: &str) -> u16 {
