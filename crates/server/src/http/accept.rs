@@ -14,13 +14,18 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// The value of `Content-Encoding`.
-    pub(crate) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    /// Its name in the registry of content codings.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::Brotli => "br",
             Self::Zstd => "zstd",
             Self::Gzip => "gzip",
-        })
+        }
+    }
+
+    /// The value of `Content-Encoding`.
+    pub(crate) fn value(self) -> HeaderValue {
+        HeaderValue::from_static(self.name())
     }
 }
 
