@@ -105,10 +105,7 @@ impl Weights {
 
 /// `q=` and a number from 0 to 1 with three digits at most (RFC 9110, 12.4.2), in thousandths.
 fn weight(parameter: &[u8]) -> Option<u16> {
-    let number = match parameter {
-        [b'q' | b'Q', b'=', number @ ..] => number,
-        _ => return None,
-    };
+    let [b'q' | b'Q', b'=', number @ ..] = parameter else { return None };
     let (whole, digits) = match number {
         [whole] => (whole, &[][..]),
         [whole, b'.', digits @ ..] if digits.len() <= 3 => (whole, digits),

@@ -194,7 +194,7 @@ fn page(path: &[u8], listing: Listing) -> String {
     }
     page.push_str("</table>\n");
     if cut {
-        write!(page, "<p>There is more here than these {shown} entries.\n").ok();
+        writeln!(page, "<p>There is more here than these {shown} entries.").ok();
     } else if entries.is_empty() {
         page.push_str("<p>This folder is empty.\n");
     }

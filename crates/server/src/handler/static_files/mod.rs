@@ -118,7 +118,7 @@ impl StaticFiles {
         let path = path::parse(request.uri.path().as_bytes())
             .and_then(|path| path.below(&folder.route).ok_or(PathError::NotFound))
             .map_err(|error| refuse_path(error, request))?;
-        Ok(match self.from_memory(request, &path, now) {
+        Ok(match self.recall_at(request, &path, now) {
             Ok(answer) => FromMemory::Answer(answer?),
             Err(known) => FromMemory::AskDisk(path, known),
         })
@@ -126,12 +126,12 @@ impl StaticFiles {
 
     /// The answer, if the file is in memory and was seen a moment ago. Otherwise what is there and
     /// must be looked at again.
-    fn from_memory(
+    fn recall_at(
         &self,
         request: &Parts,
         path: &RequestPath<'_>,
         now: Instant,
-    ) -> Result<Result<Response<Body>, RequestError>, Option<Arc<CachedFile>>> {
+    ) -> Result<Answered, Option<Arc<CachedFile>>> {
         let folder = &self.folder;
         let Some(file) = folder.cache.find(folder.number, path.decoded()) else {
             return Err(None);
@@ -140,14 +140,10 @@ impl StaticFiles {
             return Err(Some(file));
         }
         // A large one must be opened.
-        self.from_kept(request, &file).ok_or(None)
+        self.answer_kept(request, &file).ok_or(None)
     }
 
-    fn from_kept(
-        &self,
-        request: &Parts,
-        file: &CachedFile,
-    ) -> Option<Result<Response<Body>, RequestError>> {
+    fn answer_kept(&self, request: &Parts, file: &CachedFile) -> Option<Answered> {
         let Kept { representation, content } = file.versions.choose(&request.headers);
         let content = Content::Memory(content.as_ref()?);
         Some(respond::file(request, representation, content, self.folder.cache.boundary()))
@@ -164,7 +160,7 @@ impl StaticFiles {
         let nothing = FindError::NotFound;
         match (answer, &self.folder.fallback) {
             (Err(LookError::File(FindError::NotFound | FindError::NoDocument)), Some(fallback)) => {
-                let answer = match self.from_memory(request, fallback, clock.now) {
+                let answer = match self.recall_at(request, fallback, clock.now) {
                     Ok(answer) => return answer,
                     Err(known) => self.look_at(request, fallback, known, clock).await,
                 };
@@ -186,13 +182,13 @@ impl StaticFiles {
         path: &RequestPath<'_>,
         known: Option<Arc<CachedFile>>,
         clock: Clock,
-    ) -> Result<Option<Result<Response<Body>, RequestError>>, LookError> {
+    ) -> Result<Option<Answered>, LookError> {
         let folder = &self.folder;
         // What changed between two looks is looked at once more, as if nothing were known of it.
         for known in [known, None] {
             match self.ask_disk(path, known.clone(), clock).await {
                 Ok(Answer::Unchanged) => {
-                    let answer = known.and_then(|file| self.from_kept(request, &file));
+                    let answer = known.and_then(|file| self.answer_kept(request, &file));
                     if answer.is_some() {
                         return Ok(answer);
                     }
@@ -290,6 +286,9 @@ impl StaticFiles {
         }
     }
 }
+
+/// What a file was answered with: its conditions may fail.
+type Answered = Result<Response<Body>, RequestError>;
 
 /// What can be said of a request without asking the disk.
 enum FromMemory<'a> {

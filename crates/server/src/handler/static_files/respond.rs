@@ -93,7 +93,10 @@ fn body(content: Content<'_>, range: Option<ByteRange>, of: &Representation) -> 
         (Content::Memory(bytes), None) => Body::full(bytes.clone()),
         (Content::Memory(bytes), Some(range)) => Body::full(bytes.slice_ref(range.of(bytes))),
         (Content::Disk { file, at_once }, range) => {
-            let (first, length) = range.map_or((0, of.stamp.length()), |r| (r.first(), r.length()));
+            let (first, length) = match range {
+                Some(range) => (range.first(), range.length()),
+                None => (0, of.stamp.length()),
+            };
             let stream = FileStream::new(Arc::new(file), of.stamp, first, length, at_once);
             Body::File(Box::new(stream))
         }

@@ -187,7 +187,7 @@ async fn other_methods_are_told_what_there_is() {
         let request = Request::builder().method(method).uri("/a").body(()).unwrap();
         match site.ask(request).await {
             Err(RequestError::MethodNotAllowed { allow, .. }) => {
-                assert_eq!(allow, "GET, HEAD, OPTIONS")
+                assert_eq!(allow, "GET, HEAD, OPTIONS");
             }
             other => panic!("{method}: {other:?}"),
         }
