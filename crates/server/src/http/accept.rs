@@ -14,13 +14,18 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// The value of `Content-Encoding`.
-    pub(crate) fn value(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    /// Its name in the registry of content codings.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::Brotli => "br",
             Self::Zstd => "zstd",
             Self::Gzip => "gzip",
-        })
+        }
+    }
+
+    /// The value of `Content-Encoding`.
+    pub(crate) fn value(self) -> HeaderValue {
+        HeaderValue::from_static(self.name())
     }
 }
 
@@ -100,10 +105,7 @@ impl Weights {
 
 /// `q=` and a number from 0 to 1 with three digits at most (RFC 9110, 12.4.2), in thousandths.
 fn weight(parameter: &[u8]) -> Option<u16> {
-    let number = match parameter {
-        [b'q' | b'Q', b'=', number @ ..] => number,
-        _ => return None,
-    };
+    let [b'q' | b'Q', b'=', number @ ..] = parameter else { return None };
     let (whole, digits) = match number {
         [whole] => (whole, &[][..]),
         [whole, b'.', digits @ ..] if digits.len() <= 3 => (whole, digits),
