@@ -120,13 +120,13 @@ async fn a_client_that_comes_too_often_waits_also_after_a_change_of_the_configur
 
 #[tokio::test]
 async fn a_password_is_asked_for_and_remembered_and_its_file_may_change() {
-    let lines = "basic_auth = { file = \"htpasswd\", realm = \"the \\\"staff\\\"\" }";
+    let lines = "basic_auth = { file = \"htpasswd\", realm = \"staff\" }";
     let mut site = Plain::files(lines, &[("f", "file")]);
     site.write("htpasswd", HTPASSWD);
     let _server = site.start();
     let answer = site.ask("GET /f", "").await;
     assert_eq!(answer.status, 401);
-    let challenge = r#"Basic realm="the \"staff\"", charset="UTF-8""#;
+    let challenge = r#"Basic realm="staff", charset="UTF-8""#;
     assert_eq!(answer.field("www-authenticate"), Some(challenge));
     for _ in 0..3 {
         let answer = site.ask("GET /f", ANN).await;
@@ -192,7 +192,7 @@ async fn requests_are_sent_elsewhere() {
         { prefix = "/blog", to = "https://blog.example", status = 302 },
         { suffix = ".asp", to = "/gone", status = 303 },
         { regex = "^/u/(?P<who>\\d+)$", to = "/users/${who}" },
-        { regex = "^/to(.*)$", to = "https://h.example$1" },
+        { regex = "(?s)^/to(.*)$", to = "https://h.example/$1" },
     ]"#;
     let mut site = Plain::files(lines, &[("f", "file"), ("old", "never seen")]);
     let _server = site.start();
@@ -205,18 +205,13 @@ async fn requests_are_sent_elsewhere() {
         ("/blog//evil.example", 302, "https://blog.example/evil.example"),
         ("/a/b.asp", 303, "/gone"),
         ("/u/17", 308, "/users/17"),
-        ("/to/a%0d%0ab:c", 308, "https://h.example/a%0D%0Ab:c"),
+        ("/to%0d%0ab:c", 308, "https://h.example/%0D%0Ab:c"),
+        ("/to.evil.example", 308, "https://h.example/.evil.example"),
     ] {
-        // A dot that stands for a line break needs (?s).
         let answer = site.ask(&format!("GET {path}"), "").await;
-        if path.starts_with("/to/") {
-            assert!(answer.status == 404 || answer.field("location") == Some(location));
-            continue;
-        }
         let expected = (status, Some(location));
         assert_eq!((answer.status, answer.field("location")), expected, "{path}");
     }
-    assert_eq!(site.status("GET /to.evil.example", "").await, 400);
     assert_eq!(site.status("GET /f", "").await, 200);
     assert_eq!(site.status("GET /u/x", "").await, 404);
     let Some(said) = site.curl("/u/17", &["-o", "/dev/null", "-w", "%{redirect_url}"]).await else {
