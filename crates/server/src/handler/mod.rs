@@ -116,10 +116,12 @@ impl RouteRuntime {
     }
 }
 
+type Made<'a> = (&'a Arc<Rules>, Option<Arc<RulesRuntime>>);
+
 /// The rules of the routes of a site, made ready once for all that share them.
 struct SharedRules<'a> {
     site: SiteId,
-    made: Vec<(&'a Arc<Rules>, Option<Arc<RulesRuntime>>)>,
+    made: Vec<Made<'a>>,
 }
 
 impl<'a> SharedRules<'a> {

@@ -320,8 +320,8 @@ impl http_body::Body for Compressed {
 /// A codec that writes into memory.
 enum Encoder {
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
-    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
-    Gzip(GzEncoder<Vec<u8>>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
 impl Encoder {
@@ -340,10 +340,11 @@ impl Encoder {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
                 encoder.window_log(window)?;
                 encoder.set_pledged_src_size(length)?;
-                Self::Zstd(encoder)
+                Self::Zstd(Box::new(encoder))
             }
             Coding::Gzip => {
-                Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
+                let level = flate2::Compression::new(GZIP_LEVEL);
+                Self::Gzip(Box::new(GzEncoder::new(Vec::new(), level)))
             }
         })
     }

@@ -42,7 +42,7 @@ use crate::{
         error_pages::ErrorPage,
         headers,
         rewrite::OriginalUri,
-        site::Share,
+        site::{LimitedSite, Share},
     },
 };
 
@@ -88,7 +88,7 @@ impl Passage {
         info: &ConnInfo,
     ) -> (Box<Self>, Stage) {
         let client = rules::client(request, info);
-        let share = site.runtime.limits().map(|limits| limits.begin()).transpose();
+        let share = site.runtime.limits().map(LimitedSite::begin).transpose();
         let (share, busy) = match share {
             Ok(share) => (share, None),
             Err(error) => (None, Some(error)),

@@ -241,8 +241,8 @@ impl Passwords {
 }
 
 /// Reads the names, and says which lines are not used.
-fn read(path: &Path, text: Vec<u8>) -> Users {
-    let (users, unused) = Users::read(&text);
+fn read(path: &Path, text: &[u8]) -> Users {
+    let (users, unused) = Users::read(text);
     for line in unused {
         let (file, number, reason) = (path.display(), line.line, line.reason);
         error!(%file, line = number, reason, "a line of names and passwords is not used");

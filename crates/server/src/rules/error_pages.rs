@@ -35,7 +35,7 @@ impl ErrorPages {
                     path.clone(),
                     ERROR_PAGE_BYTES_MAX,
                     ERROR_PAGE_CHECKED_FOR,
-                    |_, content| Bytes::from(content),
+                    |_, content| Bytes::copy_from_slice(content),
                 )),
                 content_type: content_type(path),
             };

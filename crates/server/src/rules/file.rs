@@ -16,7 +16,7 @@ pub(crate) struct WatchedFile<T> {
     bytes_max: u64,
     /// It is believed to be as it was for so long.
     checked_for: Duration,
-    make: fn(&Path, Vec<u8>) -> T,
+    make: fn(&Path, &[u8]) -> T,
     state: Mutex<State<T>>,
 }
 
@@ -47,7 +47,7 @@ impl<T: Send + Sync + 'static> WatchedFile<T> {
         path: PathBuf,
         bytes_max: u64,
         checked_for: Duration,
-        make: fn(&Path, Vec<u8>) -> T,
+        make: fn(&Path, &[u8]) -> T,
     ) -> Self {
         let state = Mutex::new(State { checked: None, held: Held::Nothing });
         Self { path, bytes_max, checked_for, make, state }
@@ -111,7 +111,7 @@ impl<T: Send + Sync + 'static> WatchedFile<T> {
         if content.len() as u64 > self.bytes_max {
             return Err(io::Error::other(format!("it is larger than {} bytes", self.bytes_max)));
         }
-        let made = Arc::new((self.make)(&self.path, content));
+        let made = Arc::new((self.make)(&self.path, &content));
         let mut state = self.state();
         // With the stamp from before it was read: one that changed meanwhile is read again.
         *state = State { checked: Some(now), held: Held::Made(stamp, Arc::clone(&made)) };
@@ -147,7 +147,8 @@ mod tests {
     async fn a_file_is_read_again_only_when_it_has_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let file = Arc::new(WatchedFile::new(path.clone(), 8, SECOND, |_, content| content));
+        let file =
+            Arc::new(WatchedFile::new(path.clone(), 8, SECOND, |_, content| content.to_vec()));
         let mut now = Instant::now();
         assert!(file.recent(now).is_none());
         fs::write(&path, "one").unwrap();
@@ -167,7 +168,8 @@ mod tests {
     async fn a_failure_is_new_once_and_holds_until_the_file_is_looked_at_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let file = Arc::new(WatchedFile::new(path.clone(), 8, SECOND, |_, content| content));
+        let file =
+            Arc::new(WatchedFile::new(path.clone(), 8, SECOND, |_, content| content.to_vec()));
         let mut now = Instant::now();
         let (error, is_new) = file.read(now).await.unwrap_err();
         assert_eq!((error.kind(), is_new), (io::ErrorKind::NotFound, true));

@@ -49,17 +49,17 @@ impl Redirect {
     }
 
     fn location(&self, target: &str) -> Result<HeaderValue, RequestError> {
-        let bad = |reason| RequestError::BadRequest { reason };
-        let path = target.strip_prefix(&*self.host);
-        let path = path.ok_or(bad("a path that would change the host of a redirect"))?;
+        let reason = "a path that would change the host of a redirect";
+        let bad = || RequestError::BadRequest { reason };
+        let path = target.strip_prefix(&*self.host).ok_or_else(bad)?;
         let begins = path.starts_with(['/', '?', '#']);
         let is_local = self.host.is_empty()
             && path.starts_with(['/', '\\'])
             && path.get(1..).is_some_and(|rest| rest.starts_with(['/', '\\']));
         if !begins || is_local {
-            return Err(bad("a path that would change the host of a redirect"));
+            return Err(bad());
         }
-        HeaderValue::try_from(printable(target)).map_err(|_| bad("a target that is no field"))
+        HeaderValue::try_from(printable(target)).map_err(|_| bad())
     }
 }
 

@@ -136,6 +136,14 @@ async fn a_source_that_breaks_off_breaks_the_answer_off() {
     }
 }
 
+struct Wakes(Arc<Mutex<u32>>);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
 #[test]
 fn a_poll_does_a_bounded_piece_of_work() {
     let read = Arc::new(AtomicUsize::new(0));
@@ -148,12 +156,6 @@ fn a_poll_does_a_bounded_piece_of_work() {
     let body = Body::stream(StreamBody::new(frames.take(1000)));
     let mut body = Compressed::new(body, Coding::Zstd, &Compressions::default()).ok().unwrap();
     let woken = Arc::new(Mutex::new(0));
-    struct Wakes(Arc<Mutex<u32>>);
-    impl std::task::Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            *self.0.lock().unwrap() += 1;
-        }
-    }
     let waker = Arc::new(Wakes(Arc::clone(&woken))).into();
     let mut cx = Context::from_waker(&waker);
     assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
