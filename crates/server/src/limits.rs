@@ -15,6 +15,14 @@ pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 /// From the connection to the end of the handshake. Who takes longer is idle or hostile.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A PROXY protocol header of version 1: the longest line that its specification knows. A longer
+/// one ends the connection.
+pub const PROXY_HEADER_V1_BYTES_MAX: usize = 107;
+
+/// A PROXY protocol header of version 2 with all its fields. Those in use have some hundred bytes; a
+/// longer one ends the connection.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+
 /// From the first byte of a request head to its last. Later the connection is closed.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
