@@ -38,6 +38,8 @@ pub struct Connection {
     pub destination: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// Of those, how many are tunnels: they have a clock of their own.
+    tunnels: AtomicU32,
     /// How many requests have begun.
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
@@ -53,6 +55,7 @@ impl Connection {
             destination,
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            tunnels: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             unread_content: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -109,6 +112,28 @@ impl Connection {
         // all cores.
         self.requests.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// What one of the requests has become goes on until the guard is dropped.
+    pub(crate) fn begin_tunnel(self: &Arc<Self>) -> InTunnel {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.tunnels.fetch_add(1, Ordering::AcqRel);
+        InTunnel(Arc::clone(self))
+    }
+
+    /// Whether anything is a tunnel.
+    pub(crate) fn has_tunnels(&self) -> bool {
+        self.tunnels.load(Ordering::Acquire) > 0
+    }
+}
+
+/// A tunnel that is open.
+pub(crate) struct InTunnel(Arc<Connection>);
+
+impl Drop for InTunnel {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::AcqRel);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -12,6 +12,10 @@ pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
+/// One read from either side of a tunnel. What the other side does not take at once is kept, so this
+/// is also what a tunnel holds in each direction, beside [`UNSENT_BYTES_MAX`].
+pub const TUNNEL_READ_BYTES: usize = 16 * 1024;
+
 /// From the connection to the end of the handshake. Who takes longer is idle or hostile.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 

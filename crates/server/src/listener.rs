@@ -313,8 +313,8 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
             }
         }
     };
-    let info = Arc::new(ConnInfo::new(connection, tls, Arc::clone(&shared)));
-    connection::serve(stream, info).await;
+    let info = ConnInfo::new(connection, (stream.clone(), tls), Arc::clone(&shared));
+    connection::serve(stream, Arc::new(info)).await;
 }
 
 /// Reads the PROXY protocol header of a connection that must begin with one. Whether it does.
