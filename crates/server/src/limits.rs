@@ -16,6 +16,12 @@ pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 /// is also what a tunnel holds in each direction, beside [`UNSENT_BYTES_MAX`].
 pub const TUNNEL_READ_BYTES: usize = 16 * 1024;
 
+/// Protocols in the `Upgrade` of one request. Those behind are not handed on.
+pub const UPGRADE_PROTOCOLS_MAX: usize = 4;
+
+/// Interim answers (1xx) before one answer that are passed on. Further ones are dropped.
+pub const INTERIM_ANSWERS_MAX: u32 = 8;
+
 /// From the connection to the end of the handshake. Who takes longer is idle or hostile.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 

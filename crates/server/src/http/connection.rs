@@ -75,7 +75,7 @@ enum Engine {
     Http1(Box<http1::Connection<Stream, Requests>>),
     Http2(Box<http2::Connection<Stream, Requests, NewTasks>>),
     /// Not HTTP any more: bytes are carried to an upstream server and back.
-    Tunnel(Box<Tunnel>, InTunnel),
+    Tunnel(Box<Tunnel>, #[allow(dead_code, reason = "counts down when it is dropped")] InTunnel),
     /// Nothing is read or answered any more; what was written is sent.
     Closing,
     /// The sending side is closed; what still comes is dropped.
