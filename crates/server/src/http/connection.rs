@@ -41,6 +41,9 @@ use crate::{
 pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + Send {
     let now = Instant::now();
     let progress = stream.progress();
+    if !info.tls.as_ref().is_some_and(|tls| tls.http2) {
+        stream.begin_framing();
+    }
     Driver {
         requests: Requests { info },
         engine: Engine::Asleep,
@@ -186,7 +189,7 @@ impl Driver {
                 }
             },
             Engine::Closing => match self.stream.poll_close(cx) {
-                Poll::Ready(Ok(())) if self.requests.info.connection.has_unread_content() => {
+                Poll::Ready(Ok(())) if self.may_have_unread() => {
                     self.engine = Engine::Lingering;
                     self.tick.as_mut().reset(Instant::now() + LINGER_TIMEOUT);
                     Poll::Ready(Step::Again)
@@ -196,6 +199,11 @@ impl Driver {
             },
             Engine::Lingering => self.stream.poll_discard(cx).map(|_| Step::Over),
         }
+    }
+
+    /// Whether bytes may be on their way that nobody will read.
+    fn may_have_unread(&self) -> bool {
+        self.requests.info.connection.has_unread_content() || self.stream.is_refused()
     }
 
     fn ended(&mut self, result: hyper::Result<()>) -> Step {

@@ -18,5 +18,6 @@ mod resumption;
 mod setup;
 mod sockets;
 mod stop;
+mod strict;
 mod swap;
 mod tools;
