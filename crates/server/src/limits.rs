@@ -66,6 +66,19 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// The number of fields of a request. More are answered 431.
 pub const REQUEST_FIELDS_MAX: usize = 100;
 
+/// The target of a request on HTTP/1.1. Longer ones are answered 414.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
+
+/// A method on HTTP/1.1: longer than any that is registered. Longer ones are answered 501.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Empty lines before a request. Old clients send one after their content; more are answered 400.
+pub const LEADING_EMPTY_LINES_MAX: usize = 4;
+
+/// The line before a chunk, with its extensions, which nobody uses but to sign chunks. Longer ones
+/// are answered 400.
+pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
+
 /// The fields of a request on HTTP/2, counted as HPACK counts (RFC 7541, 4.1: 32 bytes more for
 /// each field).
 pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
@@ -114,6 +127,7 @@ pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
 const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
 const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
+const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 
 // Static files.
 

@@ -44,6 +44,9 @@ pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + 
     let now = Instant::now();
     let progress = stream.progress();
     let tasks = Box::<Tasks>::default();
+    if !info.tls.as_ref().is_some_and(|tls| tls.http2) {
+        stream.begin_framing();
+    }
     Driver {
         requests: Requests { info, tasks: tasks.executor() },
         engine: Engine::Asleep,
@@ -200,7 +203,7 @@ impl Driver {
                 Poll::Pending => Poll::Pending,
             },
             Engine::Closing => match self.stream.poll_close(cx) {
-                Poll::Ready(Ok(())) if self.requests.info.connection.has_unread_content() => {
+                Poll::Ready(Ok(())) if self.may_have_unread() => {
                     self.engine = Engine::Lingering;
                     self.tick.as_mut().reset(Instant::now() + LINGER_TIMEOUT);
                     Poll::Ready(Step::Again)
@@ -210,6 +213,11 @@ impl Driver {
             },
             Engine::Lingering => self.stream.poll_discard(cx).map(|_| Step::Over),
         }
+    }
+
+    /// Whether bytes may be on their way that nobody will read.
+    fn may_have_unread(&self) -> bool {
+        self.requests.info.connection.has_unread_content() || self.stream.is_refused()
     }
 
     fn ended(&mut self, result: hyper::Result<()>) -> Step {
@@ -234,10 +242,16 @@ impl Driver {
 
     /// The answer was a 101, and it is written.
     fn become_tunnel(&mut self, tunnel: Box<Tunnel>) -> Step {
+        if self.stream.is_refused() {
+            // It has spoken something other than HTTP before it was told that it may, and that is
+            // lost.
+            return self.close();
+        }
         self.tick.as_mut().reset(Instant::now() + tunnel.tick());
         let engine = Engine::Tunnel(tunnel, self.requests.info.connection.begin_tunnel());
         if let Engine::Http1(http) = std::mem::replace(&mut self.engine, engine) {
             // What came with the request belongs to what is spoken from now on.
+            self.stream.end_framing();
             self.stream.unread(http.into_parts().read_buf);
         }
         Step::Again

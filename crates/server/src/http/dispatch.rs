@@ -27,6 +27,7 @@ use super::{
     body::Body,
     content::Content,
     error::{Fault, RequestError},
+    framing::Refusal,
     page,
     tunnel::Tunnel,
 };
@@ -210,6 +211,9 @@ enum Route {
 }
 
 fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, RequestError> {
+    if let Some(refusal) = Refusal::of(request.version, &request.uri) {
+        return Err(RequestError::Framing(refusal));
+    }
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
     if request.method == Method::CONNECT {
         return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });

@@ -26,6 +26,10 @@ pub enum RequestError {
         reason: &'static str,
     },
 
+    /// The bytes of the request are no message of HTTP/1 (RFC 9112).
+    #[error("bad request: {}", .0.reason())]
+    Framing(super::framing::Refusal),
+
     /// No binding answers for the host.
     #[error("no site answers for {host:?}")]
     NoSite {
@@ -178,6 +182,7 @@ impl RequestError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::BadRequest { .. }
+            | Self::Framing(_)
             | Self::NoSite { .. }
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
@@ -208,6 +213,7 @@ impl RequestError {
             Self::BadRequest { .. } | Self::NoSite { .. } | Self::Content(_) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Framing(refusal) => refusal.status(),
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod content;
 pub mod dispatch;
 pub mod error;
+pub mod framing;
 pub mod page;
 mod tasks;
 pub(crate) mod tunnel;

@@ -19,6 +19,7 @@ mod resumption;
 mod setup;
 mod sockets;
 mod stop;
+mod strict;
 mod swap;
 mod tools;
 mod tunnel;

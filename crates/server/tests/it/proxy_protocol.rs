@@ -8,16 +8,11 @@ use bindery_model::{
     decide::ListenerRules,
     document::{Configuration, Listener},
     site::RouteAction,
-    upstream::{ProxyProtocol, Proxy},
+    upstream::{Proxy, ProxyProtocol},
 };
 use bindery_server::limits::HANDSHAKE_TIMEOUT;
 use bindery_testkit::{
-    eventually,
-    http1::Http1,
-    http2::Http2,
-    server::TestServer,
-    soon,
-    tls::TestClient,
+    eventually, http1::Http1, http2::Http2, server::TestServer, soon, tls::TestClient,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -176,10 +171,12 @@ async fn a_header_of_somebody_else_is_never_read() {
     let site = site("10.0.0.0/8").await;
     let mut client = Http1::new(after(site.plain, V1).await);
     assert_eq!(client.answer().await.unwrap().status, 400);
-    assert!(TestClient::default()
-        .connect_over(after(site.port, V2).await, Some("a.example"))
-        .await
-        .is_err());
+    assert!(
+        TestClient::default()
+            .connect_over(after(site.port, V2).await, Some("a.example"))
+            .await
+            .is_err()
+    );
     assert_eq!(said(site.plain, b"").await, "127.0.0.1");
     assert_eq!(said_over_tls(site.port, b"", true).await, "127.0.0.1");
 }
@@ -241,7 +238,9 @@ async fn haproxy_in_front_says_who_asks() {
     let mut site = site("127.0.0.0/8").await;
     for version in ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl"] {
         let (plain, tls) = (free_port(), free_port());
-        let mut text = "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n".to_owned();
+        let mut text =
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n"
+                .to_owned();
         for (from, to) in [(plain, site.plain), (tls, site.port)] {
             writeln!(text, "listen l{from}\n bind 127.0.0.1:{from}\n server s 127.0.0.1:{to} source 127.0.0.77 {version}")
                 .unwrap();
@@ -258,7 +257,11 @@ async fn haproxy_in_front_says_who_asks() {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, 6], 0))).unwrap();
         let tcp = socket.connect(local(tls)).await.unwrap();
-        let stream = TestClient::with_alpn(&["h2"]).connect_over(tcp, Some("a.example")).await.unwrap().stream;
+        let stream = TestClient::with_alpn(&["h2"])
+            .connect_over(tcp, Some("a.example"))
+            .await
+            .unwrap()
+            .stream;
         let answer = Http2::new(stream).await.get("a.example", "/").await.unwrap();
         assert_eq!(answer.text(), "127.0.0.6", "{version}");
     }

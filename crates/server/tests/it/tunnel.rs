@@ -15,7 +15,9 @@ use bindery_model::{
     site::RouteAction,
     upstream::{Proxy, ServerAddress, Upstream, UpstreamServer},
 };
-use bindery_testkit::{DEADLINE, eventually, http1::Http1, programs::run, server::TestServer, soon};
+use bindery_testkit::{
+    DEADLINE, eventually, http1::Http1, programs::run, server::TestServer, soon,
+};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use tokio::{
@@ -101,7 +103,12 @@ async fn upstream_queue() -> (u16, mpsc::UnboundedReceiver<Met>) {
 /// What is proxied to this port.
 pub(crate) fn proxy_to(port: u16) -> Proxy {
     let address = ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port };
-    Proxy::to(Upstream::of(vec![UpstreamServer { address, https: false, weight: 1, backup: false }]))
+    Proxy::to(Upstream::of(vec![UpstreamServer {
+        address,
+        https: false,
+        weight: 1,
+        backup: false,
+    }]))
 }
 
 /// A site `a.example` on both protocols, which does that.
@@ -117,8 +124,10 @@ impl Site {
         let mut setup = Setup::new();
         let (plain, port) = (setup.port(), setup.port());
         setup.certificate("a", &["a.example"]);
-        let bindings =
-            [format!("http/127.0.0.1:{plain}:a.example"), format!("https/127.0.0.1:{port}:a.example")];
+        let bindings = [
+            format!("http/127.0.0.1:{plain}:a.example"),
+            format!("https/127.0.0.1:{port}:a.example"),
+        ];
         setup.site("a", &[&bindings[0], &bindings[1]]);
         Self { setup, plain, port, proxy }
     }
@@ -131,7 +140,8 @@ impl Site {
     }
 }
 
-const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n";
+const ASK: &str =
+    "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n";
 
 async fn switched(client: &mut Http1<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>) {
     client.send(ASK).await.unwrap();
@@ -145,13 +155,11 @@ async fn switched(client: &mut Http1<impl tokio::io::AsyncRead + tokio::io::Asyn
 /// A program that says everything again, and where.
 async fn echo_server() -> Option<(Child, u16)> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/scripts/echo_server.py");
-    run(PYTHON, &["-c", "import websockets"], "").await.filter(bindery_testkit::programs::Said::ok)?;
-    let mut child = Command::new(PYTHON)
-        .arg(script)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    run(PYTHON, &["-c", "import websockets"], "")
+        .await
+        .filter(bindery_testkit::programs::Said::ok)?;
+    let mut child =
+        Command::new(PYTHON).arg(script).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = soon("its port", lines.next_line()).await.unwrap().unwrap();
     Some((child, line.parse().unwrap()))
@@ -495,13 +503,17 @@ async fn when_one_side_dies_the_other_is_told() {
     }
     // The client of a stream of HTTP/2: the other streams go on.
     let mut requests = http2(site.port).await;
-    let begin = async |requests: &mut h2::client::SendRequest<Bytes>| stream2(requests, "test").await.into_body();
+    let begin = async |requests: &mut h2::client::SendRequest<Bytes>| {
+        stream2(requests, "test").await.into_body()
+    };
     let switch = async |mut upstream: Met| {
         upstream.switch().await;
         upstream
     };
-    let (mut one, mut its) = tokio::join!(begin(&mut requests), async { switch(next().await).await });
-    let (mut two, mut other) = tokio::join!(begin(&mut requests), async { switch(next().await).await });
+    let (mut one, mut its) =
+        tokio::join!(begin(&mut requests), async { switch(next().await).await });
+    let (mut two, mut other) =
+        tokio::join!(begin(&mut requests), async { switch(next().await).await });
     one.send.send_reset(h2::Reason::CANCEL);
     drop(one);
     assert_eq!(soon("its end", its.stream.read(&mut [0])).await.unwrap_or(0), 0);
