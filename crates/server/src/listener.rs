@@ -365,7 +365,7 @@ async fn handshake(
             said = tcp.peek(&mut first) => { said?; }
             () = connection.drained() => return Err(HandshakeError::Silent),
         }
-        tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen).await
+        tls::accept(tcp, (local, peer), (&shared.live, &shared.process), &mut seen).await
     };
     let error = match timeout_at(deadline, accept).await {
         Ok(Ok(done)) => return Some(done),

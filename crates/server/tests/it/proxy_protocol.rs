@@ -8,7 +8,6 @@ use bindery_model::{
     decide::ListenerRules,
     document::{Configuration, Listener},
     site::RouteAction,
-    upstream::{Proxy, ProxyProtocol},
 };
 use bindery_server::limits::HANDSHAKE_TIMEOUT;
 use bindery_testkit::{

@@ -27,7 +27,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::setup::{Setup, connected, http, https, local};
+use crate::setup::{Setup, connected, http, https};
 
 /// A connection to an upstream, with the head of its first request.
 pub(crate) struct Met {
@@ -353,7 +353,7 @@ async fn an_upstream_that_does_not_switch_answers_as_always() {
 #[tokio::test]
 async fn an_upstream_that_switches_to_something_else_has_not_answered() {
     for upgrade in ["Upgrade: other\r\n", "", "Upgrade: test, other\r\n"] {
-        let port = upstream(async move |mut met| {
+        let port = upstream(move |mut met| async move {
             met.say(format!("{SWITCHING}{upgrade}\r\nGET / HTTP/1.1\r\n\r\n")).await;
         })
         .await;
@@ -476,7 +476,7 @@ async fn when_one_side_dies_the_other_is_told() {
         upstream.say("last words").await;
         assert_eq!(client.take(10).await.unwrap(), b"last words");
         if reset {
-            upstream.stream.set_linger(Some(Duration::ZERO)).unwrap();
+            upstream.stream.set_zero_linger().unwrap();
         }
         drop(upstream);
         assert!(client.is_closed().await.unwrap());
@@ -496,7 +496,7 @@ async fn when_one_side_dies_the_other_is_told() {
         assert_eq!(upstream.hear(10).await, b"last words");
         let client = client.into_inner();
         if reset {
-            client.set_linger(Some(Duration::ZERO)).unwrap();
+            client.set_zero_linger().unwrap();
         }
         drop(client);
         assert_eq!(soon("its end", upstream.stream.read(&mut [0])).await.unwrap_or(0), 0);
