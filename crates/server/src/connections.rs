@@ -39,6 +39,8 @@ pub struct Connection {
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
+    /// Requests under way that wait for another server.
+    waiting: AtomicU32,
     waker: AtomicWaker,
 }
 
@@ -81,6 +83,12 @@ impl Connection {
         self.unread_content.load(Ordering::Relaxed)
     }
 
+    /// Requests under way that wait for another server: that nothing moves is not the client's
+    /// doing.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// The task to wake when it is told to end.
     pub(crate) fn register(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
@@ -102,6 +110,35 @@ pub(crate) struct InFlight(Arc<Connection>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A request that now and then waits for another server, and tells its connection so.
+pub(crate) struct Waiting {
+    connection: Arc<Connection>,
+    on: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(connection: &Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(connection), on: false }
+    }
+
+    /// Whether it waits now.
+    pub(crate) fn set(&mut self, on: bool) {
+        if self.on != on {
+            self.on = on;
+            match on {
+                true => self.connection.waiting.fetch_add(1, Ordering::Relaxed),
+                false => self.connection.waiting.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 
@@ -127,6 +164,7 @@ impl Connections {
             in_flight: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             unread_content: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);

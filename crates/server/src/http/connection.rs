@@ -275,7 +275,11 @@ impl Driver {
                     self.clock.idle_since = now;
                     self.clock.idle_from = progress;
                     self.keep_buffers_longer();
-                    if unmoved > STALL_TIMEOUT {
+                    if self.requests.info.connection.waiting() > 0 {
+                        // It is another server that keeps the client waiting, and who asks it has
+                        // a clock of its own.
+                        self.clock.moved = now;
+                    } else if unmoved > STALL_TIMEOUT {
                         return Verdict::GiveUp;
                     }
                 } else if self.idle_too_long(now) {
