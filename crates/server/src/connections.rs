@@ -38,12 +38,12 @@ pub struct Connection {
     pub destination: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
-    /// Of those, how many are tunnels: they have a clock of their own.
-    tunnels: AtomicU32,
     /// How many requests have begun.
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
+    /// Requests under way that wait for another server.
+    waiting: AtomicU32,
     waker: AtomicWaker,
 }
 
@@ -55,9 +55,9 @@ impl Connection {
             destination,
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
-            tunnels: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             unread_content: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         }
     }
@@ -100,6 +100,12 @@ impl Connection {
         self.unread_content.load(Ordering::Relaxed)
     }
 
+    /// Requests under way that wait for another server: that nothing moves is not the client's
+    /// doing.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// The task to wake when it is told to end.
     pub(crate) fn register(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
@@ -114,26 +120,10 @@ impl Connection {
         InFlight(Arc::clone(self))
     }
 
-    /// What one of the requests has become goes on until the guard is dropped.
-    pub(crate) fn begin_tunnel(self: &Arc<Self>) -> InTunnel {
+    /// What a request has become goes on, and counts as it did, until the guard is dropped.
+    pub(crate) fn go_on(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        self.tunnels.fetch_add(1, Ordering::AcqRel);
-        InTunnel(Arc::clone(self))
-    }
-
-    /// Whether anything is a tunnel.
-    pub(crate) fn has_tunnels(&self) -> bool {
-        self.tunnels.load(Ordering::Acquire) > 0
-    }
-}
-
-/// A tunnel that is open.
-pub(crate) struct InTunnel(Arc<Connection>);
-
-impl Drop for InTunnel {
-    fn drop(&mut self) {
-        self.0.tunnels.fetch_sub(1, Ordering::AcqRel);
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
     }
 }
 
@@ -143,6 +133,35 @@ pub(crate) struct InFlight(Arc<Connection>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A request that now and then waits for another server, and tells its connection so.
+pub(crate) struct Waiting {
+    connection: Arc<Connection>,
+    on: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(connection: &Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(connection), on: false }
+    }
+
+    /// Whether it waits now.
+    pub(crate) fn set(&mut self, on: bool) {
+        if self.on != on {
+            self.on = on;
+            match on {
+                true => self.connection.waiting.fetch_add(1, Ordering::Relaxed),
+                false => self.connection.waiting.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 

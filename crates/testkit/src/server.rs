@@ -139,17 +139,17 @@ impl TestServer {
     #[must_use]
     #[track_caller]
     pub fn start(text: &str, folder: &Path, sockets: Sockets) -> Self {
-        Self::start_of(configuration(text, folder), sockets)
+        Self::start_with(configuration(text, folder), sockets)
     }
 
-    /// Serves `configuration` on `sockets`. Within a runtime.
+    /// Serves a configuration on `sockets`. Within a runtime.
     ///
     /// # Panics
     ///
     /// When it cannot be served.
     #[must_use]
     #[track_caller]
-    pub fn start_of(configuration: Configuration, sockets: Sockets) -> Self {
+    pub fn start_with(configuration: Configuration, sockets: Sockets) -> Self {
         let proof = prove(configuration);
         let table = &proof.configuration().table;
         let prepared = listener::prepare(table, &Default::default(), sockets.listening)

@@ -28,7 +28,7 @@ use super::{
     tunnel::{Broken, Tunnel},
 };
 use crate::{
-    connections::InTunnel,
+    connections::InFlight,
     limits::{
         BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
         HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
@@ -78,7 +78,7 @@ enum Engine {
     Http1(Box<http1::Connection<Stream, Requests>>),
     Http2(Box<http2::Connection<Stream, Requests, NewTasks>>),
     /// Not HTTP any more: bytes are carried to an upstream server and back.
-    Tunnel(Box<Tunnel>, #[allow(dead_code, reason = "counts down when it is dropped")] InTunnel),
+    Tunnel(Box<Tunnel>, #[allow(dead_code, reason = "counts down when it is dropped")] InFlight),
     /// Nothing is read or answered any more; what was written is sent.
     Closing,
     /// The sending side is closed; what still comes is dropped.
@@ -248,7 +248,7 @@ impl Driver {
             return self.close();
         }
         self.tick.as_mut().reset(Instant::now() + tunnel.tick());
-        let engine = Engine::Tunnel(tunnel, self.requests.info.connection.begin_tunnel());
+        let engine = Engine::Tunnel(tunnel, self.requests.info.connection.go_on());
         if let Engine::Http1(http) = std::mem::replace(&mut self.engine, engine) {
             // What came with the request belongs to what is spoken from now on.
             self.stream.end_framing();
@@ -332,8 +332,11 @@ impl Driver {
                     self.clock.idle_since = now;
                     self.clock.idle_from = progress;
                     self.keep_buffers_longer();
-                    // Tunnels have a clock of their own.
-                    if unmoved > STALL_TIMEOUT && !self.requests.info.connection.has_tunnels() {
+                    if self.requests.info.connection.waiting() > 0 {
+                        // It is another server that keeps the client waiting, and who asks it has
+                        // a clock of its own.
+                        self.clock.moved = now;
+                    } else if unmoved > STALL_TIMEOUT {
                         return Verdict::GiveUp;
                     }
                 } else if self.idle_too_long(now) {

@@ -27,7 +27,7 @@ use tracing::debug;
 
 use super::{body::Body, tasks::NewTasks};
 use crate::{
-    connections::Connection,
+    connections::{Connection, Waiting},
     limits::{CONNECTION_TICK, TUNNEL_READ_BYTES},
     text_of,
 };
@@ -244,14 +244,17 @@ impl Http2End {
     /// Carries bytes once the answer, a 200, is on its way. Where another goes out in the end
     /// nothing is carried.
     pub(crate) fn connect(self, mut tunnel: Tunnel, connection: &Arc<Connection>) {
-        let (peer, hold) = (connection.peer, connection.begin_tunnel());
+        let (peer, in_flight) = (connection.peer, connection.go_on());
+        // The tunnel has a clock of its own.
+        let mut waiting = Waiting::new(connection);
+        waiting.set(true);
         let Self { upgraded, tasks } = self;
         tasks.execute(async move {
             let Ok(mut client) = upgraded.await else { return };
             if let Err(error) = carry(&mut tunnel, &mut client).await {
                 debug!(%peer, error = %text_of(&error), "tunnel ended early");
             }
-            drop(hold);
+            drop((waiting, in_flight));
         });
     }
 }

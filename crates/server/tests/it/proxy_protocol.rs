@@ -66,7 +66,7 @@ async fn site(network: &str) -> Site {
     let bindings =
         [format!("http/127.0.0.1:{plain}:a.example"), format!("https/127.0.0.1:{port}:a.example")];
     setup.site("a", &[&bindings[0], &bindings[1]]);
-    let server = setup.start_with(|configuration| {
+    let server = setup.start_changed(|configuration| {
         let action = RouteAction::Proxy(Box::new(proxy_to(upstream)));
         configuration.table.sites[0].root.action = action;
         let ports = [(Protocol::Http, plain), (Protocol::Https, port)];

@@ -8,11 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bindery_model::document::Configuration;
 use bindery_testkit::{
     ca::{LeafOptions, TestCa, TestLeaf},
     http1::{Answer, Http1},
-    server::{Sockets, TestServer, configuration},
+    server::{Sockets, TestServer},
     tls::{Refused, TestClient, TestConnection},
 };
 use tempfile::TempDir;
@@ -108,12 +107,16 @@ impl Setup {
         TestServer::start(&self.text, self.folder.path(), std::mem::take(&mut self.sockets))
     }
 
-    /// Serves it with a change that the text does not say.
+    /// Serves it, changed by `change`.
     #[track_caller]
-    pub(crate) fn start_with(&mut self, change: impl FnOnce(&mut Configuration)) -> TestServer {
-        let mut configuration = configuration(&self.text, self.folder.path());
+    pub(crate) fn start_changed(
+        &mut self,
+        change: impl FnOnce(&mut bindery_model::document::Configuration),
+    ) -> TestServer {
+        let mut configuration =
+            bindery_testkit::server::configuration(&self.text, self.folder.path());
         change(&mut configuration);
-        TestServer::start_of(configuration, std::mem::take(&mut self.sockets))
+        TestServer::start_with(configuration, std::mem::take(&mut self.sockets))
     }
 
     /// Serves it from now on instead of what `server` serves.

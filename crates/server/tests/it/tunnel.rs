@@ -134,7 +134,7 @@ impl Site {
 
     fn start(&mut self) -> TestServer {
         let proxy = self.proxy.clone();
-        self.setup.start_with(|configuration| {
+        self.setup.start_changed(|configuration| {
             configuration.table.sites[0].root.action = RouteAction::Proxy(Box::new(proxy));
         })
     }
