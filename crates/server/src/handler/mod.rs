@@ -58,6 +58,12 @@ impl Handler {
         }
     }
 
+    /// Whether it may turn a stream into a tunnel, so that a CONNECT with a protocol (RFC 8441) is
+    /// one for it.
+    pub(crate) fn opens_tunnels(&self) -> bool {
+        matches!(self, Self::Proxy(_))
+    }
+
     /// The answer to a request, where it can be given without waiting for anything.
     pub(crate) fn answer_now(
         &self,

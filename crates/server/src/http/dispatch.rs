@@ -215,8 +215,11 @@ fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, Reque
         return Err(RequestError::Framing(refusal));
     }
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
-    if request.method == Method::CONNECT {
-        return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });
+    // With a protocol it is a request for another protocol instead (RFC 8441).
+    let connect = request.method == Method::CONNECT;
+    let refused = || RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" };
+    if connect && request.extensions.get::<hyper::ext::Protocol>().is_none() {
+        return Err(refused());
     }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
     let site = site(authority.unwrap_or_default(), info)?;
@@ -227,6 +230,9 @@ fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, Reque
         && let Some(response) = site.runtime.https_redirect(authority, request, info.local())
     {
         return Ok(Route::Answered(response));
+    }
+    if connect && !site.runtime.route(request.uri.path())?.handler.opens_tunnels() {
+        return Err(refused());
     }
     Ok(Route::Site(site))
 }

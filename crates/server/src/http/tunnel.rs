@@ -222,7 +222,7 @@ impl Tunnel {
     }
 
     /// The tunnel of an answer.
-    pub(super) fn attached_to(extensions: &mut Extensions) -> Option<Box<Self>> {
+    pub(crate) fn attached_to(extensions: &mut Extensions) -> Option<Box<Self>> {
         let Attached(slot) = extensions.remove()?;
         let tunnel = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         tunnel

@@ -8,14 +8,18 @@ use std::{
     time::Duration,
 };
 
-use bindery_model::upstream::{ServerAddress, UpstreamProtocol, UpstreamTls};
+use bindery_model::upstream::{ProxyProtocol, ServerAddress, UpstreamProtocol, UpstreamTls};
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpStream, UnixStream},
     sync::OnceCell,
     time::{Instant, timeout},
 };
 
-use super::wire::{Socket, Transport};
+use super::{
+    proxy_protocol::Client,
+    wire::{Socket, Transport},
+};
 use crate::{
     limits::{RESOLVED_FOR, RESOLVED_NAMES_MAX},
     tls::upstream::{Connector, SystemRoots, speaks_http2},
@@ -67,14 +71,33 @@ pub(super) struct Way {
     address: ServerAddress,
     authority: String,
     protocol: UpstreamProtocol,
-    tls: Option<(UpstreamTls, OnceCell<Connector>)>,
+    proxy_protocol: Option<ProxyProtocol>,
+    tls: Option<Tls>,
     shared: Arc<Ways>,
+}
+
+/// TLS to a member. It is made when it is first needed.
+struct Tls {
+    settings: UpstreamTls,
+    /// With HTTP/2, where the member speaks that, or with HTTP/1.1.
+    connector: OnceCell<Connector>,
+    /// With HTTP/1.1 for upgrades, where all else is HTTP/2.
+    upgrading: OnceCell<Connector>,
+}
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Purpose {
+    /// Whom it serves, where the member is told; nobody but Bindery itself otherwise.
+    pub(super) client: Option<Client>,
+    /// Whether another protocol is to be spoken on it, to which only HTTP/1.1 leads.
+    pub(super) upgrade: bool,
 }
 
 impl Way {
     pub(super) fn new(
         address: ServerAddress,
-        protocol: UpstreamProtocol,
+        (protocol, proxy_protocol): (UpstreamProtocol, Option<ProxyProtocol>),
         tls: Option<UpstreamTls>,
         shared: Arc<Ways>,
     ) -> Self {
@@ -87,8 +110,12 @@ impl Way {
                 host.map(|(host, _)| host.to_owned()).unwrap_or(text)
             }
         };
-        let tls = tls.map(|tls| (tls, OnceCell::new()));
-        Self { address, authority, protocol, tls, shared }
+        let tls = tls.map(|settings| Tls {
+            settings,
+            connector: OnceCell::new(),
+            upgrading: OnceCell::new(),
+        });
+        Self { address, authority, protocol, proxy_protocol, tls, shared }
     }
 
     /// The host in URLs and certificates. A Unix socket has none.
@@ -110,12 +137,16 @@ impl Way {
     ///
     /// [`io::ErrorKind::TimedOut`] when it takes longer than `patience`; otherwise the last of
     /// what went wrong.
-    pub(super) async fn open(&self, patience: Duration) -> io::Result<Transport> {
+    pub(super) async fn open(&self, patience: Duration, purpose: Purpose) -> io::Result<Transport> {
         let opening = async {
-            let socket = self.socket(Instant::now() + patience).await?;
-            let Some((tls, connector)) = &self.tls else { return Ok(Transport::Plain(socket)) };
-            let http2 = self.protocol == UpstreamProtocol::Http2;
-            let make = || Connector::new(tls, http2, &self.shared.roots);
+            let mut socket = self.socket(Instant::now() + patience).await?;
+            if let Some(version) = self.proxy_protocol {
+                socket.write_all(&Client::header(purpose.client, version)).await?;
+            }
+            let Some(tls) = &self.tls else { return Ok(Transport::Plain(socket)) };
+            let http2 = self.protocol == UpstreamProtocol::Http2 && !purpose.upgrade;
+            let make = || Connector::new(&tls.settings, http2, &self.shared.roots);
+            let connector = if purpose.upgrade { &tls.upgrading } else { &tls.connector };
             let connector = connector.get_or_try_init(make).await?;
             let stream = connector.connect(socket, self.host()).await?;
             if http2 && !speaks_http2(&stream) {

@@ -102,7 +102,8 @@ impl Upstreams {
             is_new = true;
             let tls = server.https.then(|| upstream.tls.clone());
             let shared = Arc::clone(&self.ways);
-            let way = Way::new(server.address.clone(), upstream.protocol, tls, shared);
+            let speaks = (upstream.protocol, upstream.proxy_protocol);
+            let way = Way::new(server.address.clone(), speaks, tls, shared);
             let health = Health::new(upstream.failures_max, upstream.failed_for);
             Member::new(url(server), way, health, Arc::clone(&self.faults))
         });

@@ -76,7 +76,7 @@ fn wants_trailers(fields: &HeaderMap) -> bool {
 }
 
 /// Takes out what concerns one connection: Connection, all it names, and what is known to.
-fn strip_hop_by_hop(fields: &mut HeaderMap) {
+pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     if fields.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = fields
             .get_all(CONNECTION)

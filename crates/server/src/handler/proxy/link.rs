@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::{
@@ -17,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep};
 
 use super::{
+    connect::Purpose,
     hub::Hub,
     upload::{Source, Upload},
     wire::{Transport, Wire},
@@ -41,6 +43,8 @@ pub(super) struct Link {
     pub(super) idle_since: Instant,
     /// Whether it has carried a request before.
     pub(super) used: bool,
+    /// What it was opened for.
+    pub(super) purpose: Purpose,
 }
 
 /// Why there is no answer, or no more of it.
@@ -61,7 +65,7 @@ pub(super) enum LinkError {
 }
 
 impl Link {
-    pub(super) async fn new(transport: Transport) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(transport: Transport, purpose: Purpose) -> Result<Self, hyper::Error> {
         let hub = Arc::new(Hub::default());
         let wire = Wire::new(transport, Arc::clone(&hub));
         let (sender, connection) = http1::Builder::new()
@@ -78,6 +82,7 @@ impl Link {
             ended: None,
             idle_since: now,
             used: false,
+            purpose,
         })
     }
 
@@ -103,6 +108,13 @@ impl Link {
             }
         }
         self.ended.is_none() && self.sender.is_ready()
+    }
+
+    /// The socket, and what was read of it, when a 101 has ended what was HTTP on it.
+    pub(super) fn into_tunnel(mut self) -> Option<(TokioIo<Wire>, Bytes)> {
+        let free = !self.is_idle() && matches!(self.ended, Some(Ok(())));
+        let parts = free.then(|| self.connection.into_parts());
+        parts.map(|parts| (parts.io, parts.read_buf))
     }
 
     /// Polls `part`, the connection, and both again as long as that moves anything.
@@ -177,7 +189,7 @@ impl Link {
         &mut self,
         cx: &Context<'_>,
         incoming: &mut Incoming,
-    ) -> Poll<Result<Option<Frame<bytes::Bytes>>, LinkError>> {
+    ) -> Poll<Result<Option<Frame<Bytes>>, LinkError>> {
         let polled = self.drive(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx));
         polled.map(|polled| Ok(polled?.transpose()?))
     }

@@ -7,7 +7,11 @@ use std::sync::{
 
 use tokio::time::Instant;
 
-use super::{connect::Way, health::Health, link::Link};
+use super::{
+    connect::{Purpose, Way},
+    health::Health,
+    link::Link,
+};
 use crate::{limits::UPSTREAM_IDLE_TIMEOUT, log::StrangerLog};
 
 /// An upstream server.
@@ -34,10 +38,20 @@ impl Member {
     }
 
     /// A connection that was used before and is good for another request.
-    pub(super) fn idle_link(&self) -> Option<Box<Link>> {
+    pub(super) fn idle_link(&self, purpose: Purpose) -> Option<Box<Link>> {
         loop {
             // Its own statement: the lock is not held while the connection is looked at.
-            let link = self.idle().pop();
+            let link = {
+                let mut idle = self.idle();
+                match purpose {
+                    Purpose { upgrade: true, .. } => None,
+                    Purpose { client: None, .. } => idle.pop(),
+                    Purpose { client: Some(_), .. } => {
+                        let fit = idle.iter().rposition(|link| link.purpose == purpose);
+                        fit.map(|place| idle.remove(place))
+                    }
+                }
+            };
             let mut link = link?;
             if link.is_fit() {
                 return Some(link);
@@ -49,6 +63,10 @@ impl Member {
     pub(super) fn keep(&self, mut link: Box<Link>, idle_max: u32) {
         link.idle_since = Instant::now();
         let mut idle = self.idle();
+        if link.purpose.client.is_some() && idle.len() >= idle_max as usize && !idle.is_empty() {
+            // Those of clients that went away are of no use to others.
+            idle.remove(0);
+        }
         if idle.len() < usize::try_from(idle_max).unwrap_or(usize::MAX) {
             idle.push(link);
         }

@@ -9,7 +9,9 @@
 //! | `connect`, `wire` | how is it reached? |
 //! | `member`, `link`, `hub` | which connection, and who drives it? |
 //! | `target`, `headers`, `upload` | what does it get? |
-//! | `exchange` | what comes back? |
+//! | `proxy_protocol` | and who is told whom it serves? |
+//! | `exchange`, `interim` | what comes back? |
+//! | `upgrade` | and when it is no HTTP any more? |
 
 mod balance;
 mod connect;
@@ -18,9 +20,12 @@ pub(crate) mod group;
 mod headers;
 mod health;
 mod hub;
+mod interim;
 mod link;
 mod member;
+mod proxy_protocol;
 mod target;
+mod upgrade;
 mod upkeep;
 mod upload;
 pub(crate) mod wire;
@@ -36,19 +41,26 @@ use http::{
 use http_body::Body as _;
 
 use self::{
+    connect::Purpose,
     exchange::Parts as ExchangeParts,
     group::{Group, Upstreams},
     headers::Outgoing,
     link::{Link, LinkError},
     member::{Lease, Member},
+    upgrade::{NotSwitched, Wanted},
     upload::{Source, Upload},
 };
 use super::RequestCtx;
 use crate::{
     connections::Waiting,
     http::{
-        authority, body::Body, client::Client, content::Content, dispatch::ConnInfo,
+        authority,
+        body::Body,
+        client::Client,
+        content::Content,
+        dispatch::ConnInfo,
         error::RequestError,
+        tunnel::{Http2End, Tunnel},
     },
     limits::UPSTREAM_TRIES_MAX,
 };
@@ -70,8 +82,10 @@ pub struct Proxy {
 /// A request on its way up.
 struct Exchange<'a> {
     request: &'a Parts,
-    info: &'a ConnInfo,
+    info: &'a Arc<ConnInfo>,
     client: Client<'a>,
+    /// What is to be spoken from now on, where that is not HTTP.
+    upgrade: Option<Wanted>,
     source: Option<Arc<Source>>,
     target: Uri,
     host: &'a str,
@@ -111,6 +125,11 @@ impl Proxy {
         if let Some(answer) = own_answer(request)? {
             return Ok(answer);
         }
+        let upgrade = upgrade::wanted(request, !content.is_end_stream());
+        let end = Http2End::of(&mut request.extensions);
+        if request.method == Method::CONNECT && (upgrade.is_none() || end.is_none()) {
+            return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: METHODS });
+        }
         let host = authority::authority(request.version, &request.uri, &request.headers)?;
         let target = target::target(&request.uri, &self.route, self.path.as_deref());
         let reason = "a target that cannot be sent on";
@@ -121,9 +140,16 @@ impl Proxy {
             source: (!content.is_end_stream()).then(|| Source::new(content.take())),
             target: Uri::from(target),
             info: ctx.info,
+            upgrade,
             request,
         };
-        let answer = self.answer(&exchange).await;
+        let mut answer = self.answer(&exchange).await;
+        if let (Ok(answer), Some(end)) = (&mut answer, end)
+            && let Some(tunnel) = Tunnel::attached_to(answer.extensions_mut())
+        {
+            *answer.status_mut() = StatusCode::OK;
+            end.connect(*tunnel, &ctx.info.connection);
+        }
         if let (Err(_), Some(source)) = (&answer, &exchange.source) {
             // Who takes the error also takes what the client still sends.
             *content = source.take();
@@ -155,23 +181,41 @@ impl Proxy {
     ) -> Result<Response<Body>, Failed> {
         let lease = Lease::new(member);
         let mut waiting = Waiting::new(&exchange.info.connection);
-        if let Some(mut link) = member.idle_link() {
+        let purpose = self.purpose(exchange);
+        if let Some(mut link) = member.idle_link(purpose) {
             match self.ask_on(&mut link, exchange, member, &mut waiting).await {
-                Ok(answer) => return self.handed_back(answer, link, lease, waiting).await,
+                Ok(answer) => {
+                    return self.handed_back(answer, exchange, (link, lease, waiting)).await;
+                }
                 // It was closed when the request was on its way. That says nothing of the member.
                 Err(Failed { again: true, .. }) => {}
                 Err(failed) => return Err(failed),
             }
         }
-        let mut link = self.connected(member, &mut waiting).await?;
+        let mut link = self.connected(member, purpose, &mut waiting).await?;
         let answer = self.ask_on(&mut link, exchange, member, &mut waiting).await?;
-        self.handed_back(answer, link, lease, waiting).await
+        self.handed_back(answer, exchange, (link, lease, waiting)).await
     }
 
-    async fn connected(&self, member: &Member, waiting: &mut Waiting) -> Result<Box<Link>, Failed> {
+    /// What a connection must be good for to carry this.
+    fn purpose(&self, exchange: &Exchange<'_>) -> Purpose {
+        let connection = &exchange.info.connection;
+        let client = self.group.upstream.proxy_protocol.map(|_| proxy_protocol::Client {
+            source: connection.peer,
+            destination: connection.destination,
+        });
+        Purpose { client, upgrade: exchange.upgrade.is_some() }
+    }
+
+    async fn connected(
+        &self,
+        member: &Member,
+        purpose: Purpose,
+        waiting: &mut Waiting,
+    ) -> Result<Box<Link>, Failed> {
         waiting.set(true);
-        let opened = match member.way.open(self.timeouts.connect).await {
-            Ok(transport) => Link::new(transport).await.map_err(io::Error::other),
+        let opened = match member.way.open(self.timeouts.connect, purpose).await {
+            Ok(transport) => Link::new(transport, purpose).await.map_err(io::Error::other),
             Err(error) => Err(error),
         };
         opened.map(Box::new).map_err(|error| {
@@ -237,22 +281,24 @@ impl Proxy {
             request: parts,
             client,
             peer: info.connection.peer,
-            port: info.connection.local.port(),
+            port: info.connection.destination.port(),
             protocol: self.group.upstream.protocol,
             host,
             forwarded: self.forwarded,
             source: source.as_deref(),
         });
-        let expects = request.headers().contains_key(EXPECT);
-        if let (true, Some(source)) = (expects, source) {
-            source.hold();
-            let source = Arc::clone(source);
-            hyper::ext::on_informational(&mut request, move |answer| {
-                if answer.status() == StatusCode::CONTINUE {
-                    source.release();
-                }
-            });
+        if let Some(upgrade) = &exchange.upgrade {
+            let (mut method, mut fields) =
+                (parts.method.clone(), std::mem::take(request.headers_mut()));
+            upgrade.ask(&mut method, &mut fields);
+            (*request.method_mut(), *request.headers_mut()) = (method, fields);
         }
+        let expects = request.headers().contains_key(EXPECT);
+        let held = source.as_ref().filter(|_| expects).map(Arc::clone);
+        if let Some(held) = &held {
+            held.hold();
+        }
+        interim::watch(&mut request, held, (info, parts.version));
         request
     }
 
@@ -268,12 +314,22 @@ impl Proxy {
     async fn handed_back(
         &self,
         answer: Response<hyper::body::Incoming>,
-        link: Box<Link>,
-        lease: Lease,
-        waiting: Waiting,
+        exchange: &Exchange<'_>,
+        (link, lease, waiting): (Box<Link>, Lease, Waiting),
     ) -> Result<Response<Body>, Failed> {
         let member = Arc::clone(&lease.0);
         let (mut head, incoming) = answer.into_parts();
+        if let Some(switched) = exchange.switched(&mut head) {
+            let opened = switched.and_then(|()| link.into_tunnel().ok_or(NotSwitched::NoWay));
+            let (wire, early) = opened.map_err(|lie| {
+                member.health.failed();
+                Failed::finally(bad_gateway(&member, lie))
+            })?;
+            member.health.succeeded();
+            let mut answer = Response::from_parts(head, Body::Empty);
+            Tunnel::new(wire, early, self.timeouts.idle, lease).attach(&mut answer);
+            return Ok(answer);
+        }
         if let Err(lie) = headers::incoming(&mut head) {
             member.health.failed();
             return Err(Failed::finally(bad_gateway(&member, lie)));
@@ -285,6 +341,26 @@ impl Proxy {
         let body = exchange::body(parts).await;
         let body = body.map_err(|error| Failed::finally(bad_gateway(&member, error)))?;
         Ok(Response::from_parts(head, body))
+    }
+}
+
+impl Exchange<'_> {
+    /// Makes the head of a 101 one for the client. `None` where it is the head of an ordinary answer.
+    fn switched(&self, head: &mut http::response::Parts) -> Option<Result<(), NotSwitched>> {
+        let extended = self.request.method == Method::CONNECT;
+        match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => {}
+            status if extended && status.is_success() => {
+                return Some(Err(NotSwitched::Ordinary { status: status.as_u16() }));
+            }
+            _ => return None,
+        }
+        let wanted = self.upgrade.as_ref().ok_or(NotSwitched::Unasked);
+        Some(wanted.and_then(|wanted| wanted.switched(&head.headers)).map(|protocol| {
+            head.extensions.clear();
+            headers::strip_hop_by_hop(&mut head.headers);
+            upgrade::answer_fields(&mut head.headers, protocol, extended);
+        }))
     }
 }
 

@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn the_binary_header_says_the_same() {
         let four = client("192.0.2.1:40000", "203.0.113.5:443");
-        let expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xcb\0\x71\x05\x9c\x40\x01\xbb";
+        let expected =
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xcb\0\x71\x05\x9c\x40\x01\xbb";
         assert_eq!(Client::header(Some(four), ProxyProtocol::V2), expected);
         let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
         assert_eq!(Client::header(None, ProxyProtocol::V2), local);

@@ -43,6 +43,9 @@ pub(super) enum NotSwitched {
     /// The answer to our key is wrong (RFC 6455, 4.2.2).
     #[error("the upstream's Sec-WebSocket-Accept does not go with the key")]
     WrongAccept,
+    /// Its connection did not come to an end with its 101.
+    #[error("the upstream's connection was not free for another protocol")]
+    NoWay,
     /// A 2xx would tell the client of an extended CONNECT that there is a tunnel.
     #[error("the upstream answered {status} instead of switching protocols")]
     Ordinary {
@@ -66,7 +69,8 @@ pub(super) fn wanted(request: &Parts, has_content: bool) -> Option<Wanted> {
     if request.version != Version::HTTP_11 || has_content {
         return None;
     }
-    let says_so = tokens(&request.headers, &CONNECTION).any(|one| one.eq_ignore_ascii_case("upgrade"));
+    let says_so =
+        tokens(&request.headers, &CONNECTION).any(|one| one.eq_ignore_ascii_case("upgrade"));
     if !says_so {
         return None;
     }
@@ -81,7 +85,8 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 }
 
 fn handed_on<'a>(protocols: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
-    let kept: Vec<_> = protocols.filter(|one| is_handed_on(one)).take(UPGRADE_PROTOCOLS_MAX).collect();
+    let kept: Vec<_> =
+        protocols.filter(|one| is_handed_on(one)).take(UPGRADE_PROTOCOLS_MAX).collect();
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
 }
 
@@ -144,11 +149,11 @@ impl Wanted {
 
 /// Makes the fields of the upstream's 101 those of the answer to the client, a 101 on HTTP/1.1 and
 /// a 200 on HTTP/2. Hop-by-hop fields are gone.
-pub(super) fn answer_fields(fields: &mut HeaderMap, protocol: HeaderValue, version: Version) {
+pub(super) fn answer_fields(fields: &mut HeaderMap, protocol: HeaderValue, http2: bool) {
     // There is no content, and nothing may say there is (RFC 9110, 8.6).
     fields.remove(CONTENT_LENGTH);
     fields.remove(TRANSFER_ENCODING);
-    if version == Version::HTTP_2 {
+    if http2 {
         fields.remove(SEC_WEBSOCKET_ACCEPT);
     } else {
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -178,20 +183,27 @@ mod tests {
 
     #[test]
     fn a_request_that_asks_rightly_is_handed_on() {
-        let asked = |upgrade| protocols(&[("connection", "keep-alive, Upgrade"), ("upgrade", upgrade)]);
+        let asked =
+            |upgrade| protocols(&[("connection", "keep-alive, Upgrade"), ("upgrade", upgrade)]);
         assert_eq!(asked("websocket").unwrap(), "websocket");
         assert_eq!(asked("WebSocket").unwrap(), "WebSocket");
         assert_eq!(asked("foo/2, bar").unwrap(), "foo/2, bar");
         assert_eq!(asked("h2c, websocket").unwrap(), "websocket");
-        let spread = [("connection", "x"), ("connection", "upgrade"), ("upgrade", "a"), ("upgrade", "b")];
+        let spread =
+            [("connection", "x"), ("connection", "upgrade"), ("upgrade", "a"), ("upgrade", "b")];
         assert_eq!(protocols(&spread).unwrap(), "a, b");
-        assert_eq!(asked("a, b, c, d, e, f, g").unwrap().split(", ").count(), UPGRADE_PROTOCOLS_MAX);
+        assert_eq!(
+            asked("a, b, c, d, e, f, g").unwrap().split(", ").count(),
+            UPGRADE_PROTOCOLS_MAX
+        );
     }
 
     #[test]
     fn what_leads_past_http_is_not_handed_on() {
         let asked = |upgrade| protocols(&[("connection", "upgrade"), ("upgrade", upgrade)]);
-        for refused in ["h2c", "H2C", "HTTP/2.0", "h2", "TLS/1.0", "", ",", "a b", "a/", "/1", "\"a\"", "a/b/c"] {
+        for refused in [
+            "h2c", "H2C", "HTTP/2.0", "h2", "TLS/1.0", "", ",", "a b", "a/", "/1", "\"a\"", "a/b/c",
+        ] {
             assert_eq!(asked(refused), None, "{refused}");
         }
         assert_eq!(protocols(&[("upgrade", "websocket")]), None, "Connection does not name it");
@@ -221,9 +233,10 @@ mod tests {
         let mut fields = HeaderMap::new();
         fields.insert(UPGRADE, HeaderValue::from_static("WebSocket"));
         assert_eq!(wanted.switched(&fields), Err(NotSwitched::WrongAccept));
-        fields.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept(key.as_bytes())).unwrap());
+        fields
+            .insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accept(key.as_bytes())).unwrap());
         let protocol = wanted.switched(&fields).unwrap();
-        answer_fields(&mut fields, protocol, Version::HTTP_2);
+        answer_fields(&mut fields, protocol, true);
         assert!(fields.is_empty() || !fields.contains_key(SEC_WEBSOCKET_ACCEPT));
     }
 
@@ -234,7 +247,8 @@ mod tests {
 
     #[test]
     fn an_upstream_switches_to_what_was_asked_for_or_to_nothing() {
-        let wanted = wanted(&request(&[("connection", "upgrade"), ("upgrade", "a, b/2")]), false).unwrap();
+        let wanted =
+            wanted(&request(&[("connection", "upgrade"), ("upgrade", "a, b/2")]), false).unwrap();
         let switched = |values: &[&'static str]| {
             let mut fields = HeaderMap::new();
             for value in values {
