@@ -65,7 +65,8 @@ async fn site(network: &str) -> Site {
     setup.certificate("a", &["a.example"]);
     let bindings =
         [format!("http/127.0.0.1:{plain}:a.example"), format!("https/127.0.0.1:{port}:a.example")];
-    setup.site("a", &[&bindings[0], &bindings[1]]);
+    let lines = "respond = \"\"\nhttps_redirect = false";
+    setup.site_with("a", &[&bindings[0], &bindings[1]], lines);
     let server = setup.start_changed(|configuration| {
         let action = RouteAction::Proxy(Box::new(proxy_to(upstream)));
         configuration.table.sites[0].root.action = action;

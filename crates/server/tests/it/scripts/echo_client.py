@@ -9,14 +9,17 @@ url, port, ca = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
 
 async def main():
-    context = ssl.create_default_context(cafile=ca) if url.startswith("wss:") else None
+    tls = {}
+    if url.startswith("wss:"):
+        tls["ssl"] = ssl.create_default_context(cafile=ca)
+        tls["server_hostname"] = "a.example"
     async with websockets.connect(
         url,
         host="127.0.0.1",
         port=port,
-        ssl=context,
         max_size=None,
         subprotocols=["echo"],
+        **tls,
     ) as socket:
         assert socket.subprotocol == "echo", socket.subprotocol
         said = ["a", "", "\u00e4\u00f6\u20ac", b"\x00\xff", os.urandom(1024 * 1024), "x" * (1024 * 1024)]
