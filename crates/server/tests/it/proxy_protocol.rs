@@ -8,6 +8,7 @@ use bindery_model::{
     decide::ListenerRules,
     document::{Configuration, Listener},
     site::RouteAction,
+    upstream::ProxyProtocol,
 };
 use bindery_server::limits::HANDSHAKE_TIMEOUT;
 use bindery_testkit::{
@@ -15,8 +16,9 @@ use bindery_testkit::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpSocket, TcpStream},
     process::{Child, Command},
+    sync::mpsc,
 };
 
 use crate::{
@@ -235,7 +237,7 @@ fn free_port() -> u16 {
 
 #[tokio::test]
 async fn haproxy_in_front_says_who_asks() {
-    let mut site = site("127.0.0.0/8").await;
+    let site = site("127.0.0.0/8").await;
     for version in ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl"] {
         let (plain, tls) = (free_port(), free_port());
         let mut text =
@@ -250,11 +252,11 @@ async fn haproxy_in_front_says_who_asks() {
         let arguments = ["-db", "-f", file.to_str().unwrap()];
         let Some(_haproxy) = started("/usr/sbin/haproxy", &arguments, plain).await else { return };
         // From 127.0.0.5, which only the header can tell.
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, 5], 0))).unwrap();
         let mut client = Http1::new(socket.connect(local(plain)).await.unwrap());
         assert_eq!(client.get("a.example", "/").await.unwrap().text(), "127.0.0.5", "{version}");
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, 6], 0))).unwrap();
         let tcp = socket.connect(local(tls)).await.unwrap();
         let stream = TestClient::with_alpn(&["h2"])
@@ -265,5 +267,131 @@ async fn haproxy_in_front_says_who_asks() {
         let answer = Http2::new(stream).await.get("a.example", "/").await.unwrap();
         assert_eq!(answer.text(), "127.0.0.6", "{version}");
     }
-    site.setup.line("");
+}
+
+/// Where a member with a PROXY protocol header is, and what its connections begin with.
+async fn member() -> (u16, mpsc::UnboundedReceiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let (mut heard, mut chunk) = (Vec::new(), [0; 4096]);
+                let mut told = false;
+                while let Ok(read @ 1..) = tcp.read(&mut chunk).await {
+                    heard.extend_from_slice(&chunk[..read]);
+                    let Some(at) = heard.windows(4).position(|four| four == b"GET ") else {
+                        continue;
+                    };
+                    if heard.ends_with(b"\r\n\r\n") {
+                        if !std::mem::replace(&mut told, true) {
+                            drop(sender.send(heard[..at].to_vec()));
+                        }
+                        heard.clear();
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                        tcp.write_all(answer).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (port, receiver)
+}
+
+/// A site on a plain port before a member that is told by such a header.
+fn telling(member: u16, version: ProxyProtocol) -> (Setup, u16, TestServer) {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.site("a", &[&format!("http/127.0.0.1:{port}:a.example")]);
+    let mut proxy = proxy_to(member);
+    proxy.upstream.proxy_protocol = Some(version);
+    let server = setup.start_changed(|configuration| {
+        configuration.table.sites[0].root.action = RouteAction::Proxy(Box::new(proxy));
+        behind_balancers(configuration, &[(Protocol::Http, port)], "127.0.0.9/32");
+    });
+    (setup, port, server)
+}
+
+async fn from(address: [u8; 4], port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((address, 0))).unwrap();
+    socket.connect(local(port)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_member_is_told_whom_each_connection_serves_and_it_serves_nobody_else() {
+    for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+        let (member, mut headers) = member().await;
+        let (_setup, port, _server) = telling(member, version);
+        let mut seen = Vec::new();
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        for clients in [&mut one, &mut two] {
+            let tcp = from([127, 0, 0, 5], port).await;
+            seen.push(tcp.local_addr().unwrap());
+            clients.push(Http1::new(tcp));
+        }
+        // Each again and again, one between those of the other.
+        for _ in 0..3 {
+            for client in one.iter_mut().chain(&mut two) {
+                assert_eq!(client.get("a.example", "/").await.unwrap().text(), "ok");
+            }
+        }
+        for client in &seen {
+            let header = soon("a header", headers.recv()).await.unwrap();
+            let expected = match version {
+                ProxyProtocol::V1 => {
+                    format!("PROXY TCP4 127.0.0.5 127.0.0.1 {} {port}\r\n", client.port())
+                        .into_bytes()
+                }
+                ProxyProtocol::V2 => {
+                    let mut bytes =
+                        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x05\x7f\0\0\x01".to_vec();
+                    bytes.extend(client.port().to_be_bytes());
+                    bytes.extend(port.to_be_bytes());
+                    bytes
+                }
+            };
+            assert_eq!(header, expected);
+        }
+        assert!(headers.try_recv().is_err(), "one connection for each client");
+    }
+}
+
+#[tokio::test]
+async fn what_a_load_balancer_says_is_passed_on() {
+    let (member, mut headers) = member().await;
+    let (_setup, port, _server) = telling(member, ProxyProtocol::V1);
+    let mut tcp = from([127, 0, 0, 9], port).await;
+    tcp.write_all(V2).await.unwrap();
+    assert_eq!(Http1::new(tcp).get("a.example", "/").await.unwrap().text(), "ok");
+    assert_eq!(soon("a header", headers.recv()).await.unwrap(), V1);
+}
+
+#[tokio::test]
+async fn nginx_behind_believes_what_it_is_told() {
+    let nginx = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let text = format!(
+        "daemon off; error_log stderr; pid {path}/pid;\nevents {{}}\nhttp {{ access_log off;\n\
+         client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;\n\
+         uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
+         server {{ listen 127.0.0.1:{nginx} proxy_protocol;\n\
+         return 200 \"$proxy_protocol_addr $proxy_protocol_server_port\"; }} }}\n"
+    );
+    let file = folder.path().join("nginx.conf");
+    fs::write(&file, text).unwrap();
+    let arguments = ["-c", file.to_str().unwrap()];
+    let Some(_nginx) = started("/usr/sbin/nginx", &arguments, nginx).await else { return };
+    for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+        let (_setup, port, _server) = telling(nginx, version);
+        let mut client = Http1::new(from([127, 0, 0, 7], port).await);
+        for _ in 0..2 {
+            let answer = client.get("a.example", "/").await.unwrap();
+            assert_eq!(answer.text(), format!("127.0.0.7 {port}"), "{version:?}");
+        }
+    }
 }
