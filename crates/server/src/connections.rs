@@ -29,20 +29,39 @@ pub struct Connections {
 
 /// What others may know and ask of a connection.
 pub struct Connection {
-    /// The address the client came to.
+    /// The address of this machine that the client, or the load balancer before it, came to.
+    /// Bindings are found by it.
     pub local: SocketAddr,
-    /// The client.
+    /// The client; behind a load balancer that speaks the PROXY protocol, as that says.
     pub peer: SocketAddr,
+    /// The address that the client came to: `local`, or what a PROXY protocol header says.
+    pub destination: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
     /// How many requests have begun.
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
+    /// Requests under way that wait for another server.
+    waiting: AtomicU32,
     waker: AtomicWaker,
 }
 
 impl Connection {
+    fn new(local: SocketAddr, peer: SocketAddr, destination: SocketAddr) -> Self {
+        Self {
+            local,
+            peer,
+            destination,
+            draining: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            unread_content: AtomicBool::new(false),
+            waiting: AtomicU32::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
     /// Finish what runs, then end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -81,6 +100,12 @@ impl Connection {
         self.unread_content.load(Ordering::Relaxed)
     }
 
+    /// Requests under way that wait for another server: that nothing moves is not the client's
+    /// doing.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// The task to wake when it is told to end.
     pub(crate) fn register(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
@@ -94,6 +119,12 @@ impl Connection {
         self.requests.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
+
+    /// What a request has become goes on, and counts as it did, until the guard is dropped.
+    pub(crate) fn go_on(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
 }
 
 /// A request under way.
@@ -102,6 +133,35 @@ pub(crate) struct InFlight(Arc<Connection>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A request that now and then waits for another server, and tells its connection so.
+pub(crate) struct Waiting {
+    connection: Arc<Connection>,
+    on: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(connection: &Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(connection), on: false }
+    }
+
+    /// Whether it waits now.
+    pub(crate) fn set(&mut self, on: bool) {
+        if self.on != on {
+            self.on = on;
+            match on {
+                true => self.connection.waiting.fetch_add(1, Ordering::Relaxed),
+                false => self.connection.waiting.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 
@@ -120,15 +180,7 @@ impl Default for Connections {
 impl Connections {
     /// Takes a connection in, until the answer is dropped.
     pub fn enter(&self, local: SocketAddr, peer: SocketAddr) -> Entered<'_> {
-        let connection = Arc::new(Connection {
-            local,
-            peer,
-            draining: AtomicBool::new(false),
-            in_flight: AtomicU32::new(0),
-            requests: AtomicU64::new(0),
-            unread_content: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-        });
+        let connection = Arc::new(Connection::new(local, peer, local));
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.shard(id).insert(id, Arc::clone(&connection));
@@ -195,6 +247,19 @@ pub struct Entered<'a> {
     pub connection: Arc<Connection>,
 }
 
+impl Entered<'_> {
+    /// Whom a PROXY protocol header names as the client, and where that came to. Before the first
+    /// request.
+    pub(crate) fn is_for(&mut self, peer: SocketAddr, destination: SocketAddr) {
+        // Within the shard's lock: who is told to end meanwhile is told once, before or after.
+        let mut shard = self.all.shard(self.id);
+        let connection = Connection::new(self.connection.local, peer, destination);
+        connection.draining.store(self.connection.is_draining(), Ordering::Release);
+        self.connection = Arc::new(connection);
+        shard.insert(self.id, Arc::clone(&self.connection));
+    }
+}
+
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let mut shard = self.all.shard(self.id);
@@ -230,6 +295,26 @@ mod tests {
         drop(two);
         assert_eq!((all.open(), all.total()), (1, 2));
         assert_eq!(all.drain(|_| true), 1);
+    }
+
+    #[test]
+    fn a_connection_for_another_client_stays_one_connection_and_told_what_it_was_told() {
+        let all = Connections::default();
+        let (local, balancer) = (address("10.0.0.1:443"), address("10.0.0.9:1"));
+        let (client, destination) = (address("192.0.2.1:1"), address("203.0.113.1:443"));
+        let mut entered = all.enter(local, balancer);
+        assert_eq!(entered.connection.destination, local);
+        entered.is_for(client, destination);
+        let now = Arc::clone(&entered.connection);
+        assert_eq!((now.local, now.peer, now.destination), (local, client, destination));
+        assert!(!now.is_draining());
+        assert_eq!(all.drain(|connection| connection.peer == client), 1);
+        assert!(now.is_draining());
+        entered.is_for(client, destination);
+        assert!(entered.connection.is_draining());
+        assert_eq!((all.open(), all.total()), (1, 1));
+        drop(entered);
+        assert_eq!(all.open(), 0);
     }
 
     #[test]

@@ -12,8 +12,26 @@ pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
+/// One read from either side of a tunnel. What the other side does not take at once is kept, so this
+/// is also what a tunnel holds in each direction, beside [`UNSENT_BYTES_MAX`].
+pub const TUNNEL_READ_BYTES: usize = 16 * 1024;
+
+/// Protocols in the `Upgrade` of one request. Those behind are not handed on.
+pub const UPGRADE_PROTOCOLS_MAX: usize = 4;
+
+/// Interim answers (1xx) before one answer that are passed on. Further ones are dropped.
+pub const INTERIM_ANSWERS_MAX: u32 = 8;
+
 /// From the connection to the end of the handshake. Who takes longer is idle or hostile.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A PROXY protocol header of version 1: the longest line that its specification knows. A longer
+/// one ends the connection.
+pub const PROXY_HEADER_V1_BYTES_MAX: usize = 107;
+
+/// A PROXY protocol header of version 2 with all its fields. Those in use have some hundred bytes; a
+/// longer one ends the connection.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
 
 /// From the first byte of a request head to its last. Later the connection is closed.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,6 +65,19 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// The number of fields of a request. More are answered 431.
 pub const REQUEST_FIELDS_MAX: usize = 100;
+
+/// The target of a request on HTTP/1.1. Longer ones are answered 414.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
+
+/// A method on HTTP/1.1: longer than any that is registered. Longer ones are answered 501.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Empty lines before a request. Old clients send one after their content; more are answered 400.
+pub const LEADING_EMPTY_LINES_MAX: usize = 4;
+
+/// The line before a chunk, with its extensions, which nobody uses but to sign chunks. Longer ones
+/// are answered 400.
+pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// The fields of a request on HTTP/2, counted as HPACK counts (RFC 7541, 4.1: 32 bytes more for
 /// each field).
@@ -96,6 +127,7 @@ pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
 const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
 const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
+const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 
 // Static files.
 
@@ -245,3 +277,45 @@ pub const THROTTLED_FRAME_BYTES_MIN: usize = 512;
 /// How much later than it was due a throttled answer may come and lose nothing. Timers are late by
 /// milliseconds; without it a site would never get all it may have.
 pub const THROTTLE_BURST: Duration = Duration::from_millis(250);
+// Upstream servers. They are an administrator's own and yet may be broken or taken over.
+
+/// What hyper buffers of one upstream connection, the head of an answer included. A longer head is
+/// no answer: 502.
+pub const UPSTREAM_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that an upstream may send before the end of the head of its answer, interim answers
+/// included. More is no answer: 502.
+pub const UPSTREAM_HEAD_BYTES_MAX: u64 = 256 * 1024;
+
+/// For so long the content of a request waits for an upstream's `100 Continue`. Then it is sent
+/// without: many servers never say it (RFC 9110, 10.1.1).
+pub const UPSTREAM_CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often one request is tried, the first time included.
+pub const UPSTREAM_TRIES_MAX: u32 = 3;
+
+/// A connection to an upstream that was not used for so long is closed.
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a member's idle connections are looked at.
+pub const UPSTREAM_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Connections to one member that speaks HTTP/2. Each carries as many requests as the member
+/// allows; further requests wait.
+pub const UPSTREAM_HTTP2_CONNECTIONS_MAX: usize = 8;
+
+/// Requests on an HTTP/2 connection to a member before another connection is opened.
+pub const UPSTREAM_HTTP2_STREAMS: u32 = 100;
+
+/// The addresses of a name are believed for so long. Shorter than anybody waits for a change of
+/// them, longer than a burst of requests.
+pub const RESOLVED_FOR: Duration = Duration::from_secs(5);
+
+/// Names whose addresses are remembered. With more, the oldest are forgotten.
+pub const RESOLVED_NAMES_MAX: usize = 1024;
+
+/// Elements of `Forwarded` and `X-Forwarded-For` that are read, from the right. What is further left
+/// is nobody's word that could matter.
+pub const FORWARDED_ELEMENTS_MAX: usize = 32;
+
+const _: () = assert!((UPSTREAM_BUFFER_BYTES_MAX as u64) < UPSTREAM_HEAD_BYTES_MAX);

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     connections::Connections,
-    handler::static_files::FileCache,
+    handler::{proxy::group::Upstreams, static_files::FileCache},
     http::compress::Compressions,
     log::StrangerLog,
     rules::{auth::Passwords, rate::RateTable, site::SiteLoads},
@@ -35,12 +35,14 @@ pub struct Process {
     pub(crate) compressions: Compressions,
     pub(crate) strangers: StrangerLog,
     /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
-    pub(crate) faults: StrangerLog,
+    pub(crate) faults: Arc<StrangerLog>,
+    pub(crate) upstreams: Upstreams,
     failed_handshakes: AtomicU64,
 }
 
 impl Process {
     pub(crate) fn new(now: SystemTime) -> Result<Self, NoRandomBytes> {
+        let faults: Arc<StrangerLog> = Arc::default();
         Ok(Self {
             started: Instant::now(),
             connections: Connections::default(),
@@ -52,7 +54,8 @@ impl Process {
             loads: SiteLoads::default(),
             compressions: Compressions::default(),
             strangers: StrangerLog::default(),
-            faults: StrangerLog::default(),
+            upstreams: Upstreams::new(Arc::clone(&faults)),
+            faults,
             failed_handshakes: AtomicU64::new(0),
         })
     }

@@ -1,6 +1,7 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
 pub mod pattern;
+pub mod proxy;
 pub mod redirect;
 pub mod respond;
 pub mod static_files;
@@ -10,16 +11,24 @@ use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
 use bindery_model::{
     binding::{BindingInformation, Protocol},
     decide::route,
+    document::Configuration,
     name::Host,
     rules::Rules,
     site::{Route, RouteAction, SiteId, SiteState},
-    table::MemoryTable,
 };
 use http::{Response, request::Parts};
+use ipnet::IpNet;
 
-use self::{redirect::Redirect, respond::Respond, static_files::StaticFiles};
+use self::{proxy::Proxy, redirect::Redirect, respond::Respond, static_files::StaticFiles};
 use crate::{
-    http::{authority, body::Body, content::Content, dispatch::ConnInfo, error::RequestError},
+    http::{
+        authority,
+        body::Body,
+        client::{Client, client},
+        content::Content,
+        dispatch::ConnInfo,
+        error::RequestError,
+    },
     process::Process,
     rules::{RulesRuntime, site::LimitedSite},
 };
@@ -28,6 +37,8 @@ use crate::{
 pub enum Handler {
     /// Files of a folder.
     StaticFiles(StaticFiles),
+    /// Other servers that speak HTTP.
+    Proxy(Proxy),
     /// Another address.
     Redirect(Redirect),
     /// One answer to everything.
@@ -42,9 +53,8 @@ impl Handler {
                 Self::StaticFiles(StaticFiles::new(path, files, Arc::clone(&process.files)))
             }
             RouteAction::Redirect { to, status } => Self::Redirect(Redirect::new(to, *status)),
-            RouteAction::Proxy(_) | RouteAction::FastCgi(_) => {
-                Self::Respond(Respond::new(501, "", ""))
-            }
+            RouteAction::Proxy(proxy) => Self::Proxy(Proxy::new(path, proxy, &process.upstreams)),
+            RouteAction::FastCgi(_) => Self::Respond(Respond::new(501, "", "")),
             RouteAction::Respond { status, body, content_type } => {
                 Self::Respond(Respond::new(*status, body, content_type))
             }
@@ -55,8 +65,14 @@ impl Handler {
     pub(crate) fn files(&self) -> Option<&StaticFiles> {
         match self {
             Self::StaticFiles(files) => Some(files),
-            Self::Redirect(_) | Self::Respond(_) => None,
+            Self::Proxy(_) | Self::Redirect(_) | Self::Respond(_) => None,
         }
+    }
+
+    /// Whether it may turn a stream into a tunnel, so that a CONNECT with a protocol (RFC 8441) is
+    /// one for it.
+    pub(crate) fn opens_tunnels(&self) -> bool {
+        matches!(self, Self::Proxy(_))
     }
 
     /// The answer to a request, where it can be given without waiting for anything.
@@ -66,6 +82,7 @@ impl Handler {
     ) -> Option<Result<Response<Body>, RequestError>> {
         match self {
             Self::StaticFiles(files) => files.answer_now(request),
+            Self::Proxy(_) => None,
             Self::Redirect(redirect) => Some(redirect.handle(request)),
             Self::Respond(respond) => Some(Ok(respond.response())),
         }
@@ -79,11 +96,12 @@ impl Handler {
     pub async fn handle(
         &self,
         request: &mut Parts,
-        _content: &mut Content,
-        _ctx: &RequestCtx<'_>,
+        content: &mut Content,
+        ctx: &RequestCtx<'_>,
     ) -> Result<Response<Body>, RequestError> {
         match self {
             Self::StaticFiles(files) => files.handle(request).await,
+            Self::Proxy(proxy) => proxy.handle(request, content, ctx).await,
             Self::Redirect(redirect) => redirect.handle(request),
             Self::Respond(respond) => Ok(respond.response()),
         }
@@ -99,6 +117,18 @@ pub struct RequestCtx<'a> {
     pub site: &'a SiteRuntime,
     /// What of it answers.
     pub route: &'a RouteRuntime,
+}
+
+impl RequestCtx<'_> {
+    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    #[must_use]
+    pub fn client<'r>(&self, request: &'r Parts) -> Client<'r> {
+        let host = authority::authority(request.version, &request.uri, &request.headers);
+        let host = host.ok().flatten().unwrap_or_default();
+        let peer = self.info.connection.peer;
+        let https = self.info.tls.is_some();
+        client(peer, https, host, &request.headers, &self.site.trusted_proxies)
+    }
 }
 
 /// What answers below a path of a site.
@@ -143,12 +173,15 @@ pub struct SiteRuntime {
     /// What answers elsewhere, longest path first.
     routes: Vec<RouteRuntime>,
     limits: Option<LimitedSite>,
+    /// Whose word on their clients is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Where its requests without TLS are sent, if they are.
     https: Vec<BindingInformation>,
 }
 
 impl SiteRuntime {
-    pub(crate) fn new(table: &MemoryTable, site: u32, process: &Process) -> Self {
+    pub(crate) fn new(configuration: &Configuration, site: u32, process: &Process) -> Self {
+        let table = &configuration.table;
         #[allow(clippy::indexing_slicing, reason = "a binding is made with the place of its site")]
         let record = &table.sites[site as usize];
         let bindings = table.bindings_of(site).map(|binding| &binding.information);
@@ -161,8 +194,15 @@ impl SiteRuntime {
         let root = make(&record.root);
         let mut routes: Vec<_> = record.routes.iter().map(make).collect();
         routes.sort_by_key(|route| Reverse(route.path.len()));
-        let limits = LimitedSite::new(record, &process.loads);
-        Self { name: record.name.clone(), state: record.state, root, routes, limits, https }
+        Self {
+            name: record.name.clone(),
+            state: record.state,
+            root,
+            routes,
+            limits: LimitedSite::new(record, &process.loads),
+            trusted_proxies: configuration.settings.trusted_proxies.clone(),
+            https,
+        }
     }
 
     /// How much of the machine it may take.
@@ -180,6 +220,15 @@ impl SiteRuntime {
             route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
         let longest = self.routes.iter().position(|route| route::covers(&route.path, &path));
         Ok(longest.unwrap_or(usize::MAX))
+    }
+
+    /// What answers at the path of a request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::place`].
+    pub(crate) fn route(&self, path: &str) -> Result<&RouteRuntime, RequestError> {
+        self.place(path).map(|place| self.route_at(place))
     }
 
     /// What answers at a place that [`Self::place`] gave.

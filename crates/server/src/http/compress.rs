@@ -122,8 +122,13 @@ impl Compression {
         }
     }
 
+    /// Whether an answer may be compressed for anybody.
     fn is_for(&self, method: &Method, response: &Response<Body>) -> bool {
         let status = response.status();
+        // What follows a 2xx to CONNECT is no content.
+        if *method == Method::CONNECT {
+            return false;
+        }
         let without =
             [StatusCode::NO_CONTENT, StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED];
         if status.is_informational() || without.contains(&status) {

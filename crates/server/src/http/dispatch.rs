@@ -13,7 +13,7 @@ use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::Sit
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue, Method, Request, Response,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -27,8 +27,10 @@ use super::{
     body::Body,
     content::Content,
     error::{Fault, RequestError},
+    framing::Refusal,
     page,
     passage::{self, Passage, Stage},
+    tunnel::Tunnel,
 };
 use crate::{
     Shared,
@@ -38,7 +40,7 @@ use crate::{
     rules::site::Share,
     snapshot::{Revision, Snapshot},
     text_of,
-    tls::TlsInfo,
+    tls::{TlsInfo, stream::Stream},
 };
 
 /// What all requests of a connection share.
@@ -52,6 +54,9 @@ pub struct ConnInfo {
     /// a connection asks for the same host. Handed out in an `Arc` of the connection's own: one
     /// that all connections share would be fought over by all cores.
     last: Mutex<Option<Arc<Remembered>>>,
+    /// What its answer, a 101 on its way, makes of an HTTP/1.1 connection.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
+    stream: Stream,
 }
 
 pub(super) struct Remembered {
@@ -63,10 +68,21 @@ pub(super) struct Remembered {
 impl ConnInfo {
     pub(crate) fn new(
         connection: Arc<Connection>,
-        tls: Option<TlsInfo>,
+        (stream, tls): (Stream, Option<TlsInfo>),
         shared: Arc<Shared>,
     ) -> Self {
-        Self { connection, tls, shared, last: Mutex::default() }
+        Self { connection, tls, shared, last: Mutex::default(), tunnel: Mutex::default(), stream }
+    }
+
+    /// Writes the head of an interim answer (1xx) before that of the answer, on HTTP/1.1. Only
+    /// while an answer is being made, and by who makes it. Whether it was written.
+    pub(crate) fn inform(&self, head: &[u8]) -> bool {
+        self.stream.interject(head)
+    }
+
+    /// What the last answer makes of the connection.
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -236,6 +252,10 @@ fn finish(
         note(&error, request, info);
         page::response(&error)
     });
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let tunnel = Tunnel::attached_to(response.extensions_mut());
+        *info.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel;
+    }
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
     let share = passage.and_then(|passage| {
         passage.dress(&mut response, request, info);
@@ -274,9 +294,15 @@ enum Route {
 }
 
 fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, RequestError> {
+    if let Some(refusal) = Refusal::of(request.version, &request.uri) {
+        return Err(RequestError::Framing(refusal));
+    }
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
-    if request.method == Method::CONNECT {
-        return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });
+    // With a protocol it is a request for another protocol instead (RFC 8441).
+    let connect = request.method == Method::CONNECT;
+    let refused = || RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" };
+    if connect && request.extensions.get::<hyper::ext::Protocol>().is_none() {
+        return Err(refused());
     }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
     let site = site(authority.unwrap_or_default(), info)?;
@@ -287,6 +313,9 @@ fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, Reque
         && let Some(response) = site.runtime.https_redirect(authority, request, info.local())
     {
         return Ok(Route::Answered(response));
+    }
+    if connect && !site.runtime.route(request.uri.path())?.handler.opens_tunnels() {
+        return Err(refused());
     }
     Ok(Route::Site(site))
 }

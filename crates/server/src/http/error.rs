@@ -28,6 +28,10 @@ pub enum RequestError {
         reason: &'static str,
     },
 
+    /// The bytes of the request are no message of HTTP/1 (RFC 9112).
+    #[error("bad request: {}", .0.reason())]
+    Framing(super::framing::Refusal),
+
     /// No binding answers for the host.
     #[error("no site answers for {host:?}")]
     NoSite {
@@ -180,6 +184,7 @@ impl RequestError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::BadRequest { .. }
+            | Self::Framing(_)
             | Self::NoSite { .. }
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
@@ -207,14 +212,15 @@ impl RequestError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::BadRequest { .. }
+            | Self::NoSite { .. }
+            | Self::Content(ContentError::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::Framing(refusal) => refusal.status(),
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ContentTooLarge { .. } | Self::Content(ContentError::TooLarge) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::BadRequest { .. } | Self::NoSite { .. } | Self::Content(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BadGateway { .. } | Self::NoUpstream { .. } => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,

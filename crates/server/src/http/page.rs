@@ -63,7 +63,9 @@ fn page(status: StatusCode, text: &'static str) -> String {
 
 fn sentence(error: &RequestError) -> &'static str {
     match error {
-        RequestError::BadRequest { .. } => "The request contradicts itself or the protocol.",
+        RequestError::BadRequest { .. } | RequestError::Framing(_) => {
+            "The request contradicts itself or the protocol."
+        }
         RequestError::NoSite { .. } => "No site answers for this host name here.",
         RequestError::Misdirected { .. } => {
             "This connection was opened for another host name. Please try again."

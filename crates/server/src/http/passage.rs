@@ -21,7 +21,7 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bindery_model::decide::route::decoded_path;
-use http::{Response, header::STRICT_TRANSPORT_SECURITY, request::Parts};
+use http::{Method, Response, header::STRICT_TRANSPORT_SECURITY, request::Parts};
 
 use super::{
     accept::Coding,
@@ -54,6 +54,7 @@ pub(super) struct Passage {
     /// That of the route that was asked for, where a rewrite leads to another.
     came_from: Option<usize>,
     client: IpAddr,
+    https: bool,
     share: Option<Share>,
     grant: Grant,
     coding: Option<Coding>,
@@ -87,15 +88,16 @@ impl Passage {
         request: &mut Parts,
         info: &ConnInfo,
     ) -> (Box<Self>, Stage) {
-        let client = rules::client(request, info);
+        let (client, https) = rules::client(request, info, &site.runtime);
         let share = site.runtime.limits().map(LimitedSite::begin).transpose();
         let (share, busy) = match share {
             Ok(share) => (share, None),
             Err(error) => (None, Some(error)),
         };
         let (grant, coding) = (Grant::Nothing, None);
+        let came_from = None;
         let mut passage =
-            Box::new(Self { site, place, came_from: None, client, share, grant, coding });
+            Box::new(Self { site, place, came_from, client, https, share, grant, coding });
         let stage = match busy {
             Some(error) => error.into(),
             None => passage.enter(request, info),
@@ -207,8 +209,10 @@ impl Passage {
 
     /// Step 7 from a rule on, and on.
     fn rewrite(&mut self, from: usize, request: &mut Parts, info: &ConnInfo) -> Stage {
-        let rules = self.rules().filter(|_| self.came_from.is_none());
-        let Some(rules) = rules.filter(|rules| rules.rewrites.len() > from) else {
+        // A tunnel is opened by who was asked for it, and by nobody else.
+        let may = self.came_from.is_none() && request.method != Method::CONNECT;
+        let rules = self.rules().filter(|rules| may && rules.rewrites.len() > from);
+        let Some(rules) = rules else {
             return self.last_steps(request);
         };
         let path = match decoded(request) {
@@ -318,7 +322,7 @@ impl Passage {
             cors.dress(&self.grant, response.headers_mut());
         }
         headers::apply(&rules.response_changes, response.headers_mut());
-        if let Some(hsts) = rules.hsts.as_ref().filter(|_| info.tls.is_some()) {
+        if let Some(hsts) = rules.hsts.as_ref().filter(|_| self.https) {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         if let Some(compression) = &rules.compression {

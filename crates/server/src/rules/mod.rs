@@ -27,7 +27,10 @@ use self::{
     access::Access, auth::PasswordGuard, cors::CorsPolicy, error_pages::ErrorPages,
     headers::Change, rate::Bucket, redirect::Redirect, rewrite::Rewrite,
 };
-use crate::http::{compress::Compression, dispatch::ConnInfo, error::RequestError};
+use crate::{
+    handler::SiteRuntime,
+    http::{client, compress::Compression, dispatch::ConnInfo, error::RequestError},
+};
 
 /// The rules of a route, made ready.
 pub(crate) struct RulesRuntime {
@@ -79,9 +82,11 @@ impl RulesRuntime {
     }
 }
 
-/// Who asks. The one place that says so for rules.
-pub(crate) fn client(_request: &Parts, info: &ConnInfo) -> IpAddr {
-    info.connection.peer.ip().to_canonical()
+/// Who asks, and whether by https. The one place that says so for rules.
+pub(crate) fn client(request: &Parts, info: &ConnInfo, site: &SiteRuntime) -> (IpAddr, bool) {
+    let (peer, https) = (info.connection.peer, info.tls.is_some());
+    let client = client::client(peer, https, "", &request.headers, &site.trusted_proxies);
+    (client.address, client.https)
 }
 
 /// The answer to who came too often.

@@ -21,7 +21,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::limits::{PLAIN_READ_BYTES, UNSENT_BYTES_MAX};
+use crate::{
+    http::framing::{Framing, Passed},
+    limits::{PLAIN_READ_BYTES, UNSENT_BYTES_MAX},
+};
 
 /// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
 #[derive(Clone)]
@@ -30,8 +33,10 @@ pub struct Stream(Arc<Mutex<Wire>>);
 struct Wire {
     tcp: TcpStream,
     layer: Layer,
-    /// Bytes that were read from the peer and given back; they come first.
+    /// Bytes that were read from the peer and given back, or wait for room; they come first.
     unread: Bytes,
+    /// What is read is handed on only as far as it is HTTP/1.
+    framing: Framing,
     /// What was written and not yet handed to the layer below: plain text above TLS, or what goes
     /// out as it is.
     unsent: Vec<u8>,
@@ -40,6 +45,8 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
+    /// Whether the last write was refused: who writes keeps bytes that are to come next.
+    refused: bool,
     progress: Progress,
 }
 
@@ -78,9 +85,11 @@ impl Stream {
             tcp,
             layer,
             unread: Bytes::new(),
+            framing: Framing::default(),
             unsent: Vec::new(),
             expected: 0,
             blocked: false,
+            refused: false,
             progress: Progress::default(),
         };
         Self(Arc::new(Mutex::new(wire)))
@@ -121,8 +130,54 @@ impl Stream {
     /// Gives back bytes that were read and not used.
     pub fn unread(&self, bytes: Bytes) {
         let mut wire = self.wire();
-        debug_assert!(wire.unread.is_empty(), "what was given back is read before all else");
-        wire.unread = bytes;
+        wire.unread = match wire.unread.is_empty() {
+            true => bytes,
+            false => [bytes, std::mem::take(&mut wire.unread)].concat().into(),
+        };
+    }
+
+    /// From now on only what is HTTP/1 to the letter is handed on.
+    pub fn begin_framing(&self) {
+        self.wire().framing = Framing::http1();
+    }
+
+    /// From now on all is handed on as it comes: to a tunnel.
+    pub fn end_framing(&self) {
+        let mut wire = self.wire();
+        let held = wire.framing.end();
+        if !held.is_empty() {
+            wire.unread = [std::mem::take(&mut wire.unread), held].concat().into();
+        }
+    }
+
+    /// Whether something was refused, so that nothing is read any more.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.wire().framing.refused().is_some()
+    }
+
+    /// Whether the peer has sent whole messages only, and all of them were read.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        let wire = self.wire();
+        wire.unread.is_empty() && wire.framing.is_between()
+    }
+
+    /// Bytes of a head that is not complete, which nobody has seen.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.wire().framing.held_bytes()
+    }
+
+    /// Writes between two writes of who else writes here. Whether it was written: not where that
+    /// one has bytes left that come first, nor to a peer that takes nothing.
+    pub(crate) fn interject(&self, bytes: &[u8]) -> bool {
+        let mut wire = self.wire();
+        let may = !wire.refused && wire.unsent.len() + bytes.len() <= UNSENT_BYTES_MAX;
+        if may {
+            wire.unsent.extend_from_slice(bytes);
+        }
+        may
     }
 
     /// What has passed so far.
@@ -176,11 +231,34 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() {
-            let bytes = self.unread.split_to(self.unread.len().min(buf.remaining()));
-            buf.put_slice(&bytes);
-            return Poll::Ready(Ok(()));
+        loop {
+            if !self.unread.is_empty() {
+                let bytes = self.unread.split_to(self.unread.len().min(buf.remaining()));
+                buf.put_slice(&bytes);
+                return Poll::Ready(Ok(()));
+            }
+            match self.framing.refused() {
+                None => {}
+                Some((refusal, true)) => {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, refusal.reason());
+                    return Poll::Ready(Err(error));
+                }
+                // Nothing comes any more. An end would look like the client's.
+                Some((_, false)) => return Poll::Pending,
+            }
+            // Nothing is handed on, but more was read: of a head that is not complete.
+            if ready!(self.poll_read_some(cx, buf))? {
+                return Poll::Ready(Ok(()));
+            }
         }
+    }
+
+    /// Reads once. Whether there was anything to hand on, or the end.
+    fn poll_read_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<bool>> {
         loop {
             let tls = match &mut self.layer {
                 Layer::Tls(tls) => tls,
@@ -189,23 +267,28 @@ impl Wire {
                     let room = buf.remaining().min(scratch.len());
                     let scratch = scratch.get_mut(..room).unwrap_or_default();
                     let read = ready!(self.poll_receive_raw(cx, scratch))?;
-                    buf.put_slice(scratch.get(..read).unwrap_or_default());
-                    return Poll::Ready(Ok(()));
+                    let bytes = scratch.get(..read).unwrap_or_default();
+                    return Poll::Ready(Ok(hand_on(
+                        &mut self.framing,
+                        &mut self.unread,
+                        bytes,
+                        buf,
+                    )));
                 }
             };
             let mut reader = tls.reader();
             match reader.fill_buf() {
                 Ok(bytes) => {
                     let bytes = bytes.get(..buf.remaining()).unwrap_or(bytes);
-                    buf.put_slice(bytes);
+                    let any = hand_on(&mut self.framing, &mut self.unread, bytes, buf);
                     let used = bytes.len();
                     reader.consume(used);
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(any));
                 }
                 // An end without close_notify. A request says itself where it ends, so nothing
                 // that was cut off can pass for whole (RFC 9112, 9.8).
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(true));
                 }
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Poll::Ready(Err(error));
@@ -245,6 +328,7 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.refused = true;
         if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
         }
@@ -254,9 +338,11 @@ impl Wire {
             if tls.wants_write() || !self.unsent.is_empty() {
                 ready!(self.poll_send(cx))?;
             }
+            self.refused = false;
             let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
             return Poll::Ready(tls.writer().write_vectored(parts));
         }
+        self.refused = false;
         if self.unsent.is_empty() {
             self.unsent.reserve(length.max(self.expected));
         }
@@ -323,6 +409,39 @@ impl Wire {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
+}
+
+/// Hands on what is good of `bytes`: into `buf`, or `unread` where it may not have room. Whether that
+/// was anything, or the end.
+fn hand_on(
+    framing: &mut Framing,
+    unread: &mut Bytes,
+    bytes: &[u8],
+    buf: &mut ReadBufCursor<'_>,
+) -> bool {
+    if framing.is_off() || bytes.is_empty() {
+        buf.put_slice(bytes);
+        return true;
+    }
+    let any = match framing.take(bytes) {
+        Passed::Prefix(good) => {
+            buf.put_slice(bytes.get(..good).unwrap_or_default());
+            good > 0
+        }
+        Passed::Held(good) => {
+            *unread = good;
+            false
+        }
+    };
+    if let Some((refusal, false)) = framing.refused() {
+        // In the place of a head that was refused comes one that says so. All before it is read
+        // first, and answered first.
+        *unread = match unread.is_empty() {
+            true => refusal.request(),
+            false => [std::mem::take(unread), refusal.request()].concat().into(),
+        };
+    }
+    any
 }
 
 /// The socket as rustls wants it: `Pending` becomes `WouldBlock`, and the waker stays registered.

@@ -107,6 +107,18 @@ impl Setup {
         TestServer::start(&self.text, self.folder.path(), std::mem::take(&mut self.sockets))
     }
 
+    /// Serves it, changed by `change`.
+    #[track_caller]
+    pub(crate) fn start_changed(
+        &mut self,
+        change: impl FnOnce(&mut bindery_model::document::Configuration),
+    ) -> TestServer {
+        let mut configuration =
+            bindery_testkit::server::configuration(&self.text, self.folder.path());
+        change(&mut configuration);
+        TestServer::start_with(configuration, std::mem::take(&mut self.sockets))
+    }
+
     /// Serves it from now on instead of what `server` serves.
     #[track_caller]
     pub(crate) fn replace(&mut self, server: &TestServer) -> usize {
