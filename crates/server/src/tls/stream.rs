@@ -40,6 +40,8 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
+    /// Whether the writer holds bytes that were refused; it brings them again.
+    refused: bool,
     progress: Progress,
 }
 
@@ -81,6 +83,7 @@ impl Stream {
             unsent: Vec::new(),
             expected: 0,
             blocked: false,
+            refused: false,
             progress: Progress::default(),
         };
         Self(Arc::new(Mutex::new(wire)))
@@ -131,11 +134,11 @@ impl Stream {
         self.wire().progress
     }
 
-    /// Whether everything written was sent.
+    /// Whether everything written was sent, and what was refused came again.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         let wire = self.wire();
-        wire.unsent.is_empty() && !wire.layer.wants_write()
+        wire.unsent.is_empty() && !wire.layer.wants_write() && !wire.refused
     }
 }
 
@@ -250,12 +253,8 @@ impl Wire {
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
         // What is large gains nothing by waiting and loses by being copied.
-        if let (true, Layer::Tls(tls)) = (length >= UNSENT_BYTES_MAX, &mut self.layer) {
-            if tls.wants_write() || !self.unsent.is_empty() {
-                ready!(self.poll_send(cx))?;
-            }
-            let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
-            return Poll::Ready(tls.writer().write_vectored(parts));
+        if length >= UNSENT_BYTES_MAX {
+            return self.poll_write_large(cx, parts);
         }
         if self.unsent.is_empty() {
             self.unsent.reserve(length.max(self.expected));
@@ -264,6 +263,27 @@ impl Wire {
             self.unsent.extend_from_slice(part);
         }
         Poll::Ready(Ok(length))
+    }
+
+    /// Writes past the gathered bytes, which go first.
+    fn poll_write_large(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.layer.wants_write() || !self.unsent.is_empty() {
+            ready!(self.poll_send(cx))?;
+        }
+        match &mut self.layer {
+            Layer::Tls(tls) => Poll::Ready(tls.writer().write_vectored(parts)),
+            Layer::Plain => {
+                let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, parts);
+                self.refused = written.is_pending();
+                let bytes = ready!(written)?;
+                self.progress.sent += bytes as u64;
+                Poll::Ready(Ok(bytes))
+            }
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
