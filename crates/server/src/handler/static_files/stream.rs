@@ -384,7 +384,7 @@ mod tests {
     #[tokio::test]
     async fn only_so_many_streams_read_in_bursts_and_each_ends_with_ordinary_chunks() {
         const BURST: usize = limits::FILE_BURST_BYTES;
-        let content = content(3 * BURST + 17);
+        let content = content(6 * BURST + 17);
         let bursts = Arc::new(Semaphore::new(1));
         let stream = || {
             let file = file_of(&content);
