@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     connections::Connections,
-    handler::static_files::FileCache,
+    handler::{fastcgi::Programs, static_files::FileCache},
     log::StrangerLog,
     tls::{
         cache::CertificateCache,
@@ -25,6 +25,7 @@ pub struct Process {
     pub(crate) certificates: CertificateCache,
     pub(crate) tickets: Arc<TicketKeys>,
     pub(crate) files: Arc<FileCache>,
+    pub(crate) fastcgi: Programs,
     pub(crate) strangers: StrangerLog,
     /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
     pub(crate) faults: StrangerLog,
@@ -39,6 +40,7 @@ impl Process {
             certificates: CertificateCache::default(),
             tickets: Arc::new(TicketKeys::new(now)?),
             files: Arc::default(),
+            fastcgi: Programs::default(),
             strangers: StrangerLog::default(),
             faults: StrangerLog::default(),
             failed_handshakes: AtomicU64::new(0),

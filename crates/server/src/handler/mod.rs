@@ -1,5 +1,6 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
+pub mod fastcgi;
 pub mod redirect;
 pub mod respond;
 pub mod static_files;
@@ -15,7 +16,7 @@ use bindery_model::{
 };
 use http::{Response, request::Parts};
 
-use self::{redirect::Redirect, respond::Respond, static_files::StaticFiles};
+use self::{fastcgi::FastCgi, redirect::Redirect, respond::Respond, static_files::StaticFiles};
 use crate::{
     http::{authority, body::Body, content::Content, dispatch::ConnInfo, error::RequestError},
     process::Process,
@@ -25,6 +26,8 @@ use crate::{
 pub enum Handler {
     /// Files of a folder.
     StaticFiles(StaticFiles),
+    /// Programs that speak FastCGI, and files beside their scripts.
+    FastCgi(Box<FastCgi>),
     /// Another address.
     Redirect(Redirect),
     /// One answer to everything.
@@ -39,8 +42,10 @@ impl Handler {
                 Self::StaticFiles(StaticFiles::new(path, files, Arc::clone(&process.files)))
             }
             RouteAction::Redirect { to, status } => Self::Redirect(Redirect::new(to, *status)),
-            RouteAction::Proxy(_) | RouteAction::FastCgi(_) => {
-                Self::Respond(Respond::new(501, "", ""))
+            RouteAction::Proxy(_) => Self::Respond(Respond::new(501, "", "")),
+            RouteAction::FastCgi(fastcgi) => {
+                let files = Arc::clone(&process.files);
+                Self::FastCgi(Box::new(FastCgi::new(path, fastcgi, files, &process.fastcgi)))
             }
             RouteAction::Respond { status, body, content_type } => {
                 Self::Respond(Respond::new(*status, body, content_type))
@@ -55,6 +60,7 @@ impl Handler {
     ) -> Option<Result<Response<Body>, RequestError>> {
         match self {
             Self::StaticFiles(files) => files.answer_now(request),
+            Self::FastCgi(fastcgi) => fastcgi.answer_now(request),
             Self::Redirect(redirect) => Some(redirect.handle(request)),
             Self::Respond(respond) => Some(Ok(respond.response())),
         }
@@ -68,11 +74,12 @@ impl Handler {
     pub async fn handle(
         &self,
         request: &mut Parts,
-        _content: &mut Content,
-        _ctx: &RequestCtx<'_>,
+        content: &mut Content,
+        ctx: &RequestCtx<'_>,
     ) -> Result<Response<Body>, RequestError> {
         match self {
             Self::StaticFiles(files) => files.handle(request).await,
+            Self::FastCgi(fastcgi) => Box::pin(fastcgi.handle(request, content, ctx)).await,
             Self::Redirect(redirect) => redirect.handle(request),
             Self::Respond(respond) => Ok(respond.response()),
         }

@@ -1,0 +1,242 @@
+//! What a program is told of a request: the variables of RFC 3875, 4.1, and those that PHP and its
+//! frameworks look for beside them. Pure: facts in, bytes out.
+//!
+//! All of it together is bounded by what it is made of: a request's head and path, both bounded,
+//! and the configuration.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use bindery_model::site::FastCgi;
+use http::{HeaderMap, Uri, Version, header, request::Parts};
+
+use super::record::{Head, Parameters};
+
+/// What the configuration says, which is the same for all requests.
+#[derive(Debug)]
+pub(super) struct Settings {
+    written: Parameters,
+    /// Names that the configuration gives a value: nothing else is sent under them.
+    own: Vec<Box<str>>,
+    /// The folder of scripts as the program sees it, without a slash at the end.
+    document_root: Vec<u8>,
+    /// Where the route begins, without a slash at the end.
+    prefix: Box<[u8]>,
+    /// Names whose value does not fit into a record.
+    pub(super) too_long: Vec<Box<str>>,
+}
+
+impl Settings {
+    pub(super) fn new(route: &str, fastcgi: &FastCgi) -> Self {
+        let own = |name: &str| fastcgi.parameters.iter().find(|(own, _)| own == name);
+        // A program in a container may see the folder elsewhere.
+        let root = own("DOCUMENT_ROOT").map_or_else(
+            || fastcgi.files.root.as_os_str().as_encoded_bytes(),
+            |(_, value)| value.as_bytes(),
+        );
+        let document_root = root.strip_suffix(b"/").unwrap_or(root).to_vec();
+        let mut settings = Self {
+            written: Parameters::default(),
+            own: fastcgi.parameters.iter().map(|(name, _)| name.as_str().into()).collect(),
+            prefix: route.strip_suffix('/').unwrap_or(route).as_bytes().into(),
+            too_long: Vec::new(),
+            document_root,
+        };
+        for (name, value) in [
+            ("GATEWAY_INTERFACE", b"CGI/1.1".as_slice()),
+            ("SERVER_SOFTWARE", b"Bindery"),
+            // Without it php-cgi believes that it was asked past the server, and refuses.
+            ("REDIRECT_STATUS", b"200"),
+            ("DOCUMENT_ROOT", root),
+        ] {
+            if own(name).is_none() {
+                settings.write(name, value);
+            }
+        }
+        for (name, value) in &fastcgi.parameters {
+            settings.write(name, value.as_bytes());
+        }
+        settings
+    }
+
+    fn write(&mut self, name: &str, value: &[u8]) {
+        if !self.written.put(name.as_bytes(), value) {
+            self.too_long.push(name.into());
+        }
+    }
+
+    fn is_own(&self, name: &[u8]) -> bool {
+        self.own.iter().any(|own| own.as_bytes() == name)
+    }
+}
+
+/// What is to be told of one request.
+pub(super) struct Facts<'a> {
+    pub(super) request: &'a Parts,
+    /// What was asked for before rules changed it.
+    pub(super) asked: &'a Uri,
+    /// The authority as it was sent, and the host in it.
+    pub(super) authority: Option<&'a str>,
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    /// Whether it came by TLS, and for which name.
+    pub(super) tls: Option<Option<&'a str>>,
+    pub(super) remote_user: Option<&'a str>,
+    /// The script, below the root, from its first slash on.
+    pub(super) script: &'a [u8],
+    /// The rest of the path.
+    pub(super) path_info: &'a [u8],
+    /// The length of the content, where there is any.
+    pub(super) length: Option<u64>,
+}
+
+/// The beginning of a request, to be finished.
+pub(super) fn head(settings: &Settings, facts: &Facts<'_>) -> Head {
+    let mut told = Told { head: Head::new(), settings };
+    told.head.put_all(&settings.written);
+    told.path(facts);
+    told.connection(facts);
+    told.request(facts);
+    told.fields(&facts.request.headers, facts.authority);
+    told.head
+}
+
+struct Told<'a> {
+    head: Head,
+    settings: &'a Settings,
+}
+
+impl Told<'_> {
+    fn put(&mut self, name: &[u8], value: &[&[u8]]) {
+        if !self.settings.is_own(name) {
+            // What does not fit cannot come from a request: its head is smaller than a record.
+            self.head.put(name, value);
+        }
+    }
+
+    fn path(&mut self, facts: &Facts<'_>) {
+        let Facts { script, path_info, .. } = *facts;
+        let Settings { document_root: root, prefix, .. } = self.settings;
+        self.put(b"SCRIPT_FILENAME", &[root, script]);
+        self.put(b"SCRIPT_NAME", &[prefix, script]);
+        self.put(b"DOCUMENT_URI", &[prefix, script, path_info]);
+        self.put(b"PATH_INFO", &[path_info]);
+        if !path_info.is_empty() {
+            self.put(b"PATH_TRANSLATED", &[root, path_info]);
+        }
+        let asked = facts.asked.path_and_query().map_or("/", |path| path.as_str());
+        self.put(b"REQUEST_URI", &[asked.as_bytes()]);
+        let query = facts.request.uri.query().unwrap_or_default();
+        self.put(b"QUERY_STRING", &[query.as_bytes()]);
+    }
+
+    fn connection(&mut self, facts: &Facts<'_>) {
+        let Facts { local, peer, .. } = facts;
+        let host = facts.authority.map(host_of).filter(|host| !host.is_empty());
+        let host = host.map_or_else(|| Cow::Owned(local.ip().to_string()), Cow::Borrowed);
+        self.put(b"SERVER_NAME", &[host.as_bytes()]);
+        let mut text = Text::default();
+        for (name, address) in [
+            (b"SERVER_ADDR", local.ip().to_canonical()),
+            (b"REMOTE_ADDR", peer.ip().to_canonical()),
+        ] {
+            self.put(name, &[text.of(&address)]);
+        }
+        for (name, port) in [(b"SERVER_PORT", local.port()), (b"REMOTE_PORT", peer.port())] {
+            self.put(name, &[text.of(&port)]);
+        }
+        if let Some(user) = facts.remote_user {
+            self.put(b"REMOTE_USER", &[user.as_bytes()]);
+        }
+        match facts.tls {
+            Some(name) => {
+                self.put(b"HTTPS", &[b"on"]);
+                self.put(b"REQUEST_SCHEME", &[b"https"]);
+                if let Some(name) = name {
+                    self.put(b"SSL_TLS_SNI", &[name.as_bytes()]);
+                }
+            }
+            None => self.put(b"REQUEST_SCHEME", &[b"http"]),
+        }
+    }
+
+    fn request(&mut self, facts: &Facts<'_>) {
+        let request = facts.request;
+        self.put(b"REQUEST_METHOD", &[request.method.as_str().as_bytes()]);
+        let version: &[u8] = match request.version {
+            Version::HTTP_10 => b"HTTP/1.0",
+            Version::HTTP_2 => b"HTTP/2.0",
+            _ => b"HTTP/1.1",
+        };
+        self.put(b"SERVER_PROTOCOL", &[version]);
+        if let Some(content_type) = request.headers.get(header::CONTENT_TYPE) {
+            self.put(b"CONTENT_TYPE", &[content_type.as_bytes()]);
+        }
+        if let Some(length) = facts.length {
+            self.put(b"CONTENT_LENGTH", &[Text::default().of(&length)]);
+        }
+    }
+
+    fn fields(&mut self, fields: &HeaderMap, authority: Option<&str>) {
+        // HTTP/2 has it elsewhere.
+        if let Some(authority) = authority {
+            self.put(b"HTTP_HOST", &[authority.as_bytes()]);
+        }
+        let mut name = b"HTTP_".to_vec();
+        for field in fields.keys() {
+            if !is_told(field.as_str()) {
+                continue;
+            }
+            name.truncate(5);
+            name.extend(field.as_str().bytes().map(|byte| match byte {
+                b'-' => b'_',
+                other => other.to_ascii_uppercase(),
+            }));
+            let mut values = fields.get_all(field).iter();
+            match (values.next(), values.next()) {
+                (Some(value), None) => self.put(&name, &[value.as_bytes()]),
+                _ => {
+                    // Cookies are joined in their own way (RFC 9113, 8.2.3).
+                    let between: &[u8] = if field == header::COOKIE { b"; " } else { b", " };
+                    let values: Vec<_> =
+                        fields.get_all(field).iter().map(|value| value.as_bytes()).collect();
+                    self.put(&name, &[&values.join(between)]);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a field is told as `HTTP_…`. Not one that has a variable of its own or is about the
+/// connection, and none whose name could be that of another: `_` and `-` become the same.
+fn is_told(name: &str) -> bool {
+    match name {
+        // Programs take HTTP_PROXY for the proxy they are to use themselves (CVE-2016-5385).
+        "proxy" => false,
+        "host" | "content-type" | "content-length" => false,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
+        | "transfer-encoding" | "upgrade" | "expect" => false,
+        other => other.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+    }
+}
+
+/// The host of an authority that was found to be one.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']').and_then(|end| authority.get(..end + 2)).unwrap_or(authority),
+        None => authority.split_once(':').map_or(authority, |(host, _)| host),
+    }
+}
+
+/// Short values as text, without an allocation each.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn of(&mut self, value: &dyn std::fmt::Display) -> &[u8] {
+        use std::fmt::Write as _;
+        self.0.clear();
+        // Writing to a string cannot fail.
+        write!(self.0, "{value}").ok();
+        self.0.as_bytes()
+    }
+}
