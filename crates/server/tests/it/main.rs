@@ -9,6 +9,7 @@
 )]
 
 mod decision;
+mod fastcgi;
 mod handshake;
 mod http1;
 mod http2;

@@ -5,7 +5,10 @@
 //! (`/upload.jpg/x.php` is no script unless `upload.jpg` is a folder that has it). And what has the
 //! ending of a script is never sent as a file.
 
-use bindery_model::{decide::route, site::FastCgi};
+use bindery_model::{
+    decide::route,
+    site::{DEFAULT_DOCUMENTS, FastCgi},
+};
 
 use super::super::static_files::{StaticFiles, probe::Probe};
 use crate::{http::error::RequestError, limits::FASTCGI_SCRIPTS_IN_PATH_MAX};
@@ -48,9 +51,14 @@ impl Scripts {
             front_controller: None,
             listing: fastcgi.files.listing,
         };
-        let documents = fastcgi.files.default_documents.iter();
-        scripts.default_documents =
-            documents.filter(|name| !name.is_empty()).map(|name| name.as_str().into()).collect();
+        let documents = &fastcgi.files.default_documents;
+        if *documents == DEFAULT_DOCUMENTS {
+            // Who says nothing else expects that of a folder of scripts.
+            let indexes = fastcgi.extensions.iter().map(|extension| format!("index.{extension}"));
+            scripts.default_documents = indexes.map(Into::into).collect();
+        }
+        let documents = documents.iter().filter(|name| !name.is_empty());
+        scripts.default_documents.extend(documents.map(|name| name.as_str().into()));
         // A script that answers where there is no file is the same by another name.
         let fallback =
             fastcgi.files.fallback.as_ref().filter(|path| scripts.is_script(path.as_bytes()));
@@ -360,6 +368,17 @@ mod tests {
         assert_eq!(site.find("/", "/none").await, "/index.php + ");
         site.fastcgi.files.fallback = Some("/index.html".to_owned());
         assert_eq!(site.find("/", "/none").await, "file");
+    }
+
+    #[tokio::test]
+    async fn a_folder_s_index_is_a_script_s_unless_others_are_named() {
+        let mut site = site();
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        site.fastcgi.files.default_documents = names(&DEFAULT_DOCUMENTS);
+        assert_eq!(site.find("/", "/").await, "/index.php + ");
+        assert_eq!(site.find("/", "/dir/").await, "file");
+        site.fastcgi.files.default_documents = names(&["index.html"]);
+        assert_eq!(site.find("/", "/").await, "file");
     }
 
     #[tokio::test]

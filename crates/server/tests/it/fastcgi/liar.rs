@@ -1,0 +1,1 @@
+//! A program that does not do what it should.
