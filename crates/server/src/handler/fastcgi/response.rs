@@ -113,7 +113,7 @@ fn parse(head: &Bytes) -> Result<ResponseHead, HeadError> {
         }
         let colon = line.iter().position(|byte| *byte == b':').ok_or(HeadError::Field)?;
         let (name, value) = line.split_at_checked(colon).ok_or(HeadError::Field)?;
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let value = trimmed(value.get(1..).unwrap_or_default());
         let name = HeaderName::from_bytes(name).map_err(|_| HeadError::Field)?;
         if name.as_str() == "status" {
             if status.replace(read_status(value)?).is_some() {
@@ -139,6 +139,14 @@ fn parse(head: &Bytes) -> Result<ResponseHead, HeadError> {
     }
     let otherwise = if fields.contains_key(LOCATION) { StatusCode::FOUND } else { StatusCode::OK };
     Ok(ResponseHead { status: status.unwrap_or(otherwise), fields, length })
+}
+
+/// Without spaces and tabs around it. A CR is none of them: it is looked at as what it is.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Three digits, and a reason that nobody reads. Answers before the answer are not a program's.
@@ -243,6 +251,7 @@ mod tests {
             ("A : c\n\n", HeadError::Field),
             ("A: b\n c\n\n", HeadError::Field),
             ("A: b\rc\n\n", HeadError::Value),
+            ("A: b\r\r\n\n", HeadError::Value),
             ("A: b\0\n\n", HeadError::Value),
             ("Status: \n\n", HeadError::Status),
             ("Status: 99\n\n", HeadError::Status),
