@@ -276,7 +276,8 @@ impl Exchange {
                 }
                 Poll::Ready(written) => {
                     if self.moved == 0 {
-                        let error = written.err().unwrap_or(io::ErrorKind::WriteZero.into());
+                        let error =
+                            written.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
                         return Err(ExchangeError::Unsent(error));
                     }
                     // It may have said why before it stopped to listen.

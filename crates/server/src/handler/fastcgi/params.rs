@@ -7,7 +7,7 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use bindery_model::site::FastCgi;
-use http::{HeaderMap, Uri, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Uri, Version, header, request::Parts};
 
 use super::record::{Head, Parameters};
 
@@ -198,7 +198,7 @@ impl Told<'_> {
                     // Cookies are joined in their own way (RFC 9113, 8.2.3).
                     let between: &[u8] = if field == header::COOKIE { b"; " } else { b", " };
                     let values: Vec<_> =
-                        fields.get_all(field).iter().map(|value| value.as_bytes()).collect();
+                        fields.get_all(field).iter().map(HeaderValue::as_bytes).collect();
                     self.put(&name, &[&values.join(between)]);
                 }
             }
@@ -238,5 +238,114 @@ impl Text {
         // Writing to a string cannot fail.
         write!(self.0, "{value}").ok();
         self.0.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_model::{
+        site::Files,
+        upstream::{ServerAddress, Timeouts},
+    };
+    use http::Request;
+
+    use super::*;
+
+    fn settings(route: &str, root: &str, parameters: &[(&str, &str)]) -> Settings {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let fastcgi = FastCgi {
+            server: ServerAddress::Unix("none".into()),
+            files: Files::of(root.into()),
+            extensions: vec!["php".to_owned()],
+            front_controller: None,
+            parameters: parameters.iter().map(own).collect(),
+            timeouts: Timeouts::default(),
+            idle_connections_max: 0,
+        };
+        Settings::new(route, &fastcgi)
+    }
+
+    /// The parameters that are told, as `NAME=value` without those of the connection.
+    fn told(settings: &Settings, request: Request<()>) -> Vec<String> {
+        let request = request.into_parts().0;
+        let facts = Facts {
+            request: &request,
+            asked: &request.uri,
+            authority: Some("[::1]:8080"),
+            local: ([127, 0, 0, 1], 80).into(),
+            peer: "[::ffff:192.0.2.1]:1234".parse().unwrap(),
+            tls: None,
+            remote_user: Some("somebody"),
+            script: b"/a.php",
+            path_info: b"/b",
+            length: Some(7),
+        };
+        let bytes = head(settings, &facts).finish(true);
+        // All lengths are short here: after the two headers and before the last.
+        let (mut rest, mut pairs) = (&bytes[24..bytes.len() - 8], Vec::new());
+        while let [name, value, more @ ..] = rest {
+            let (name, more) = more.split_at(usize::from(*name));
+            let (value, more) = more.split_at(usize::from(*value));
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            pairs.push(format!("{}={}", text(name), text(value)));
+            rest = more;
+        }
+        pairs
+    }
+
+    #[test]
+    fn no_name_is_told_twice_and_the_configuration_s_word_is_the_last() {
+        let own = [
+            ("SERVER_NAME", "a"),
+            ("HTTP_X", "b"),
+            ("DOCUMENT_ROOT", "/app/"),
+            ("HTTP_PROXY", "c"),
+        ];
+        let settings = settings("/shop", "/srv/shop", &own);
+        let request = Request::get("/shop/a.php/b?q").header("X", "theirs").header("Proxy", "x");
+        let pairs = told(&settings, request.header("Y-Z", "y").body(()).unwrap());
+        let mut names: Vec<_> = pairs.iter().map(|pair| pair.split_once('=').unwrap().0).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "{pairs:?}");
+        for expected in [
+            "SERVER_NAME=a",
+            "HTTP_X=b",
+            "HTTP_PROXY=c",
+            "HTTP_Y_Z=y",
+            "DOCUMENT_ROOT=/app/",
+            "SCRIPT_FILENAME=/app/a.php",
+            "PATH_TRANSLATED=/app/b",
+            "SCRIPT_NAME=/shop/a.php",
+            "DOCUMENT_URI=/shop/a.php/b",
+            "REMOTE_ADDR=192.0.2.1",
+            "REMOTE_USER=somebody",
+            "CONTENT_LENGTH=7",
+        ] {
+            assert!(pairs.iter().any(|pair| pair == expected), "{expected} in {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_could_be_taken_for_others_are_not_told() {
+        let settings = settings("/", "/srv/", &[]);
+        let mut request = Request::get("/a.php");
+        for name in
+            ["proxy", "x_y", "x.y", "content-type", "content-length", "te", "upgrade", "host"]
+        {
+            request = request.header(name, "1");
+        }
+        let pairs = told(&settings, request.body(()).unwrap());
+        let fields: Vec<_> = pairs.iter().filter(|pair| pair.starts_with("HTTP_")).collect();
+        assert_eq!(fields, ["HTTP_HOST=[::1]:8080"]);
+        assert!(pairs.contains(&"SERVER_NAME=[::1]".to_owned()), "{pairs:?}");
+        assert!(pairs.contains(&"SCRIPT_FILENAME=/srv/a.php".to_owned()), "{pairs:?}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_said_to_be() {
+        let long = "x".repeat(70_000);
+        assert_eq!(settings("/", "/srv", &[("A", &long), ("B", "b")]).too_long, ["A".into()]);
     }
 }

@@ -76,7 +76,9 @@ impl Programs {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) address: ServerAddress,
-    /// Connections without a request, the last used one last.
+    /// Connections without a request, the last used one last. Boxed, as they are everywhere: they
+    /// are moved from hand to hand.
+    #[allow(clippy::vec_box, reason = "else each use would allocate")]
     idle: Mutex<Vec<Box<Link>>>,
     /// Requests that may wait for a process.
     starving: AtomicU32,

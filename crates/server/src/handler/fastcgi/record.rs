@@ -442,8 +442,10 @@ mod tests {
         assert!(decoder.is_between_records());
     }
 
+    type Pair = (Vec<u8>, Vec<u8>);
+
     /// What a program would read: the records with their kinds, and the parameters.
-    fn read(mut bytes: &[u8]) -> (Vec<(u8, usize)>, Vec<(Vec<u8>, Vec<u8>)>) {
+    fn read(mut bytes: &[u8]) -> (Vec<(u8, usize)>, Vec<Pair>) {
         let (mut records, mut pairs) = (Vec::new(), Vec::new());
         while let Some((header, rest)) = bytes.split_first_chunk::<8>() {
             let length = usize::from(u16::from_be_bytes([header[4], header[5]]));

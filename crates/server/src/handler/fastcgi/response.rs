@@ -187,7 +187,9 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str, step: usize) -> Result<Option<(ResponseHead, Vec<u8>)>, HeadError> {
+    type HeadAndRest = (ResponseHead, Vec<u8>);
+
+    fn read(text: &str, step: usize) -> Result<Option<HeadAndRest>, HeadError> {
         let mut reader = HeadReader::default();
         let mut pieces = text.as_bytes().chunks(step);
         while let Some(piece) = pieces.next() {

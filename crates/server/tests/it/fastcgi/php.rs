@@ -217,14 +217,9 @@ fn value(json: &str, name: &str) -> Option<String> {
 
 #[tokio::test]
 async fn a_script_is_told_what_php_expects() {
-    let Some(mut site) = site(2, "parameters = { APP_ENV = \"test\" }").await else {
+    let Some(site) = site(2, "parameters = { APP_ENV = \"test\" }").await else {
         return;
     };
-    let tls = site.setup.port();
-    site.setup.certificate("a", &["a.example"]);
-    let text = format!("root = \"www\"\nfastcgi = \"{}\"", site.php.address);
-    site.setup.site_with("tls", &[&format!("https/127.0.0.1:{tls}:a.example")], &text);
-    site.setup.replace(&site.server);
     let (port, root) = (site.port, site.root());
     let said = ask(
         port,
@@ -274,7 +269,16 @@ async fn a_script_is_told_what_php_expects() {
         assert_eq!(value(&json, name).as_deref(), expected, "{name} in {json}");
     }
     assert!(value(&json, "REMOTE_PORT").unwrap().parse::<u16>().is_ok(), "{json}");
+}
 
+#[tokio::test]
+async fn a_script_is_told_of_tls_and_http2() {
+    let Some(mut site) = site(1, "").await else { return };
+    let tls = site.setup.port();
+    site.setup.certificate("a", &["a.example"]);
+    let text = format!("root = \"www\"\nfastcgi = \"{}\"", site.php.address);
+    site.setup.site_with("tls", &[&format!("https/127.0.0.1:{tls}:a.example")], &text);
+    site.setup.replace(&site.server);
     let client = TestClient::with_alpn(&["h2"]);
     let mut http2 = Http2::new(connected(&client, tls, "a.example").await.stream).await;
     let json = http2.get("a.example", "/env.php").await.unwrap().text();
