@@ -136,13 +136,29 @@ pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 /// Ranges in one `Range` field. More are ignored, as RFC 9110, 14.2 allows: the answer is the whole.
 pub const RANGES_MAX: usize = 16;
 
+/// Entries of a folder that are listed. The rest are left out, and the page says so. A page for so
+/// many is one or two MiB, and made in some 20 ms.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
+
+/// Bytes of a listing: entries with the longest names, each written out and encoded, reach it
+/// before [`LISTING_ENTRIES_MAX`]. The rest are left out, and the page says so.
+pub const LISTING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// For so long a listing is given to all who ask for it, so that many who do take neither the time
+/// nor the memory of many.
+pub const LISTING_KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// Symbolic links on the way to a file, where the kernel does not count them: as many as it takes.
+pub const FILE_LINKS_MAX: usize = 40;
+
 /// Times a file is opened again when the kernel says that a rename came between (openat2, EAGAIN).
 pub const FILE_OPEN_ATTEMPTS_MAX: usize = 8;
 
 /// Times a file that changes under the reader is read again before it is streamed instead.
 pub const FILE_READ_ATTEMPTS_MAX: usize = 3;
 
-const _: () = assert!((CACHED_FILE_BYTES_MAX as u64) < FILE_CACHE_BYTES_MAX / 64);
+// A file has three encoded siblings at most, and the cache is shared out over some dozen locks.
+const _: () = assert!((CACHED_FILE_BYTES_MAX as u64) * 4 < FILE_CACHE_BYTES_MAX / 64);
 
 // Certificates and keys. These files are an administrator's, so the bounds catch mistakes (a log
 // named as a certificate) and hostile imports.

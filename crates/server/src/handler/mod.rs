@@ -1,6 +1,7 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
 pub mod fastcgi;
+pub mod pattern;
 pub mod redirect;
 pub mod respond;
 pub mod static_files;

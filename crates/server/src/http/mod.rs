@@ -1,5 +1,6 @@
 //! One connection, HTTP/1.1 or HTTP/2, from the first byte of a request to the last of its answer.
 
+pub(crate) mod accept;
 pub mod authority;
 pub mod body;
 pub mod connection;

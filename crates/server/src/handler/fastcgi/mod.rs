@@ -57,7 +57,7 @@ use super::{
 };
 use crate::{
     http::{authority, body::Body, content::Content, error::RequestError},
-    limits::{FASTCGI_READ_BYTES, FASTCGI_STARVED_AFTER},
+    limits::{FASTCGI_READ_BYTES, FASTCGI_STARVED_AFTER, LINGER_TIMEOUT},
     log::StrangerLog,
 };
 
@@ -142,10 +142,10 @@ impl FastCgi {
         let path = request.uri.path();
         let is_read = matches!(request.method, Method::GET | Method::HEAD);
         let target = match self.scripts.find(path, is_read, &self.files).await? {
-            Target::File => match (self.files.handle(request).await, self.scripts.front()) {
+            Target::File => match self.files.handle(request).await {
                 // It went away in this moment.
-                (Err(RequestError::NotFound { .. }), Some(front)) => front,
-                (answer, _) => return answer,
+                Err(error @ RequestError::NotFound { .. }) => self.scripts.front().ok_or(error)?,
+                answer => return answer,
             },
             target => target,
         };
@@ -256,7 +256,7 @@ impl FastCgi {
             if let Some(length) = length.filter(|_| !no_content) {
                 response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            if drain(&mut exchange, &self.timeouts).await {
+            if drain(&mut exchange).await {
                 back.take(exchange);
             }
             return Ok(response);
@@ -351,16 +351,19 @@ async fn read_head(
 
 /// Reads an answer whose content nobody gets to its end, so that its connection can be used again.
 /// Whether it came to its end in reasonable time and size.
-async fn drain(exchange: &mut Exchange, timeouts: &Timeouts) -> bool {
-    let mut bytes = 0;
-    while bytes <= FASTCGI_READ_BYTES {
-        match exchange.part(timeouts.idle).await {
-            Ok(Part::Piece(piece)) => bytes += piece.len(),
-            Ok(Part::End(status)) => return status == ProtocolStatus::Complete,
-            Err(_) => return false,
+async fn drain(exchange: &mut Exchange) -> bool {
+    let reading = async {
+        let mut bytes = 0;
+        while bytes <= FASTCGI_READ_BYTES {
+            match exchange.part(LINGER_TIMEOUT).await {
+                Ok(Part::Piece(piece)) => bytes += piece.len(),
+                Ok(Part::End(status)) => return status == ProtocolStatus::Complete,
+                Err(_) => return false,
+            }
         }
-    }
-    false
+        false
+    };
+    timeout(LINGER_TIMEOUT, reading).await.unwrap_or(false)
 }
 
 fn joined(mut pieces: VecDeque<Bytes>) -> Bytes {

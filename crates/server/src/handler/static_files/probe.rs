@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use super::{
     Folder, StaticFiles,
-    find::{self, FindError, Found},
+    find::{self, FindError, Found, Search},
     path::{self, PathError, RequestPath},
     root::{Access, Patience},
 };
@@ -54,6 +54,8 @@ impl StaticFiles {
         match found {
             Ok(probe) => Ok(probe),
             Err(FindError::NotFound) => Ok(Probe::Nothing),
+            Err(FindError::NoDocument) => Ok(Probe::Folder),
+            Err(FindError::UnknownType) => Ok(Probe::File),
             Err(FindError::Refused(reason)) => {
                 Err(RequestError::Forbidden { path: shown(), reason })
             }
@@ -85,7 +87,8 @@ impl Folder {
                 Err(error) => Err(error.into()),
             };
         }
-        match find::find(&root, path, &[], Access::Look, patience)? {
+        let search = Search { documents: &[], siblings: false, access: Access::Look, patience };
+        match find::find(&root, path, search)? {
             Found::File(_) => Ok(Probe::File),
             Found::Folder => Ok(Probe::Folder),
         }

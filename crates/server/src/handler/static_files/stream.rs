@@ -17,13 +17,17 @@ use std::{
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::representation::Stamp;
 use crate::{blocking, limits};
 
 /// The bytes of a file from one offset on, exactly as many as were announced. If the file has
-/// become shorter the stream ends with an error, so that the connection is cut instead of lying.
-/// What was appended meanwhile is not sent.
+/// become shorter, or was written anew with the same length, the stream ends with an error before
+/// its last byte, so that the connection is cut instead of lying. What was appended meanwhile is
+/// not sent.
 pub struct FileStream {
     file: Arc<File>,
+    /// What the file was when it was announced.
+    stamp: Stamp,
     offset: u64,
     remaining_bytes: u64,
     /// How much the next read takes at most. It doubles with each chunk that was taken, because a
@@ -53,9 +57,16 @@ impl fmt::Debug for FileStream {
 
 impl FileStream {
     /// `tries_at_once` is for file systems that answer from the page cache without waiting.
-    pub(super) fn new(file: File, offset: u64, length: u64, tries_at_once: bool) -> Self {
+    pub(super) fn new(
+        file: Arc<File>,
+        stamp: Stamp,
+        offset: u64,
+        length: u64,
+        tries_at_once: bool,
+    ) -> Self {
         Self {
-            file: Arc::new(file),
+            file,
+            stamp,
             offset,
             remaining_bytes: length,
             chunk_bytes: limits::FILE_FIRST_CHUNK_BYTES,
@@ -99,20 +110,29 @@ impl FileStream {
             let mut buffer = self.buffer();
             if self.tries_at_once {
                 match self.read_at_once(&mut buffer) {
-                    Ok(filled) => return Poll::Ready(some_bytes(buffer, filled)),
+                    Ok(filled) => {
+                        let ending = self.ending(filled).then_some(self.stamp);
+                        return Poll::Ready(checked(&self.file, ending, buffer, filled));
+                    }
                     Err(Errno::AGAIN | Errno::INTR) => {}
                     // Not this file system, or not this kernel. The other way shows real errors.
                     Err(_) => self.tries_at_once = false,
                 }
             }
-            self.reading = Some(read_on_pool(Arc::clone(&self.file), self.offset, buffer));
+            let ending = self.ending(buffer.len()).then_some(self.stamp);
+            self.reading = Some(read_on_pool(Arc::clone(&self.file), self.offset, buffer, ending));
         }
         let Some(reading) = &mut self.reading else {
             return Poll::Pending;
         };
         let read = ready!(reading.as_mut().poll(context));
         self.reading = None;
-        Poll::Ready(read.and_then(|(buffer, filled)| some_bytes(buffer, filled)))
+        Poll::Ready(read)
+    }
+
+    /// Whether a read of so many bytes would be the last.
+    fn ending(&self, filled: usize) -> bool {
+        filled as u64 >= self.remaining_bytes
     }
 
     /// The spare buffer or a new one, not longer than what remains. Its old bytes stay in it, which
@@ -136,21 +156,40 @@ impl FileStream {
     }
 }
 
-fn some_bytes(buffer: Vec<u8>, filled: usize) -> io::Result<(Vec<u8>, usize)> {
-    if filled == 0 {
+/// What was read, unless it is nothing, or the last of a file that is another now than `ending`.
+fn checked(
+    file: &File,
+    ending: Option<Stamp>,
+    buffer: Vec<u8>,
+    filled: usize,
+) -> io::Result<(Vec<u8>, usize)> {
+    let now = ending.map(|_| file.metadata()).transpose()?.as_ref().map(Stamp::of);
+    let (shorter, rewritten) = match ending.zip(now) {
+        Some((then, now)) => (now.length() < then.length(), now.is_rewritten(&then)),
+        None => (false, false),
+    };
+    if shorter || filled == 0 {
         let error = "the file became shorter while it was sent";
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
+    }
+    if rewritten {
+        return Err(io::Error::other("the file was changed while it was sent"));
     }
     Ok((buffer, filled))
 }
 
-fn read_on_pool(file: Arc<File>, offset: u64, mut buffer: Vec<u8>) -> Reading {
+fn read_on_pool(
+    file: Arc<File>,
+    offset: u64,
+    mut buffer: Vec<u8>,
+    ending: Option<Stamp>,
+) -> Reading {
     Box::pin(async move {
         let read = blocking::run("reading a file", move || {
             loop {
                 match file.read_at(&mut buffer, offset) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => return read.map(|filled| (buffer, filled)),
+                    read => return read.and_then(|filled| checked(&file, ending, buffer, filled)),
                 }
             }
         });
@@ -180,7 +219,10 @@ impl Drop for Chunk {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, os::fd::OwnedFd};
+    use std::{
+        io::{Seek as _, SeekFrom, Write as _},
+        os::fd::OwnedFd,
+    };
 
     use http_body_util::BodyExt;
 
@@ -195,6 +237,11 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         file
+    }
+
+    fn stream(file: File, offset: u64, length: u64, at_once: bool) -> Body {
+        let stamp = Stamp::of(&file.metadata().unwrap());
+        Body::File(Box::new(FileStream::new(Arc::new(file), stamp, offset, length, at_once)))
     }
 
     async fn collect(mut body: Body) -> io::Result<Vec<u8>> {
@@ -212,8 +259,7 @@ mod tests {
         for at_once in [true, false] {
             for (offset, length) in [(0, end), (1, end - 1), (70_000, 3), (end - 1, 1), (5, 0)] {
                 let file = file_of(&content);
-                let stream = FileStream::new(file, offset as u64, length as u64, at_once);
-                let body = Body::File(Box::new(stream));
+                let body = stream(file, offset as u64, length as u64, at_once);
                 assert_eq!(http_body::Body::size_hint(&body).exact(), Some(length as u64));
                 assert_eq!(http_body::Body::is_end_stream(&body), length == 0);
                 assert!(collect(body).await.unwrap() == content[offset..offset + length]);
@@ -227,7 +273,7 @@ mod tests {
             let file = file_of(&content(3 * limits::FILE_CHUNK_BYTES));
             let same = file.try_clone().unwrap();
             let length = 3 * limits::FILE_CHUNK_BYTES as u64;
-            let mut body = Body::File(Box::new(FileStream::new(file, 0, length, at_once)));
+            let mut body = stream(file, 0, length, at_once);
             body.frame().await.unwrap().unwrap();
             same.set_len(100_000).unwrap();
             let mut sent = limits::FILE_FIRST_CHUNK_BYTES;
@@ -244,18 +290,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_is_written_anew_with_the_same_length_ends_the_body_with_an_error() {
+        for at_once in [true, false] {
+            let length = 3 * limits::FILE_CHUNK_BYTES;
+            let mut file = file_of(&content(length));
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            let mut body = stream(file.try_clone().unwrap(), 0, length as u64, at_once);
+            let mut sent = body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.write_all(b"other").unwrap();
+            let error = loop {
+                match body.frame().await.unwrap() {
+                    Ok(frame) => sent += frame.into_data().unwrap().len(),
+                    Err(error) => break error,
+                }
+            };
+            assert!(sent < length, "the last bytes are not sent");
+            assert_eq!(error.to_string(), "the file was changed while it was sent");
+            assert!(body.frame().await.is_none());
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_that_grows_sends_what_was_announced() {
         let mut file = file_of(&content(1000));
-        let stream = FileStream::new(file.try_clone().unwrap(), 0, 1000, true);
+        let body = stream(file.try_clone().unwrap(), 0, 1000, true);
         file.write_all(b"more").unwrap();
-        assert_eq!(collect(Body::File(Box::new(stream))).await.unwrap(), content(1000));
+        assert_eq!(collect(body).await.unwrap(), content(1000));
     }
 
     #[tokio::test]
     async fn a_slow_peer_holds_no_more_than_the_chunks_it_was_given() {
         let file = file_of(&content(4 * limits::FILE_CHUNK_BYTES));
         let length = 4 * limits::FILE_CHUNK_BYTES as u64;
-        let mut body = Body::File(Box::new(FileStream::new(file, 0, length, true)));
+        let mut body = stream(file, 0, length, true);
         let mut first = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first.len(), limits::FILE_FIRST_CHUNK_BYTES, "who takes nothing holds little");
         while first.len() < limits::FILE_CHUNK_BYTES {
@@ -271,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_read_ends_the_body_with_its_error() {
         let folder: OwnedFd = File::open("/").unwrap().into();
-        let mut body = Body::File(Box::new(FileStream::new(folder.into(), 0, 10, true)));
+        let mut body = stream(folder.into(), 0, 10, true);
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
         assert!(http_body::Body::is_end_stream(&body));
