@@ -212,6 +212,7 @@ async fn upkeep(shared: Arc<Shared>) {
     let mut central_problem = None;
     loop {
         tick.tick().await;
+        shared.process.fastcgi.sweep();
         from = shared.process.certificates.sweep(from).await;
         let snapshot = shared.live.current();
         let refreshed = blocking::run("look at all certificates", move || {
