@@ -361,7 +361,7 @@ fn differences(told: &Explanation, probe: &Probe) -> Vec<String> {
         _ => {}
     }
     let refusal = told.request.as_ref().and_then(|request| request.status);
-    let status = refusal.or_else(|| told.answer.as_ref().and_then(|answer| answer.status));
+    let status = refusal.or_else(|| told.answer.as_ref().and_then(|answer| answer.sure_status()));
     let got = probe.answer.as_ref().map(|answer| answer.status);
     if let (Some(status), Some(got)) = (status, got)
         && status != got
