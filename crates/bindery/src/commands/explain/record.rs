@@ -178,12 +178,15 @@ pub(crate) struct Answer {
     pub(crate) problem: Option<String>,
 }
 
-impl Answer {
+impl Explanation {
     /// The status that every client gets; nothing where it depends on who asks, or on a file.
     pub(crate) fn sure_status(&self) -> Option<u16> {
+        let refusal = self.request.as_ref().and_then(|request| request.status);
         let depends = ["limits", "access", "rate_limit", "basic_auth"];
-        let sure = self.rules.iter().all(|own| !depends.contains(&own.rule));
-        self.status.filter(|_| sure)
+        let answer = self.answer.as_ref();
+        let answer =
+            answer.filter(|own| own.rules.iter().all(|rule| !depends.contains(&rule.rule)));
+        refusal.or_else(|| answer.and_then(|answer| answer.status))
     }
 }
 
