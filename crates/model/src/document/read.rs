@@ -296,10 +296,9 @@ impl<'d> Reader<'d> {
             let span =
                 section.table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
             let help = if self.site_keys.contains(&key) {
-                format!(
-                    "it is a key of [[site]]: write it there, above tables such as [site.proxy], \
-                     which take all keys below them"
-                )
+                "it is a key of [[site]]: write it there, above tables such as [site.proxy], which \
+                 take all keys below them"
+                    .to_owned()
             } else {
                 self.did_you_mean(key, keys.iter().copied())
                     .unwrap_or_else(|| format!("the keys here are {}", keys.join(", ")))
