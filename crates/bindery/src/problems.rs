@@ -6,8 +6,12 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use bindery_model::problem::{Problem, Severity};
 use serde::{Deserialize, Serialize};
 
+use crate::commands::steps::wrapped;
+
 /// The width of the terminal that everything is laid out for.
 const COLUMNS: usize = 80;
+/// What is left of it beside a line number of four digits and the word help.
+const HELP_COLUMNS: usize = COLUMNS - 13;
 
 /// A problem with its place in lines and columns, both from 1; columns count characters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,7 +66,10 @@ fn report<'a>(problem: &'a Problem, file: &'a str, text: &'a str) -> Group<'a> {
     for (span, why) in &problem.related {
         group = group.element(snippet(span, Some(why), file, text));
     }
-    if problem.help.is_empty() { group } else { group.element(Level::HELP.message(&problem.help)) }
+    match problem.help.as_str() {
+        "" => group,
+        help => group.element(Level::HELP.message(wrapped(help, HELP_COLUMNS).join("\n"))),
+    }
 }
 
 /// The lines of `span`, and only those: the renderer reads all that it is given.

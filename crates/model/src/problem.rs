@@ -130,6 +130,12 @@ codes! {
     DuplicateListener = "duplicate-listener", Error;
     /// A binding names a certificate that is not there.
     UnknownCertificate = "unknown-certificate", Error;
+    /// Two applications or virtual directories of a site have one path.
+    DuplicateRoute = "duplicate-route", Error;
+    /// A regular expression that is none, or is too large.
+    BadRegex = "bad-regex", Error;
+    /// A text that is no network.
+    BadNetwork = "bad-network", Error;
     /// A setting for TLS on a binding without it.
     TlsWithoutHttps = "tls-without-https", Error;
     /// A binding uses the central store, and none is configured.
@@ -138,6 +144,12 @@ codes! {
     NoBinding = "no-binding", Warning;
     /// A listener without a binding.
     IdleListener = "idle-listener", Warning;
+    /// A setting that changes nothing.
+    NoEffect = "no-effect", Warning;
+    /// A secret or a log inside of a folder whose files are served.
+    SecretServed = "secret-served", Warning;
+    /// Two paths of a site that differ in case only.
+    CaseDiffers = "case-differs", Hint;
     /// A certificate that nothing uses.
     UnusedCertificate = "unused-certificate", Hint;
     /// A binding that no client can reach.
@@ -150,6 +162,10 @@ codes! {
     UnreadableFile = "unreadable-file", Error;
     /// A folder cannot be read.
     UnreadableFolder = "unreadable-folder", Error;
+    /// A folder that cannot be written to.
+    UnwritableFolder = "unwritable-folder", Error;
+    /// A socket of another server that is not there.
+    NoSocket = "no-socket", Warning;
     /// A certificate file that holds no usable certificate.
     BadCertificate = "bad-certificate", Error;
     /// A certificate and a key that do not belong together.

@@ -2,9 +2,10 @@
 //! addresses. It reads everything that the configuration names, so `check` runs it, and a server
 //! beside its start and before each change.
 
+mod named;
+
 use std::{
     collections::HashMap,
-    fs,
     net::{IpAddr, SocketAddr, TcpListener},
     path::Path,
     time::{Duration, SystemTime},
@@ -16,7 +17,6 @@ use bindery_model::{
     document::{BindingPosition, Document},
     name::HostPattern,
     problem::{Code, Problem, Severity, Span},
-    site::{Files, RouteAction},
 };
 
 use crate::{
@@ -49,7 +49,7 @@ pub fn inspect(
         central: None,
     };
     inspector.central_store();
-    inspector.sites();
+    inspector.problems.extend(named::inspect(&document.positions.paths));
     inspector.certificates();
     inspector.bindings();
     let mut problems = inspector.problems;
@@ -91,25 +91,6 @@ impl Inspector<'_> {
                     "create the folder, or correct its path",
                 );
             }
-        }
-    }
-
-    fn sites(&mut self) {
-        let document = self.document;
-        let sites = document.configuration.table.sites.iter().zip(&document.positions.sites);
-        for (site, position) in sites {
-            let RouteAction::Files(Files { root, .. }) = &site.root.action else { continue };
-            let why = match fs::read_dir(root) {
-                Ok(_) => continue,
-                Err(error) => error.to_string(),
-            };
-            let message = format!(
-                "the folder {} of site {} cannot be read: {why}",
-                root.display(),
-                site.name
-            );
-            let help = "create it, correct its path, or let the server's user read it";
-            self.report(Code::UnreadableFolder, position.action.clone(), message, help);
         }
     }
 

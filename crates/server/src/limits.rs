@@ -165,8 +165,34 @@ pub const FILE_CHUNK_BYTES: usize = 64 * 1024;
 /// to [`FILE_CHUNK_BYTES`].
 pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 
+/// Bytes read at once from a file that is streamed to a peer that takes all it is given.
+pub const FILE_BURST_BYTES: usize = 512 * 1024;
+
+/// Streams that may read [`FILE_BURST_BYTES`] at once; others read [`FILE_CHUNK_BYTES`]. A peer that
+/// stops taking holds a burst twice, as it was read and as it is sent: all of them 64 MiB.
+pub const FILE_BURSTS_MAX: usize = 64;
+
+/// What an HTTP/2 stream has written and not yet sent. More does not make it faster: the socket
+/// holds what is on its way.
+pub const HTTP2_UNSENT_BYTES_MAX: usize = 128 * 1024;
+
 /// Ranges in one `Range` field. More are ignored, as RFC 9110, 14.2 allows: the answer is the whole.
 pub const RANGES_MAX: usize = 16;
+
+/// Entries of a folder that are listed. The rest are left out, and the page says so. A page for so
+/// many is one or two MiB, and made in some 20 ms.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
+
+/// Bytes of a listing: entries with the longest names, each written out and encoded, reach it
+/// before [`LISTING_ENTRIES_MAX`]. The rest are left out, and the page says so.
+pub const LISTING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// For so long a listing is given to all who ask for it, so that many who do take neither the time
+/// nor the memory of many.
+pub const LISTING_KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// Symbolic links on the way to a file, where the kernel does not count them: as many as it takes.
+pub const FILE_LINKS_MAX: usize = 40;
 
 /// Times a file is opened again when the kernel says that a rename came between (openat2, EAGAIN).
 pub const FILE_OPEN_ATTEMPTS_MAX: usize = 8;
@@ -174,7 +200,8 @@ pub const FILE_OPEN_ATTEMPTS_MAX: usize = 8;
 /// Times a file that changes under the reader is read again before it is streamed instead.
 pub const FILE_READ_ATTEMPTS_MAX: usize = 3;
 
-const _: () = assert!((CACHED_FILE_BYTES_MAX as u64) < FILE_CACHE_BYTES_MAX / 64);
+// A file has three encoded siblings at most, and the cache is shared out over some dozen locks.
+const _: () = assert!((CACHED_FILE_BYTES_MAX as u64) * 4 < FILE_CACHE_BYTES_MAX / 64);
 
 // Certificates and keys. These files are an administrator's, so the bounds catch mistakes (a log
 // named as a certificate) and hostile imports.
@@ -196,6 +223,71 @@ pub const CENTRAL_FILES_MAX: usize = 1_000_000;
 /// made; the client then does a full handshake.
 pub const TICKET_BYTES_MAX: usize = 16 * 1024;
 
+// Rules of a route, and limits of a site.
+
+/// Clients whose requests or wrong passwords are counted, over all rules, 16 bytes each. With more
+/// of them, those who have asked least are forgotten; nobody is locked out and nothing is searched.
+pub const RATE_CLIENTS_MAX: usize = 262_144;
+
+/// A file of names and passwords, in bytes: 10,000 users. A larger one is refused with an error.
+pub const HTPASSWD_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A file of names and passwords is looked at for changes so often, when somebody asks.
+pub const HTPASSWD_CHECKED_FOR: Duration = Duration::from_secs(1);
+
+/// The cost of a bcrypt hash: 14 is about a second. A line with more is refused with an error, for
+/// anybody may make the server compute it.
+pub const BCRYPT_COST_MAX: u32 = 14;
+
+/// The memory of an argon2 hash, in KiB. A line with more is refused with an error.
+pub const ARGON2_KIB_MAX: u32 = 256 * 1024;
+
+/// Memory times passes of an argon2 hash, in KiB: about a second. A line with more is refused.
+pub const ARGON2_WORK_KIB_MAX: u32 = 1024 * 1024;
+
+/// Passwords that are verified at once. They take whole cores, and those are for others too.
+pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
+
+/// Passwords that wait to be verified. Further ones are answered 429.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+
+/// Who is right once is not verified again for so long.
+pub const PASSWORD_REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// Verified passwords that are remembered, 40 bytes each. With more of them the least used are
+/// verified again.
+pub const PASSWORDS_REMEMBERED_MAX: usize = 16_384;
+
+/// Wrong passwords that one client may try at once; then one every
+/// [`WRONG_PASSWORD_INTERVAL_SECONDS`]. Further ones are answered 429 and not looked at.
+pub const WRONG_PASSWORDS_MAX: u32 = 20;
+
+/// See [`WRONG_PASSWORDS_MAX`].
+pub const WRONG_PASSWORD_INTERVAL_SECONDS: u32 = 2;
+
+/// The content of an error page, in bytes. A larger file is not used, with an error.
+pub const ERROR_PAGE_BYTES_MAX: u64 = 256 * 1024;
+
+/// An error page is looked at for changes so often, when somebody gets it.
+pub const ERROR_PAGE_CHECKED_FOR: Duration = Duration::from_secs(1);
+
+/// Files and streams that are compressed at once; the state of each takes about a megabyte for as
+/// long as its client reads. Further ones are sent as they are.
+pub const COMPRESSIONS_MAX: usize = 64;
+
+/// An answer in memory up to this is compressed to its end before its first byte leaves, so that no
+/// slow reader holds the state of it.
+pub const COMPRESSED_WHOLE_BYTES_MAX: usize = 256 * 1024;
+
+/// What is compressed before others get their turn: about a millisecond at the slowest.
+pub const COMPRESSED_AT_ONCE_BYTES: usize = 16 * 1024;
+
+/// What is sent at once of an answer whose site has no more than so many bytes a second.
+pub const THROTTLED_FRAME_BYTES_MIN: usize = 512;
+
+/// How much later than it was due a throttled answer may come and lose nothing. Timers are late by
+/// milliseconds; without it a site would never get all it may have.
+pub const THROTTLE_BURST: Duration = Duration::from_millis(250);
 // Upstream servers. They are an administrator's own and yet may be broken or taken over.
 
 /// What hyper buffers of one upstream connection, the head of an answer included. A longer head is

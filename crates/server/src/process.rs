@@ -11,7 +11,9 @@ use std::{
 use crate::{
     connections::Connections,
     handler::{proxy::group::Upstreams, static_files::FileCache},
+    http::compress::Compressions,
     log::StrangerLog,
+    rules::{auth::Passwords, rate::RateTable, site::SiteLoads},
     tls::{
         cache::CertificateCache,
         tickets::{NoRandomBytes, TicketKeys},
@@ -25,6 +27,12 @@ pub struct Process {
     pub(crate) certificates: CertificateCache,
     pub(crate) tickets: Arc<TicketKeys>,
     pub(crate) files: Arc<FileCache>,
+    /// How often clients have come.
+    pub(crate) rates: RateTable,
+    pub(crate) passwords: Passwords,
+    /// What is under way at sites with limits.
+    pub(crate) loads: SiteLoads,
+    pub(crate) compressions: Compressions,
     pub(crate) strangers: StrangerLog,
     /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
     pub(crate) faults: Arc<StrangerLog>,
@@ -41,6 +49,10 @@ impl Process {
             certificates: CertificateCache::default(),
             tickets: Arc::new(TicketKeys::new(now)?),
             files: Arc::default(),
+            rates: RateTable::default(),
+            passwords: Passwords::new().ok_or(NoRandomBytes)?,
+            loads: SiteLoads::default(),
+            compressions: Compressions::default(),
             strangers: StrangerLog::default(),
             upstreams: Upstreams::new(Arc::clone(&faults))?,
             faults,

@@ -2,7 +2,7 @@
 //! it is published, by what cannot fail.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -139,10 +139,23 @@ impl Server {
     pub fn replace(&self, proof: Proof, sockets: Prepared) -> usize {
         let revision = Revision(self.revision.fetch_add(1, Ordering::AcqRel) + 1);
         // Published before accepting: a new socket must find its sites.
-        self.shared.live.publish(proof.snapshot(revision));
+        let snapshot = proof.snapshot(revision);
+        self.shared.live.publish(Arc::clone(&snapshot));
+        self.forget_certificates(&snapshot);
         let disturbed = self.listeners.adopt(sockets, &self.shared);
         info!(revision = revision.0, disturbed, "configuration published");
         disturbed
+    }
+
+    /// Of certificates that a configuration no longer names nothing is kept, least of all what was
+    /// wrong with them.
+    fn forget_certificates(&self, snapshot: &Snapshot) {
+        let named: HashSet<_> =
+            snapshot.configuration.table.certificates.iter().map(|source| &source.files).collect();
+        let central = snapshot.central().map(CentralFolder::folder);
+        self.shared.process.certificates.retain(|files| {
+            named.contains(files) || central.is_some() && files.file.parent() == central
+        });
     }
 
     /// What is decided by now.

@@ -8,6 +8,7 @@
 mod explain;
 mod host;
 mod keys;
+pub mod rewrite;
 pub mod route;
 
 use std::fmt;

@@ -4,21 +4,38 @@
 //! |---|---|
 //! | `parse` | what does a text say? |
 //! | `read` | what is a value, and where does it stand? |
-//! | `settings`, `certificate`, `site`, `action`, `binding` | what does each table mean? |
+//! | `settings`, `certificate`, `site`, `route`, `binding`, `log` | what does each table mean? |
+//! | `action`, `files`, `proxy`, `fastcgi` | what answers? |
+//! | `rules`, `rewrite`, `fields`, `cors` | what happens around it? |
+//! | `value`, `address`, `target` | what is a media type, a network, a server, a URL? |
 //! | `conflicts` | what cannot stand together? |
+//! | `secrets` | what is served that should not be? |
 //! | `review` | what is valid and probably not meant? |
 //! | `nearest` | what was probably meant? |
 
 mod action;
+mod address;
 mod binding;
 mod certificate;
 mod conflicts;
+mod cors;
+mod fastcgi;
+mod fields;
+mod files;
+mod log;
 mod nearest;
 mod parse;
+mod proxy;
 mod read;
 mod review;
+mod rewrite;
+mod route;
+mod rules;
+mod secrets;
 mod settings;
 mod site;
+mod target;
+mod value;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -119,6 +136,39 @@ pub struct Positions {
     pub listeners: Vec<Span>,
     /// The folder of `central_store`, where there is one.
     pub central_store: Option<Span>,
+    /// Files and folders that the text names and only the machine can tell about; certificates
+    /// and what belongs to them aside.
+    pub paths: Vec<NamedPath>,
+}
+
+/// A file or folder that the text names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPath {
+    /// What it is for.
+    pub kind: PathKind,
+    /// The whole path.
+    pub path: PathBuf,
+    /// Where it stands.
+    pub span: Span,
+    /// Whose it is, as messages begin.
+    pub owner: String,
+}
+
+/// What a file or folder is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PathKind {
+    /// A folder whose files are served.
+    Root,
+    /// A file of names and passwords.
+    Passwords,
+    /// The content of an error answer.
+    ErrorPage,
+    /// Authorities that sign certificates of upstream servers.
+    UpstreamCa,
+    /// The socket of another server.
+    Socket,
+    /// The folder of the access log.
+    LogFolder,
 }
 
 /// Where a site stands.

@@ -21,10 +21,14 @@ pub(super) fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) ->
                 false => edits(&letters, &wanted),
             };
             // Who replaces every letter mistypes nothing.
-            (edits <= edits_max && edits < wanted.len()).then_some((edits, word))
+            (edits <= edits_max && edits < wanted.len()).then_some((
+                edits,
+                letters.len().abs_diff(wanted.len()),
+                word,
+            ))
         })
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, word)| word)
+        .min_by_key(|(edits, longer, _)| (*edits, *longer))
+        .map(|(_, _, word)| word)
 }
 
 /// Whether one is the beginning of the other, as `cert` is of `certificate`. Two letters begin too
@@ -78,6 +82,11 @@ mod tests {
         check("cert", Some("certificate"));
         check("redirekt", Some("redirect"));
         check("no", Some("on"));
+    }
+
+    #[test]
+    fn of_two_words_that_begin_alike_the_shorter_was_meant() {
+        assert_eq!(nearest("acces", ["access_log", "access"].into_iter()), Some("access"));
     }
 
     #[test]

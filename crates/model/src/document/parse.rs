@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{
     Configuration, Document, Positions, certificate, conflicts, read::Reader, review::review,
-    settings, site,
+    secrets, settings, site,
 };
 use crate::{
     problem::{Code, Problem, Span},
@@ -49,10 +49,12 @@ pub fn parse(text: &str, folder: &Path) -> Document {
     reader.deciding(|reader| conflicts::report_bindings(reader, &sites));
     conflicts::report_listeners(&mut reader, &listeners, &positions.listeners, &sites);
     conflicts::report_certificates(&mut reader, &certificates, &sites.bindings);
+    secrets::report(&mut reader, &certificates);
     let table = MemoryTable::new(sites.sites, sites.bindings, certificates.sources);
     positions.sites = sites.positions;
     positions.bindings = sites.binding_positions;
     positions.certificates = certificates.positions;
+    positions.paths = std::mem::take(&mut reader.paths);
     let configuration = Configuration { settings, listeners, table };
     let Reader { mut problems, incomplete, .. } = reader;
     if !incomplete {

@@ -8,7 +8,7 @@ use std::{
 
 use toml_edit::{Array, ArrayOfTables, Formatted, Item, Table, TableLike, Value};
 
-use super::nearest::nearest;
+use super::{NamedPath, PathKind, nearest::nearest};
 use crate::problem::{Code, Problem, Span};
 
 /// How many words are compared to find what was meant. A file with thousands of wrong names gets
@@ -24,6 +24,8 @@ pub(super) struct Reader<'d> {
     /// Whether something was not understood that decides which binding answers: then nothing may
     /// be said about what is missing or out of reach.
     pub(super) incomplete: bool,
+    /// Files and folders that only the machine can tell about.
+    pub(super) paths: Vec<NamedPath>,
     comparisons_left: usize,
 }
 
@@ -78,6 +80,11 @@ impl Text<'_> {
 }
 
 impl<'d> Section<'d> {
+    /// The same table, called otherwise in messages.
+    pub(super) fn called(&self, owner: String) -> Self {
+        Self { table: self.table, span: self.span.clone(), owner }
+    }
+
     /// The value of a key.
     pub(super) fn entry(&self, key: &str) -> Option<Entry<'d>> {
         let (key, item) = self.table.get_key_value(key)?;
@@ -85,6 +92,21 @@ impl<'d> Section<'d> {
         let node = Node::of_item(item)?;
         let span = item.span().unwrap_or_else(|| key_span.clone());
         Some(Entry { node, span, key: key.get(), key_span })
+    }
+
+    /// Where a key stands; the table itself where it has none such.
+    pub(super) fn key_at(&self, key: &str) -> Span {
+        self.entry(key).map_or_else(|| self.span.clone(), |entry| entry.key_span)
+    }
+
+    /// The values of all keys, for tables whose keys are names that people choose.
+    pub(super) fn entries(&self) -> Vec<Entry<'d>> {
+        self.table.iter().filter_map(|(key, _)| self.entry(key)).collect()
+    }
+
+    /// The first of these keys that is there.
+    pub(super) fn first_of(&self, keys: &[&str]) -> Option<Entry<'d>> {
+        keys.iter().find_map(|key| self.entry(key))
     }
 }
 
@@ -132,6 +154,21 @@ impl Entry<'_> {
         }
     }
 
+    /// Whether it is the word `false`, which switches off what is inherited.
+    pub(super) fn is_false(&self) -> bool {
+        matches!(self.node, Node::Boolean(false))
+    }
+
+    /// Whether it is the word `true`, which takes the defaults.
+    pub(super) fn is_true(&self) -> bool {
+        matches!(self.node, Node::Boolean(true))
+    }
+
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.node, Node::Table(_))
+    }
+
     /// Whether it is a string; the other form of some keys is a table.
     pub(super) fn is_text(&self) -> bool {
         matches!(self.node, Node::Text(_))
@@ -140,6 +177,12 @@ impl Entry<'_> {
     /// Whether it is a table with that key.
     pub(super) fn has(&self, key: &str) -> bool {
         matches!(self.node, Node::Table(table) if table.contains_key(key))
+    }
+
+    /// Where a key of the table that it is stands.
+    pub(super) fn place_of(&self, key: &str) -> Option<Span> {
+        let Node::Table(table) = self.node else { return None };
+        table.key(key).and_then(toml_edit::Key::span)
     }
 
     /// Whether it is an array with nothing in it.
@@ -160,6 +203,7 @@ impl<'d> Reader<'d> {
             folder,
             problems: Vec::new(),
             incomplete: false,
+            paths: Vec::new(),
             comparisons_left: COMPARISONS_MAX,
         }
     }
@@ -170,6 +214,11 @@ impl<'d> Reader<'d> {
         Section { table, span: start..start, owner: "the file".to_owned() }
     }
 
+    /// Where relative paths begin.
+    pub(super) fn folder(&self) -> &'d Path {
+        self.folder
+    }
+
     pub(super) fn problem(
         &mut self,
         code: Code,
@@ -178,6 +227,30 @@ impl<'d> Reader<'d> {
         help: impl Into<String>,
     ) {
         self.problems.push(Problem::new(code, span, message, help));
+    }
+
+    /// A value that its key does not take.
+    pub(super) fn bad(
+        &mut self,
+        section: &Section<'_>,
+        span: Span,
+        wrong: impl std::fmt::Display,
+        help: impl Into<String>,
+    ) {
+        let message = format!("{}: {wrong}", section.owner);
+        self.problem(Code::BadValue, span, message, help);
+    }
+
+    /// Remembers a path for the look at the machine.
+    pub(super) fn name_path(
+        &mut self,
+        section: &Section<'_>,
+        kind: PathKind,
+        path: &Path,
+        span: &Span,
+    ) {
+        let owner = section.owner.clone();
+        self.paths.push(NamedPath { kind, path: path.to_owned(), span: span.clone(), owner });
     }
 
     /// Reads something on which the decision depends: if it has an error, the picture of who
@@ -201,9 +274,19 @@ impl<'d> Reader<'d> {
 
     /// Whether the table has none but these keys; a problem for each other one.
     pub(super) fn known(&mut self, section: &Section<'_>, keys: &[&'static str]) -> bool {
+        self.known_beside(section, keys, &[])
+    }
+
+    /// The same, without a word on keys that were reported already.
+    pub(super) fn known_beside(
+        &mut self,
+        section: &Section<'_>,
+        keys: &[&'static str],
+        reported: &[&str],
+    ) -> bool {
         let mut all = true;
         for (key, item) in section.table.iter() {
-            if keys.contains(&key) {
+            if keys.contains(&key) || reported.contains(&key) {
                 continue;
             }
             all = false;
@@ -223,7 +306,8 @@ impl<'d> Reader<'d> {
         all
     }
 
-    fn wrong_type(&mut self, section: &Section<'_>, entry: &Entry<'_>, takes: &str) {
+    /// A value of another type than its key takes.
+    pub(super) fn wrong_type(&mut self, section: &Section<'_>, entry: &Entry<'_>, takes: &str) {
         let Section { owner, .. } = section;
         let message =
             format!("{owner}: {} takes {takes}, not {}", entry.key, entry.node.type_name());
@@ -351,6 +435,13 @@ impl<'d> Reader<'d> {
         Some(yes)
     }
 
+    /// Every string of an array; nothing where the key is not there.
+    pub(super) fn texts(&mut self, section: &Section<'d>, key: &str) -> Option<Vec<Text<'d>>> {
+        section.entry(key)?;
+        let elements = self.elements(section, key, "an array");
+        Some(elements.iter().filter_map(|element| self.text_of(section, element)).collect())
+    }
+
     /// A path, from the folder of the document.
     pub(super) fn path(&mut self, section: &Section<'d>, key: &str) -> Option<(PathBuf, Span)> {
         let text = self.text(section, key)?;
@@ -434,6 +525,14 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// As [`Self::elements`], for who has had it read before: what is no array holds nothing.
+    pub(super) fn elements_if_any(&mut self, section: &Section<'d>, key: &str) -> Vec<Entry<'d>> {
+        match section.entry(key) {
+            Some(entry) if entry.is_array() => self.elements(section, key, "an array"),
+            _ => Vec::new(),
+        }
+    }
+
     /// Each table of an array of tables.
     pub(super) fn tables(
         &mut self,
@@ -456,6 +555,7 @@ impl<'d> Reader<'d> {
 pub(super) fn called(what: &str, section: &Section<'_>, key: &str) -> String {
     match section.entry(key).map(|entry| entry.node) {
         Some(Node::Text(text)) if !text.value().is_empty() => format!("{what} {:?}", text.value()),
+        _ if what.starts_with('a') => format!("an {what} without {key}"),
         _ => format!("a {what} without {key}"),
     }
 }

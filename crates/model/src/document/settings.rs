@@ -1,9 +1,11 @@
 //! Reads `[server]` and `[[listener]]`.
 
+use std::net::SocketAddr;
+
 use hashbrown::HashMap;
 
 use super::{
-    CentralStore, Listener, Positions, Settings, binding,
+    CentralStore, Listener, Positions, Settings, binding, log,
     read::{Reader, Section, called},
 };
 use crate::{
@@ -18,6 +20,22 @@ const VERSION: i64 = 1;
 const WORKERS_MAX: i64 = 1024;
 /// Who waits longer than an hour for requests to end waits for ever.
 const DRAIN_SECONDS_MAX: i64 = 3600;
+/// More connections than one machine has memory for.
+const CONNECTIONS_MAX: u32 = 10_000_000;
+
+const KEYS: [&str; 11] = [
+    "state_dir",
+    "workers",
+    "order",
+    "central_store",
+    "user",
+    "drain_seconds",
+    "trusted_proxies",
+    "access_log",
+    "admin",
+    "connections_max",
+    "connections_per_address_max",
+];
 
 /// Reads `version`, which says how to read the rest.
 pub(super) fn read_version(reader: &mut Reader<'_>, root: &Section<'_>) {
@@ -43,8 +61,7 @@ pub(super) fn read_server<'d>(
     let Some(server) = reader.table(root, "server", || "[server]".to_owned()) else {
         return settings;
     };
-    let keys = ["state_dir", "workers", "order", "central_store", "user", "drain_seconds"];
-    reader.known(&server, &keys);
+    reader.known(&server, &KEYS);
     if let Some((path, _)) = reader.path(&server, "state_dir") {
         settings.state_dir = path;
     }
@@ -61,7 +78,30 @@ pub(super) fn read_server<'d>(
     if let Some((seconds, _)) = reader.integer(&server, "drain_seconds", 0..=DRAIN_SECONDS_MAX) {
         settings.drain_seconds = seconds.unsigned_abs();
     }
+    settings.trusted_proxies = reader.networks(&server, "trusted_proxies").unwrap_or_default();
+    settings.access_log = log::read(reader, &server);
+    settings.admin = read_admin(reader, &server);
+    settings.connections_max = reader.count(&server, "connections_max", 1..=CONNECTIONS_MAX);
+    settings.connections_per_address_max =
+        reader.count(&server, "connections_per_address_max", 1..=CONNECTIONS_MAX);
     settings
+}
+
+/// Reads where metrics can be asked for.
+fn read_admin<'d>(reader: &mut Reader<'d>, server: &Section<'d>) -> Option<SocketAddr> {
+    let text = reader.text(server, "admin")?;
+    let example = "write a loopback address and a port, as in admin = \"127.0.0.1:9180\"";
+    let (wrong, help) = match text.value.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => ("0 is no port".to_owned(), example.to_owned()),
+        Ok(address) if address.ip().to_canonical().is_loopback() => return Some(address),
+        Ok(address) => (
+            format!("admin on {address} could be asked by other machines, without TLS or password"),
+            format!("write \"127.0.0.1:{}\" or \"[::1]:{0}\"", address.port()),
+        ),
+        Err(_) => (format!("{:?} is no address with a port", text.value), example.to_owned()),
+    };
+    reader.bad(server, text.span, wrong, help);
+    None
 }
 
 fn read_user<'d>(reader: &mut Reader<'d>, server: &Section<'d>) -> Option<String> {
@@ -126,10 +166,11 @@ fn read_listener<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
 ) -> Option<(Listener, crate::problem::Span)> {
-    reader.known(section, &["on", "no_sni", "unknown_name"]);
+    reader.known(section, &["on", "no_sni", "unknown_name", "proxy_protocol"]);
     let answers = [("catch-all", Fallback::CatchAll), ("refuse", Fallback::Refuse)];
     let no_sni = reader.choice(section, "no_sni", &answers);
     let unknown_name = reader.choice(section, "unknown_name", &answers);
+    let proxy_protocol = reader.networks(section, "proxy_protocol").unwrap_or_default();
     let on = reader.required_text(section, "on", "https/*:443")?;
     let (protocol, endpoint) = match parse_listener(on.value) {
         Ok(parsed) => parsed,
@@ -151,5 +192,5 @@ fn read_listener<'d>(
         no_sni: no_sni.unwrap_or_default(),
         unknown_name: unknown_name.unwrap_or_default(),
     };
-    Some((Listener { protocol, endpoint, rules, proxy_protocol: Vec::new() }, on.span))
+    Some((Listener { protocol, endpoint, rules, proxy_protocol }, on.span))
 }

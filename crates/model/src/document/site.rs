@@ -7,12 +7,16 @@ use hashbrown::{HashMap, HashSet};
 use super::{
     BindingPosition, SitePosition, action, binding,
     certificate::Certificates,
+    files,
     read::{Reader, Section, Text, called},
+    route::{self, Inherited},
+    rules,
 };
 use crate::{
     binding::Binding,
     problem::{Code, Problem, Span},
-    site::{Route, Site, SiteId, SiteLimits, SiteState},
+    rules::Rules,
+    site::{Route, RouteAction, Site, SiteId, SiteLimits, SiteState},
 };
 
 /// The most bytes of a name: what a log line or a folder named after it can take.
@@ -40,10 +44,12 @@ pub(super) fn read<'d>(
     let mut all = Sites::default();
     let mut names = HashMap::new();
     let mut numbers = Numbers::default();
+    let plain = Arc::default();
+    let keys = keys();
     let sections = reader
         .deciding(|reader| reader.tables(root, "site", |section| called("site", section, "name")));
     for section in &sections {
-        let known = reader.known(section, &KEYS);
+        let known = reader.known(section, &keys);
         let name = reader.required_text(section, "name", "shop");
         let name = name.and_then(|name| read_name(reader, section, name));
         if let Some(name) = &name {
@@ -54,7 +60,9 @@ pub(super) fn read<'d>(
         let state = reader.choice(section, "state", &states).unwrap_or_default();
         let https_redirect = reader.boolean(section, "https_redirect").unwrap_or(true);
         let name_at = name.as_ref().map_or_else(|| section.span.clone(), |name| name.span.clone());
-        let (action, action_at) = action::read(reader, section, &name_at);
+        let access_log = reader.boolean(section, "access_log");
+        let limits = read_limits(reader, section);
+        let read = read_routes(reader, section, &name_at, &plain);
         // A key that is not known may be the bindings, mistyped.
         reader.incomplete |= !known;
         reader.deciding(|reader| all.read_bindings(reader, section, certificates));
@@ -69,12 +77,12 @@ pub(super) fn read<'d>(
             name,
             state,
             https_redirect,
-            limits: SiteLimits::default(),
-            access_log: true,
-            root: Route { path: "/".to_owned(), action, rules: Arc::default() },
-            routes: Vec::new(),
+            limits,
+            access_log: access_log.unwrap_or(true),
+            root: read.root,
+            routes: read.routes,
         });
-        all.positions.push(SitePosition { name: name_at, action: action_at });
+        all.positions.push(SitePosition { name: name_at, action: read.action_at });
     }
     for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {
         site.id = id;
@@ -82,21 +90,64 @@ pub(super) fn read<'d>(
     all
 }
 
-const KEYS: [&str; 13] = [
-    "name",
-    "id",
-    "state",
-    "bindings",
-    "https_redirect",
-    "root",
-    "default_documents",
-    "redirect",
-    "respond",
-    "proxy",
-    "fastcgi",
-    "applications",
-    "virtual_directories",
-];
+/// Everything that a site can have.
+fn keys() -> Vec<&'static str> {
+    let own = [
+        "name",
+        "id",
+        "state",
+        "bindings",
+        "https_redirect",
+        "limits",
+        "access_log",
+        "applications",
+        "virtual_directories",
+    ];
+    own.iter().chain(&action::ACTIONS).chain(&files::OPTIONS).chain(&rules::KEYS).copied().collect()
+}
+
+/// What answers at the paths of a site.
+struct Routes {
+    root: Route,
+    /// Where it stands what answers at `/`.
+    action_at: Span,
+    routes: Vec<Route>,
+}
+
+fn read_routes<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    name_at: &Span,
+    plain: &Arc<Rules>,
+) -> Routes {
+    let standard = files::standard();
+    let rules = rules::read(reader, section, plain);
+    let (action, action_at) = action::read(reader, section, &standard, name_at);
+    let files = match &action {
+        RouteAction::Files(files) => files,
+        RouteAction::FastCgi(program) => &program.files,
+        RouteAction::Proxy(_) | RouteAction::Redirect { .. } | RouteAction::Respond { .. } => {
+            &standard
+        }
+    };
+    let routes = route::read(reader, section, &Inherited { rules: &rules, files });
+    let root = Route { path: "/".to_owned(), action, rules };
+    rules::report_idle(reader, section);
+    Routes { root, action_at, routes }
+}
+
+fn read_limits<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> SiteLimits {
+    let owner = || format!("limits of {}", section.owner);
+    let Some(limits) = reader.table(section, "limits", owner) else {
+        return SiteLimits::default();
+    };
+    reader.known(&limits, &["requests_max", "bytes_per_second_max"]);
+    let bytes = reader.integer(&limits, "bytes_per_second_max", 1..=i64::MAX);
+    SiteLimits {
+        requests_max: reader.count(&limits, "requests_max", 1..=u32::MAX),
+        bytes_per_second_max: bytes.map(|(bytes, _)| bytes.unsigned_abs()),
+    }
+}
 
 impl Sites {
     fn read_bindings<'d>(

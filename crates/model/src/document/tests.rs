@@ -1,4 +1,6 @@
+mod actions;
 mod bindings;
+mod rules;
 mod sites;
 
 use std::{collections::BTreeSet, path::Path};
@@ -127,19 +129,13 @@ tls = { minimum = "1.3", http2 = false, client_certificate = "require", client_c
 [[site]]
 name = "api"
 bindings = ["https/*:443:*.api.example.com"]
-‹proxy› = ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
+proxy = ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
 "#;
 
 #[test]
-fn the_example_of_the_manual_has_a_proxy_that_is_not_served_and_no_catch_all() {
+fn the_example_of_the_manual_is_right_and_has_no_catch_all() {
     let marked = EXAMPLE.replace("https/*:443:shop.example.com", "‹https/*:443:shop.example.com›");
-    let document = check(
-        &marked,
-        &[
-            ("no-catch-all", "get no certificate on *:443"),
-            ("not-supported", "site \"api\": proxy is not served"),
-        ],
-    );
+    let document = check(&marked, &[("no-catch-all", "get no certificate on *:443")]);
     let table = &document.configuration.table;
     let bindings: Vec<_> =
         table.bindings.iter().map(|own| format!("{} {}", own.site, own.information)).collect();
@@ -386,6 +382,16 @@ name = "A"
 root = "x"
 respond = "y"
 proxy = []
+basic_auth.file = "x/passwords"
+access = ["deny all", "allow 10.0.0.1/8"]
+redirects = [{ regex = "(", to = "/" }]
+applications = [
+  { path = "/a", root = "." }, { path = "/a", root = "." }, { path = "/A", root = "." },
+]
+bindings = [{ on = "https/*:445:", certificate = "acme" }]
+[[site]]
+name = "b"
+respond = ""
 "#;
     let found: BTreeSet<_> = read(text).problems.iter().map(|problem| problem.code).collect();
     let mut wanted: BTreeSet<_> = Code::ALL.iter().copied().collect();

@@ -1,5 +1,6 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
+pub mod pattern;
 pub mod proxy;
 pub mod redirect;
 pub mod respond;
@@ -12,7 +13,8 @@ use bindery_model::{
     decide::route,
     document::Configuration,
     name::Host,
-    site::{Route, RouteAction, SiteState},
+    rules::Rules,
+    site::{Route, RouteAction, SiteId, SiteState},
 };
 use http::{Response, request::Parts};
 use ipnet::IpNet;
@@ -28,6 +30,7 @@ use crate::{
         error::RequestError,
     },
     process::Process,
+    rules::{RulesRuntime, site::LimitedSite},
 };
 
 /// What answers.
@@ -55,6 +58,14 @@ impl Handler {
             RouteAction::Respond { status, body, content_type } => {
                 Self::Respond(Respond::new(*status, body, content_type))
             }
+        }
+    }
+
+    /// The files among which rules look, for handlers that have any.
+    pub(crate) fn files(&self) -> Option<&StaticFiles> {
+        match self {
+            Self::StaticFiles(files) => Some(files),
+            Self::Proxy(_) | Self::Redirect(_) | Self::Respond(_) => None,
         }
     }
 
@@ -125,11 +136,32 @@ pub struct RouteRuntime {
     /// As [`Route::path`].
     pub(crate) path: String,
     pub(crate) handler: Handler,
+    /// What happens around the answer; `None` for nothing.
+    pub(crate) rules: Option<Arc<RulesRuntime>>,
 }
 
 impl RouteRuntime {
-    fn new(route: &Route, process: &Process) -> Self {
-        Self { path: route.path.clone(), handler: Handler::new(route, process) }
+    fn new(route: &Route, rules: Option<Arc<RulesRuntime>>, process: &Process) -> Self {
+        Self { path: route.path.clone(), handler: Handler::new(route, process), rules }
+    }
+}
+
+type Made<'a> = (&'a Arc<Rules>, Option<Arc<RulesRuntime>>);
+
+/// The rules of the routes of a site, made ready once for all that share them.
+struct SharedRules<'a> {
+    site: SiteId,
+    made: Vec<Made<'a>>,
+}
+
+impl<'a> SharedRules<'a> {
+    fn of(&mut self, route: &'a Route) -> Option<Arc<RulesRuntime>> {
+        if let Some((_, made)) = self.made.iter().find(|(rules, _)| **rules == route.rules) {
+            return made.clone();
+        }
+        let made = RulesRuntime::new(&route.rules, self.site).map(Arc::new);
+        self.made.push((&route.rules, made.clone()));
+        made
     }
 }
 
@@ -140,6 +172,7 @@ pub struct SiteRuntime {
     root: RouteRuntime,
     /// What answers elsewhere, longest path first.
     routes: Vec<RouteRuntime>,
+    limits: Option<LimitedSite>,
     /// Whose word on their clients is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Where its requests without TLS are sent, if they are.
@@ -156,30 +189,57 @@ impl SiteRuntime {
             .filter(|information| record.https_redirect && information.protocol == Protocol::Https)
             .cloned()
             .collect();
-        let root = RouteRuntime::new(&record.root, process);
-        let mut routes: Vec<_> =
-            record.routes.iter().map(|route| RouteRuntime::new(route, process)).collect();
+        let mut rules = SharedRules { site: record.id, made: Vec::new() };
+        let mut make = |route| RouteRuntime::new(route, rules.of(route), process);
+        let root = make(&record.root);
+        let mut routes: Vec<_> = record.routes.iter().map(make).collect();
         routes.sort_by_key(|route| Reverse(route.path.len()));
         Self {
             name: record.name.clone(),
             state: record.state,
             root,
             routes,
+            limits: LimitedSite::new(record, &process.loads),
             trusted_proxies: configuration.settings.trusted_proxies.clone(),
             https,
         }
+    }
+
+    /// How much of the machine it may take.
+    pub(crate) fn limits(&self) -> Option<&LimitedSite> {
+        self.limits.as_ref()
+    }
+
+    /// The place of what answers at the path of a request.
+    ///
+    /// # Errors
+    ///
+    /// 400 when the path is one that different readers read differently.
+    pub(crate) fn place(&self, path: &str) -> Result<usize, RequestError> {
+        let path =
+            route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
+        let longest = self.routes.iter().position(|route| route::covers(&route.path, &path));
+        Ok(longest.unwrap_or(usize::MAX))
     }
 
     /// What answers at the path of a request.
     ///
     /// # Errors
     ///
-    /// 400 when the path is one that different readers read differently.
+    /// As [`Self::place`].
     pub(crate) fn route(&self, path: &str) -> Result<&RouteRuntime, RequestError> {
-        let path =
-            route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
-        let longest = self.routes.iter().find(|route| route::covers(&route.path, &path));
-        Ok(longest.unwrap_or(&self.root))
+        self.place(path).map(|place| self.route_at(place))
+    }
+
+    /// What answers at a place that [`Self::place`] gave.
+    pub(crate) fn route_at(&self, place: usize) -> &RouteRuntime {
+        self.routes.get(place).unwrap_or(&self.root)
+    }
+
+    /// What answers at a place, where nothing happens around the answer.
+    pub(crate) fn plain(&self, place: usize) -> Option<&Handler> {
+        let route = self.route_at(place);
+        (route.rules.is_none() && self.limits.is_none()).then_some(&route.handler)
     }
 
     /// The way to the https binding of the same host, for a request that came without TLS to

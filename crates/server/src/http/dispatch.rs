@@ -29,6 +29,7 @@ use super::{
     error::{Fault, RequestError},
     framing::Refusal,
     page,
+    passage::{self, Passage, Stage},
     tunnel::Tunnel,
 };
 use crate::{
@@ -36,6 +37,7 @@ use crate::{
     connections::{Connection, InFlight},
     handler::{RequestCtx, SiteRuntime},
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
+    rules::site::Share,
     snapshot::{Revision, Snapshot},
     text_of,
     tls::{TlsInfo, stream::Stream},
@@ -57,10 +59,10 @@ pub struct ConnInfo {
     stream: Stream,
 }
 
-struct Remembered {
+pub(super) struct Remembered {
     authority: Box<str>,
     revision: Revision,
-    runtime: Arc<SiteRuntime>,
+    pub(super) runtime: Arc<SiteRuntime>,
 }
 
 impl ConnInfo {
@@ -83,6 +85,10 @@ impl ConnInfo {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     fn local(&self) -> SocketAddr {
         self.connection.local
     }
@@ -94,16 +100,32 @@ impl ConnInfo {
 /// for its own content, becomes a future with a state of its own.
 pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answer {
     let in_flight = info.connection.begin();
-    let (request, content) = request.into_parts();
+    let (mut request, content) = request.into_parts();
     let content = Content::new(content, &info.connection);
+    let mut begun = None;
     if content.is_end_stream() {
-        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&request, info)));
-        if let Some(answer) = now.unwrap_or(Some(Err(RequestError::Panicked))) {
-            return Answer::Now(Some(finish(answer, &request, info, in_flight)));
+        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&mut request, info)));
+        match now.unwrap_or(Now::Answer(Err(RequestError::Panicked), None)) {
+            Now::Answer(answer, passage) => {
+                return Answer::Now(Some(finish(answer, &request, info, (in_flight, passage))));
+            }
+            Now::Later(stage) => begun = stage,
         }
     }
-    Answer::Later(Box::pin(answer_later(request, content, Arc::clone(info), in_flight)))
+    let info = Arc::clone(info);
+    Answer::Later(Box::pin(answer_later(request, content, info, begun, in_flight)))
 }
+
+/// What can be done at once.
+enum Now {
+    /// The answer, and where there are rules around it, the request on its way.
+    Answer(Result<Response<Body>, RequestError>, Option<Box<Passage>>),
+    /// From here on it takes time.
+    Later(Option<Begun>),
+}
+
+/// A request on its way, and where it is.
+type Begun = (Box<Passage>, Stage);
 
 /// An answer that is there, or will be.
 pub(super) enum Answer {
@@ -123,17 +145,34 @@ impl Future for Answer {
     }
 }
 
-fn answer_now(
-    request: &http::request::Parts,
-    info: &ConnInfo,
-) -> Option<Result<Response<Body>, RequestError>> {
-    match route(request, info) {
-        Ok(Route::Site(site)) => match site.runtime.route(request.uri.path()) {
-            Ok(route) => route.handler.answer_now(request),
-            Err(error) => Some(Err(error)),
-        },
-        Ok(Route::Answered(response)) => Some(Ok(response)),
-        Err(error) => Some(Err(error)),
+fn answer_now(request: &mut http::request::Parts, info: &ConnInfo) -> Now {
+    let site = match route(request, info) {
+        Ok(Route::Site(site)) => site,
+        Ok(Route::Answered(response)) => return Now::Answer(Ok(response), None),
+        Err(error) => return Now::Answer(Err(error), None),
+    };
+    let place = match site.runtime.place(request.uri.path()) {
+        Ok(place) => place,
+        Err(error) => return Now::Answer(Err(error), None),
+    };
+    if let Some(handler) = site.runtime.plain(place) {
+        return match handler.answer_now(request) {
+            Some(answer) => Now::Answer(answer, None),
+            None => Now::Later(None),
+        };
+    }
+    let (passage, mut stage) = Passage::begin(site, place, request, info);
+    if let Stage::Handler = stage
+        && let Some(answer) = passage.route().handler.answer_now(request)
+    {
+        stage = Stage::Answered(answer);
+    }
+    if let Stage::Answered(answer) = stage {
+        stage = passage.page(answer, request, info);
+    }
+    match stage {
+        Stage::Answered(answer) => Now::Answer(answer, Some(passage)),
+        stage => Now::Later(Some((passage, stage))),
     }
 }
 
@@ -141,25 +180,65 @@ async fn answer_later(
     mut request: http::request::Parts,
     mut content: Content,
     info: Arc<ConnInfo>,
+    begun: Option<Begun>,
     in_flight: InFlight,
 ) -> Response<Counted> {
-    let answer = async {
-        match route(&request, &info)? {
-            Route::Site(site) => {
-                let site = &site.runtime;
-                let route = site.route(request.uri.path())?;
-                let ctx = RequestCtx { info: &info, site, route };
-                route.handler.handle(&mut request, &mut content, &ctx).await
-            }
-            Route::Answered(response) => Ok(response),
-        }
-    };
+    let mut passage = None;
+    let answer = answer(&mut request, &mut content, &info, begun, &mut passage);
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
     if let Err(error) = drop_content(content, &request).await {
         answer = Err(error);
     }
-    finish(answer, &request, &info, in_flight)
+    finish(answer, &request, &info, (in_flight, passage))
+}
+
+/// Takes a request from where it is to its answer. `kept` gets the request on its way, where there
+/// are rules around it.
+async fn answer(
+    request: &mut http::request::Parts,
+    content: &mut Content,
+    info: &Arc<ConnInfo>,
+    begun: Option<Begun>,
+    kept: &mut Option<Box<Passage>>,
+) -> Result<Response<Body>, RequestError> {
+    let (passage, mut stage) = match begun {
+        Some(begun) => begun,
+        None => {
+            let site = match route(request, info)? {
+                Route::Site(site) => site,
+                Route::Answered(response) => return Ok(response),
+            };
+            let place = site.runtime.place(request.uri.path())?;
+            if let Some(handler) = site.runtime.plain(place) {
+                let (site, route) = (&site.runtime, site.runtime.route_at(place));
+                return handler.handle(request, content, &RequestCtx { info, site, route }).await;
+            }
+            Passage::begin(site, place, request, info)
+        }
+    };
+    let passage = kept.insert(passage);
+    loop {
+        stage = match stage {
+            Stage::Verify(attempt) => passage.verify(attempt, request, info).await,
+            Stage::Look(rule) => passage.look(rule, request, info).await,
+            Stage::Handler => match passage.limit(content) {
+                Ok(()) => {
+                    let (site, route) = (passage.site(), passage.route());
+                    let ctx = RequestCtx { info, site, route };
+                    Stage::Answered(route.handler.handle(request, content, &ctx).await)
+                }
+                Err(error) => error.into(),
+            },
+            Stage::Answered(answer) => match passage.page(answer, request, info) {
+                Stage::Answered(answer) => return answer,
+                stage => stage,
+            },
+            Stage::Page(error, page) => {
+                return passage::read_page(error, &page, request, info).await;
+            }
+        }
+    }
 }
 
 /// What every answer gets.
@@ -167,7 +246,7 @@ fn finish(
     answer: Result<Response<Body>, RequestError>,
     request: &http::request::Parts,
     info: &ConnInfo,
-    in_flight: InFlight,
+    (in_flight, passage): (InFlight, Option<Box<Passage>>),
 ) -> Response<Counted> {
     let mut response = answer.unwrap_or_else(|error| {
         note(&error, request, info);
@@ -178,7 +257,11 @@ fn finish(
         *info.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel;
     }
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
-    response.map(|body| Counted { body, in_flight })
+    let share = passage.and_then(|passage| {
+        passage.dress(&mut response, request, info);
+        passage.into_share()
+    });
+    response.map(|body| Counted { body, share, in_flight })
 }
 
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
@@ -295,7 +378,7 @@ fn decided(
 }
 
 /// Writes what went wrong, at the level of whose doing it is.
-fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
+pub(super) fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let peer = info.connection.peer;
     let (method, uri) = (&request.method, &request.uri);
     match error.fault() {
@@ -310,6 +393,8 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
 /// A body that counts as a request under way until it is sent or given up.
 pub struct Counted {
     body: Body,
+    /// The part of the request in the load of a site with limits.
+    share: Option<Box<Share>>,
     #[allow(dead_code, reason = "counts down when it is dropped")]
     in_flight: InFlight,
 }
@@ -322,14 +407,30 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Self { body, share, .. } = &mut *self;
+        match share {
+            None => Pin::new(body).poll_frame(cx),
+            Some(share) => share.poll_frame(body, cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && self.held_bytes() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        match (hint.exact(), self.held_bytes()) {
+            (_, 0) => {}
+            (Some(exact), held) => hint.set_exact(exact.saturating_add(held)),
+            (None, held) => hint.set_lower(hint.lower().saturating_add(held)),
+        }
+        hint
+    }
+}
+
+impl Counted {
+    fn held_bytes(&self) -> u64 {
+        self.share.as_ref().map_or(0, |share| share.held_bytes())
     }
 }

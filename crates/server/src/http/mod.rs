@@ -1,8 +1,10 @@
 //! One connection, HTTP/1.1 or HTTP/2, from the first byte of a request to the last of its answer.
 
+pub(crate) mod accept;
 pub mod authority;
 pub mod body;
 pub mod client;
+pub(crate) mod compress;
 pub mod connection;
 pub mod content;
 pub mod dispatch;
@@ -10,5 +12,7 @@ pub mod error;
 pub mod forwarded;
 pub mod framing;
 pub mod page;
+mod passage;
 mod tasks;
 pub(crate) mod tunnel;
+pub mod user;

@@ -8,6 +8,9 @@ use http::{
 
 use super::{body::Body, error::RequestError};
 
+/// When to come again to a site that has all the requests under way that it may.
+const SITE_BUSY_RETRY_SECONDS: u32 = 1;
+
 /// The answer to a request that failed.
 #[must_use]
 pub fn response(error: &RequestError) -> Response<Body> {
@@ -34,6 +37,9 @@ pub fn response(error: &RequestError) -> Response<Body> {
         }
         RequestError::TooManyRequests { retry_after_seconds } => {
             fields.insert(RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
+        }
+        RequestError::SiteBusy { .. } => {
+            fields.insert(RETRY_AFTER, HeaderValue::from(SITE_BUSY_RETRY_SECONDS));
         }
         _ => {}
     }

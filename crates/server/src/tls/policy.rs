@@ -124,14 +124,7 @@ fn client_verifier(
     let unusable = |reason: String| PolicyError::Unusable { path: path.clone(), reason };
     let text =
         fs::read(path).map_err(|source| PolicyError::Unreadable { path: path.clone(), source })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable("no PEM block of a certificate in it".to_owned()));
-    }
+    let roots = authorities(&text).map_err(unusable)?;
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = match policy {
@@ -140,6 +133,23 @@ fn client_verifier(
     };
     let verifier = builder.build().map_err(|error| unusable(error.to_string()))?;
     Ok(Some((verifier, Authorities::of(&text))))
+}
+
+/// The certificates of a PEM text, as authorities.
+///
+/// # Errors
+///
+/// When there is none, or one that is broken; the text says why.
+pub(crate) fn authorities(text: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    match roots.is_empty() {
+        true => Err("no PEM block of a certificate in it".to_owned()),
+        false => Ok(roots),
+    }
 }
 
 /// Shows the key that was decided on.

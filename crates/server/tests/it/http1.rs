@@ -318,7 +318,7 @@ async fn an_answer_that_comes_before_the_content_is_not_lost() {
     let mut client = http(plain).await;
     client.send(&head).await.unwrap();
     let answer = upload(&mut client, &content).await;
-    assert_eq!((answer.status, answer.field("allow")), (405, Some("GET, HEAD")));
+    assert_eq!((answer.status, answer.field("allow")), (405, Some("GET, HEAD, OPTIONS")));
     let mut client = https(port, "a.example").await;
     client.send(&head).await.unwrap();
     assert_eq!(upload(&mut client, &content).await.status, 405);

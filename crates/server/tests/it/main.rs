@@ -9,6 +9,7 @@
 )]
 
 mod decision;
+mod files;
 mod handshake;
 mod http1;
 mod http2;
@@ -17,6 +18,7 @@ mod proxy;
 mod proxy_protocol;
 mod rest;
 mod resumption;
+mod rules;
 mod setup;
 mod sockets;
 mod stop;

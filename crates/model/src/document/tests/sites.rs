@@ -75,11 +75,6 @@ fn exactly_one_thing_answers() {
         &answering("'a'\n‹default_documents› = []\nrespond = 'x'"),
         &[("exclusive", "goes with root")],
     );
-    for later in ["proxy", "fastcgi", "applications", "virtual_directories"] {
-        let part = format!("site \"a\": {later} is not served by this version");
-        check(&answering(&format!("'a'\n‹{later}› = 1")), &[("not-supported", &part)]);
-        check_site(&format!("‹{later}› = 1"), "not-supported", &part);
-    }
 }
 
 #[test]

@@ -14,8 +14,9 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use quick_cache::{Equivalent, Weighter, sync::Cache};
+use tokio::sync::Semaphore;
 
-use super::representation::Representation;
+use super::{multipart::Boundary, representation::Representation, versions::Versions};
 use crate::limits;
 
 /// The small files of all sites. Share one per process; its bound is
@@ -27,6 +28,10 @@ pub struct FileCache {
     started: Instant,
     /// Tells the roots apart: a number is given once.
     roots: AtomicU64,
+    /// Between the parts of an answer with several.
+    boundary: Boundary,
+    /// Who may read much of a large file at once.
+    bursts: Arc<Semaphore>,
 }
 
 impl Default for FileCache {
@@ -44,6 +49,8 @@ impl FileCache {
             files: Cache::with_weighter(files, bytes, Weight),
             started: Instant::now(),
             roots: AtomicU64::new(0),
+            boundary: Boundary::new(),
+            bursts: Arc::new(Semaphore::new(limits::FILE_BURSTS_MAX)),
         }
     }
 
@@ -62,6 +69,16 @@ impl FileCache {
 
     pub(super) fn remove(&self, root: u64, path: &[u8]) {
         self.files.remove(&BorrowedKey { root, path });
+    }
+
+    /// What stands between the parts of an answer that has several, as long as the process lives.
+    pub(super) fn boundary(&self) -> &Boundary {
+        &self.boundary
+    }
+
+    /// A stream that reads much at once holds a permit of these.
+    pub(super) fn bursts(&self) -> &Arc<Semaphore> {
+        &self.bursts
     }
 
     /// `now` as files remember it.
@@ -89,33 +106,25 @@ fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A small file and when it was last seen to be unchanged.
+/// A file, its encoded siblings, and when they were last seen to be unchanged and all that there
+/// are. At least one is small.
 #[derive(Debug)]
 pub(super) struct CachedFile {
-    pub(super) representation: Representation,
-    pub(super) content: Bytes,
+    pub(super) versions: Versions<Kept>,
     verified: AtomicU64,
 }
 
+/// What is kept of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) representation: Representation,
+    /// Its bytes if it is small.
+    pub(super) content: Option<Bytes>,
+}
+
 impl CachedFile {
-    /// The content and the validators get one allocation and so one reference count: each answer
-    /// touches it, from every core, and a count is a cache line that travels between them.
-    pub(super) fn new(mut representation: Representation, content: &[u8], read: Moment) -> Self {
-        let etag = representation.etag.as_bytes();
-        let last_modified = representation.last_modified.as_ref().map(HeaderValue::as_bytes);
-        let pieces = [content, etag, last_modified.unwrap_or_default()];
-        let mut rest = Bytes::from(pieces.concat());
-        let content = rest.split_to(content.len());
-        let etag = rest.split_to(etag.len());
-        let last_modified = last_modified.map(|_| rest);
-        // Both were values before, so they are again.
-        if let Ok(etag) = HeaderValue::from_maybe_shared(etag) {
-            representation.etag = etag;
-        }
-        if let Some(Ok(value)) = last_modified.map(HeaderValue::from_maybe_shared) {
-            representation.last_modified = Some(value);
-        }
-        Self { representation, content, verified: AtomicU64::new(read.0) }
+    pub(super) fn new(versions: Versions<Kept>, read: Moment) -> Self {
+        Self { versions, verified: AtomicU64::new(read.0) }
     }
 
     /// May it be sent without another look at the file?
@@ -127,6 +136,35 @@ impl CachedFile {
     /// It was seen to be unchanged at a time not before `now`.
     pub(super) fn set_verified(&self, now: Moment) {
         self.verified.fetch_max(now.0, Ordering::Relaxed);
+    }
+}
+
+impl Kept {
+    /// The content and the fields get one allocation and so one reference count: each answer
+    /// touches it, from every core, and a count is a cache line that travels between them.
+    pub(super) fn new(mut representation: Representation, content: Option<&[u8]>) -> Self {
+        let Some(content) = content else { return Self { representation, content: None } };
+        let Representation { etag, last_modified, cache_control, .. } = &mut representation;
+        let mut fields: [Option<&mut HeaderValue>; 3] =
+            [Some(etag), last_modified.as_mut(), cache_control.as_mut()];
+        let mut all = content.to_vec();
+        for field in fields.iter().flatten() {
+            all.extend_from_slice(field.as_bytes());
+        }
+        let mut rest = Bytes::from(all);
+        let content = rest.split_to(content.len());
+        for field in fields.iter_mut().flatten() {
+            // It was a value before, so it is again.
+            if let Ok(value) = HeaderValue::from_maybe_shared(rest.split_to(field.len())) {
+                **field = value;
+            }
+        }
+        Self { representation, content: Some(content) }
+    }
+
+    fn bytes(&self) -> u64 {
+        let content = self.content.as_ref().map_or(0, Bytes::len);
+        content as u64 + limits::CACHED_FILE_OVERHEAD_BYTES
     }
 }
 
@@ -154,16 +192,18 @@ struct Weight;
 
 impl Weighter<Key, Arc<CachedFile>> for Weight {
     fn weight(&self, key: &Key, file: &Arc<CachedFile>) -> u64 {
-        (key.path.len() + file.content.len()) as u64 + limits::CACHED_FILE_OVERHEAD_BYTES
+        key.path.len() as u64 + file.versions.all().map(Kept::bytes).sum::<u64>()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::representation::tests::file, *};
+    use crate::http::accept::Coding;
 
     fn cached(length: usize, moment: Moment) -> Arc<CachedFile> {
-        Arc::new(CachedFile::new(file(1, 1, 9), &vec![7; length], moment))
+        let kept = Kept::new(file(1, 1, 9), Some(&vec![7; length]));
+        Arc::new(CachedFile::new(Versions::of(kept), moment))
     }
 
     #[test]
@@ -177,6 +217,30 @@ mod tests {
         assert!(cache.find(two, b"/a").is_none());
         cache.remove(one, b"/a");
         assert!(cache.find(one, b"/a").is_none());
+    }
+
+    #[test]
+    fn fields_are_the_same_in_memory() {
+        let mut before = file(1, 1, 9).encoded(Coding::Gzip);
+        before.cache_control = Some(HeaderValue::from_static("no-cache"));
+        let kept = Kept::new(before.clone(), Some(b"content"));
+        assert_eq!(kept.content.as_deref(), Some(&b"content"[..]));
+        let after = kept.representation;
+        assert_eq!(after.etag, before.etag);
+        assert_eq!(after.last_modified, before.last_modified);
+        assert_eq!(after.cache_control, before.cache_control);
+    }
+
+    #[test]
+    fn siblings_count_too() {
+        let cache = FileCache::default();
+        let moment = cache.moment(Instant::now());
+        let mut versions = Versions::of(Kept::new(file(1, 1, 9), None));
+        for coding in [Coding::Brotli, Coding::Gzip] {
+            versions.add(coding, Kept::new(file(1, 1, 9), Some(&[7; 1000])));
+        }
+        cache.insert(0, b"/a", Arc::new(CachedFile::new(versions, moment)));
+        assert_eq!(cache.weight(), 2 + 2000 + 3 * limits::CACHED_FILE_OVERHEAD_BYTES);
     }
 
     #[test]

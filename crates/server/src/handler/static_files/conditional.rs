@@ -14,10 +14,12 @@ use super::{
 use crate::http::error::RequestError;
 
 /// What of a file is to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
     Whole,
     Part(ByteRange),
+    /// At least two, none of which has a byte of another.
+    Parts(Vec<ByteRange>),
     NotModified,
 }
 
@@ -63,6 +65,7 @@ pub(super) fn select(
     match range::parse(range.as_bytes(), length) {
         Ranges::Ignored => Ok(Selection::Whole),
         Ranges::One(range) => Ok(Selection::Part(range)),
+        Ranges::Many(ranges) => Ok(Selection::Parts(ranges)),
         Ranges::Unsatisfiable => Err(RequestError::RangeNotSatisfiable { length }),
     }
 }
@@ -196,6 +199,7 @@ mod tests {
             Ok(Selection::Whole) => "200".to_owned(),
             Ok(Selection::NotModified) => "304".to_owned(),
             Ok(Selection::Part(range)) => format!("206 {range}"),
+            Ok(Selection::Parts(ranges)) => format!("206 with {} parts", ranges.len()),
             Err(error) => error.status().as_str().to_owned(),
         }
     }
@@ -287,6 +291,8 @@ mod tests {
         check("range: bytes=2-3", "206 bytes=2-3");
         check("range: bytes=20-", "416");
         check("range: bytes=0-1|range: bytes=2-3", "200");
+        check("range: bytes=2-3, 6-7", "206 with 2 parts");
+        check("if-range: \"x\"|range: bytes=2-3, 6-7", "200");
         check("if-range: TAG", "200");
         check("if-range: TAG|range: bytes=2-3", "206 bytes=2-3");
         check("if-range: W/TAG|range: bytes=2-3", "200");

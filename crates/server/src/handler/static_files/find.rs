@@ -1,4 +1,5 @@
-//! From a path to a file: which file answers, whether it may, and its content if it is small.
+//! From a path to a file: which file answers, whether it may, what lies encoded beside it, and its
+//! content if it is small.
 //! Everything here makes system calls; with [`Patience::Never`] none of them waits.
 
 use std::{
@@ -12,17 +13,26 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{
     path::RequestPath,
-    representation::{Representation, Stamp},
+    representation::{Description, Representation, Stamp},
     root::{Access, Patience, Root},
+    versions::{CODINGS, Versions},
 };
 use crate::limits;
 
 /// What a path leads to.
 #[derive(Debug)]
 pub(super) enum Found {
-    File(FoundFile),
+    File(Named),
     /// A folder, asked for without the slash at its end.
     Folder,
+}
+
+/// A regular file, its encoded siblings, and where it was found.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// Its path below the root.
+    pub(super) name: Vec<u8>,
+    pub(super) versions: Versions<FoundFile>,
 }
 
 /// A regular file, open as was asked.
@@ -30,8 +40,17 @@ pub(super) enum Found {
 pub(super) struct FoundFile {
     pub(super) file: File,
     pub(super) stamp: Stamp,
-    /// Its path below the root.
-    pub(super) name: Vec<u8>,
+}
+
+/// How files are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search<'a> {
+    /// What answers for a folder, in this order.
+    pub(super) documents: &'a [String],
+    /// Whether siblings are looked for.
+    pub(super) siblings: bool,
+    pub(super) access: Access,
+    pub(super) patience: Patience,
 }
 
 /// Why there is no file to send.
@@ -41,6 +60,10 @@ pub(super) enum FindError {
     WouldWait,
     /// There is none.
     NotFound,
+    /// There is a folder, and nothing in it that answers for it.
+    NoDocument,
+    /// There is one, of a type that is not sent.
+    UnknownType,
     /// It is not given, and why.
     Refused(&'static str),
     /// The system failed.
@@ -74,51 +97,73 @@ const SPECIAL: &str = "not a regular file";
 pub(super) fn find(
     root: &Root,
     path: &RequestPath<'_>,
-    documents: &[String],
-    access: Access,
-    patience: Patience,
+    search: Search<'_>,
 ) -> Result<Found, FindError> {
     if !path.is_folder() {
-        return open(root, path.relative().to_vec(), access, patience);
+        return open(root, path.relative().to_vec(), search);
     }
-    for document in documents {
+    for document in search.documents {
         let name = match path.relative() {
             b"" => document.as_bytes().to_vec(),
             folder => [folder, b"/", document.as_bytes()].concat(),
         };
-        match open(root, name, access, patience) {
+        match open(root, name, search) {
             Err(FindError::NotFound) | Ok(Found::Folder) => {}
             found => return found,
         }
     }
-    root.open(path.relative(), Access::LookAtFolder, patience)?;
-    Err(FindError::Refused("no default document, and no listing"))
+    root.open(path.relative(), Access::LookAtFolder, search.patience)?;
+    Err(FindError::NoDocument)
 }
 
-fn open(
-    root: &Root,
-    name: Vec<u8>,
-    access: Access,
-    patience: Patience,
-) -> Result<Found, FindError> {
-    let file = root.open(&name, access, patience)?;
+fn open(root: &Root, mut name: Vec<u8>, search: Search<'_>) -> Result<Found, FindError> {
+    let Some(file) = open_one(root, &name, search)? else {
+        return Ok(Found::Folder);
+    };
+    let mut versions = Versions::of(file);
+    if search.siblings {
+        let length = name.len();
+        for (coding, ending) in CODINGS {
+            name.extend_from_slice(ending.as_bytes());
+            match open_one(root, &name, search) {
+                Ok(Some(file)) => versions.add(coding, file),
+                Err(FindError::WouldWait) => return Err(FindError::WouldWait),
+                // What is no file that may be read is no sibling.
+                Ok(None) | Err(_) => {}
+            }
+            name.truncate(length);
+        }
+    }
+    Ok(Found::File(Named { name, versions }))
+}
+
+/// A file, or nothing for a folder.
+fn open_one(root: &Root, name: &[u8], search: Search<'_>) -> Result<Option<FoundFile>, FindError> {
+    let file = root.open(name, search.access, search.patience)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
-        return Ok(Found::Folder);
+        return Ok(None);
     }
     if !metadata.is_file() {
         return Err(FindError::Refused(SPECIAL));
     }
-    Ok(Found::File(FoundFile { stamp: Stamp::of(&metadata), file, name }))
+    Ok(Some(FoundFile { stamp: Stamp::of(&metadata), file }))
 }
 
 /// A file ready to be sent.
 #[derive(Debug)]
-pub(super) enum Loaded {
-    /// With its content.
-    Small(Representation, Vec<u8>),
+pub(super) struct Loaded {
+    pub(super) representation: Representation,
+    pub(super) source: Source,
+}
+
+/// Where its bytes are.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// All of them here.
+    Memory(Vec<u8>),
     /// To be streamed.
-    Large(Representation, File),
+    Disk(File),
 }
 
 /// Reads a file that was opened for it if it is small. `now` is a time before it was opened.
@@ -128,10 +173,11 @@ pub(super) enum Loaded {
 /// until after the last.
 pub(super) fn load(
     found: FoundFile,
+    described: &Description,
     now: SystemTime,
     patience: Patience,
 ) -> Result<Loaded, FindError> {
-    let FoundFile { file, mut stamp, name } = found;
+    let FoundFile { file, mut stamp } = found;
     for _ in 0..limits::FILE_READ_ATTEMPTS_MAX {
         let Some(length) = small(stamp.length()) else {
             break;
@@ -139,11 +185,13 @@ pub(super) fn load(
         let content = read(&file, length, patience)?;
         let after = Stamp::of(&file.metadata()?);
         if after == stamp && content.len() == length {
-            return Ok(Loaded::Small(Representation::new(stamp, &name, now), content));
+            let representation = Representation::new(stamp, described, now);
+            return Ok(Loaded { representation, source: Source::Memory(content) });
         }
         stamp = after;
     }
-    Ok(Loaded::Large(Representation::new(stamp, &name, now), file))
+    let representation = Representation::new(stamp, described, now);
+    Ok(Loaded { representation, source: Source::Disk(file) })
 }
 
 /// The length, if a file of it is kept in memory.

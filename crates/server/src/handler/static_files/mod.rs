@@ -12,8 +12,12 @@
 mod cache;
 mod conditional;
 mod find;
+mod folder;
+mod listing;
 mod mime;
+mod multipart;
 pub mod path;
+pub mod probe;
 pub mod range;
 mod representation;
 mod respond;
@@ -21,27 +25,29 @@ mod root;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::{
     ffi::OsStr,
-    fs::File,
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use bindery_model::site::Files;
-use http::{Method, Response, request::Parts};
+use http::{Method, Response, Version, request::Parts};
 
 pub use self::cache::FileCache;
 use self::{
-    cache::CachedFile,
-    find::{FindError, Found, Loaded},
+    cache::{CachedFile, Kept, Moment},
+    find::FindError,
+    folder::{Answer, Clock, Folder, LookError, Opened},
     path::{PathError, RequestPath},
-    representation::Representation,
     respond::Content,
-    root::{Access, Patience, RootPlace},
+    root::Patience,
+    stream::Reads,
+    versions::Versions,
 };
 use crate::{
     blocking, clock,
@@ -54,29 +60,15 @@ pub struct StaticFiles {
     folder: Arc<Folder>,
 }
 
-/// What the blocking pool needs too.
-#[derive(Debug)]
-struct Folder {
-    place: RootPlace,
-    default_documents: Vec<String>,
-    cache: Arc<FileCache>,
-    /// Our files in the cache.
-    number: u64,
-}
-
 /// Methods that mean something for a file. OPTIONS is answered too, with this.
-const ALLOW: &str = "GET, HEAD";
+const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 impl StaticFiles {
-    /// Opens nothing: the folder is opened by the first request.
+    /// The files of a folder for a route at this path. Opens nothing: the folder is opened by the
+    /// first request.
     #[must_use]
-    pub fn new(_route: &str, files: &Files, cache: Arc<FileCache>) -> Self {
-        let mut default_documents = files.default_documents.clone();
-        // No file has such a name.
-        default_documents.retain(|name| !name.is_empty() && !name.contains('\0'));
-        let number = cache.next_root();
-        let place = RootPlace::new(files.root.clone());
-        Self { folder: Arc::new(Folder { place, default_documents, cache, number }) }
+    pub fn new(route: &str, files: &Files, cache: Arc<FileCache>) -> Self {
+        Self { folder: Arc::new(Folder::new(route, files, cache)) }
     }
 
     /// Answers a request by the path of its target. `Date` and `Server` are added later.
@@ -124,17 +116,39 @@ impl StaticFiles {
                 return Err(RequestError::MethodNotAllowed { method: other.clone(), allow: ALLOW });
             }
         }
-        let path = path::parse(request.uri.path().as_bytes())
-            .map_err(|error| refuse_path(error, request))?;
         let folder = &self.folder;
-        let known = folder.cache.find(folder.number, path.decoded());
-        if let Some(file) = &known
-            && file.is_verified(folder.cache.moment(now))
-        {
-            let content = Content::Memory(&file.content);
-            return respond::file(request, &file.representation, content).map(FromMemory::Answer);
+        let path = path::parse(request.uri.path().as_bytes())
+            .and_then(|path| path.below(&folder.route).ok_or(PathError::NotFound))
+            .map_err(|error| refuse_path(error, request))?;
+        Ok(match self.recall_at(request, &path, now) {
+            Ok(answer) => FromMemory::Answer(answer?),
+            Err(known) => FromMemory::AskDisk(path, known),
+        })
+    }
+
+    /// The answer, if the file is in memory and was seen a moment ago. Otherwise what is there and
+    /// must be looked at again.
+    fn recall_at(
+        &self,
+        request: &Parts,
+        path: &RequestPath<'_>,
+        now: Instant,
+    ) -> Result<Answered, Option<Arc<CachedFile>>> {
+        let folder = &self.folder;
+        let Some(file) = folder.cache.find(folder.number, path.decoded()) else {
+            return Err(None);
+        };
+        if !file.is_verified(folder.cache.moment(now)) {
+            return Err(Some(file));
         }
-        Ok(FromMemory::AskDisk(path, known))
+        // A large one must be opened.
+        self.answer_kept(request, &file).ok_or(None)
+    }
+
+    fn answer_kept(&self, request: &Parts, file: &CachedFile) -> Option<Answered> {
+        let Kept { representation, content } = file.versions.choose(&request.headers);
+        let content = Content::Memory(content.as_ref()?);
+        Some(respond::file(request, representation, content, self.folder.cache.boundary()))
     }
 
     async fn look(
@@ -144,149 +158,153 @@ impl StaticFiles {
         known: Option<Arc<CachedFile>>,
         clock: Clock,
     ) -> Result<Response<Body>, RequestError> {
-        let folder = &self.folder;
-        let mut answer = folder.look(&path, known.as_deref(), clock, Patience::Never);
-        if matches!(answer, Err(LookError::File(FindError::WouldWait))) {
-            let (folder, path, known) =
-                (Arc::clone(folder), path.clone().into_owned(), known.clone());
-            answer = blocking::run("looking for a file", move || {
-                folder.look(&path, known.as_deref(), clock, Patience::Wait)
-            })
-            .await
-            .unwrap_or_else(|error| Err(LookError::File(FindError::Failed(error))));
-        }
-        match (answer, known) {
-            (Ok(Answer::Unchanged), Some(file)) => {
-                respond::file(request, &file.representation, Content::Memory(&file.content))
+        let answer = self.look_at(request, &path, known, clock).await;
+        let nothing = FindError::NotFound;
+        match (answer, &self.folder.fallback) {
+            (Err(LookError::File(FindError::NotFound | FindError::NoDocument)), Some(fallback)) => {
+                let answer = match self.recall_at(request, fallback, clock.now) {
+                    Ok(answer) => return answer,
+                    Err(known) => self.look_at(request, fallback, known, clock).await,
+                };
+                // Where that leads nowhere, there is nothing at the path that was asked for.
+                let answer = answer.and_then(|found| found.ok_or(LookError::File(nothing)));
+                answer.unwrap_or_else(|error| Err(self.failed(request, fallback, error)))
             }
-            (Ok(Answer::Small(file)), _) => {
-                folder.cache.insert(folder.number, path.decoded(), Arc::clone(&file));
-                respond::file(request, &file.representation, Content::Memory(&file.content))
-            }
-            (other, known) => {
-                // What was there is no more, or has become too large.
-                if known.is_some() {
-                    folder.cache.remove(folder.number, path.decoded());
-                }
-                self.answer_from_disk(request, &path, other)
-            }
+            (Ok(Some(response)), _) => response,
+            (Ok(None), _) => Ok(respond::to_folder(&request.uri)),
+            (Err(error), _) => Err(self.failed(request, &path, error)),
         }
     }
 
-    fn answer_from_disk(
+    /// The answer from what is on disk now; nothing for a folder that was asked for without the
+    /// slash at its end.
+    async fn look_at(
         &self,
         request: &Parts,
         path: &RequestPath<'_>,
-        answer: Result<Answer, LookError>,
-    ) -> Result<Response<Body>, RequestError> {
+        known: Option<Arc<CachedFile>>,
+        clock: Clock,
+    ) -> Result<Option<Answered>, LookError> {
+        let folder = &self.folder;
+        // What changed between two looks is looked at once more, as if nothing were known of it.
+        for known in [known, None] {
+            match self.ask_disk(path, known.clone(), clock).await {
+                Ok(Answer::Unchanged) => {
+                    let answer = known.and_then(|file| self.answer_kept(request, &file));
+                    if answer.is_some() {
+                        return Ok(answer);
+                    }
+                }
+                Ok(Answer::Found(versions, moment)) => {
+                    self.keep(path, &versions, moment, known.is_some());
+                    let Opened { kept, file, at_once } = versions.into_chosen(&request.headers);
+                    let content = match (file, &kept.content) {
+                        (Some(file), _) => {
+                            Content::Disk { file, reads: self.reads(request, at_once) }
+                        }
+                        (None, Some(content)) => Content::Memory(content),
+                        (None, None) => continue,
+                    };
+                    let boundary = folder.cache.boundary();
+                    let answer = respond::file(request, &kept.representation, content, boundary);
+                    return Ok(Some(answer));
+                }
+                other => {
+                    // What was there is no more.
+                    if known.is_some() {
+                        folder.cache.remove(folder.number, path.decoded());
+                    }
+                    return other.map(|answer| match answer {
+                        Answer::Listing(page) => Some(Ok(respond::listing(request, &page))),
+                        _ => None,
+                    });
+                }
+            }
+        }
+        Err(FindError::WouldWait.into())
+    }
+
+    /// Without waiting if that is enough, or else on the blocking pool.
+    async fn ask_disk(
+        &self,
+        path: &RequestPath<'_>,
+        known: Option<Arc<CachedFile>>,
+        clock: Clock,
+    ) -> Result<Answer, LookError> {
+        let answer = self.folder.look(path, known.as_deref(), clock, Patience::Never);
+        if !matches!(answer, Err(LookError::File(FindError::WouldWait))) {
+            return answer;
+        }
+        let (folder, path) = (Arc::clone(&self.folder), path.clone().into_owned());
+        blocking::run("looking for a file", move || {
+            folder.look(&path, known.as_deref(), clock, Patience::Wait)
+        })
+        .await
+        .unwrap_or_else(|error| Err(LookError::File(FindError::Failed(error))))
+    }
+
+    /// Many small frames are made of what is read for HTTP/2, so large reads gain nothing there.
+    fn reads(&self, request: &Parts, at_once: bool) -> Reads {
+        let bursts = self.folder.cache.bursts();
+        Reads { at_once, bursts: (request.version < Version::HTTP_2).then(|| Arc::clone(bursts)) }
+    }
+
+    /// Keeps a file in memory if any version of it is small.
+    fn keep(
+        &self,
+        path: &RequestPath<'_>,
+        versions: &Versions<Opened>,
+        moment: Moment,
+        was_kept: bool,
+    ) {
+        let folder = &self.folder;
+        if versions.all().any(|version| version.kept.content.is_some()) {
+            let file = CachedFile::new(versions.map(|version| version.kept.clone()), moment);
+            folder.cache.insert(folder.number, path.decoded(), Arc::new(file));
+        } else if was_kept {
+            // It has become too large.
+            folder.cache.remove(folder.number, path.decoded());
+        }
+    }
+
+    /// Why there is no answer.
+    fn failed(&self, request: &Parts, path: &RequestPath<'_>, error: LookError) -> RequestError {
         let asked = || request.uri.path().to_owned();
         let root = self.folder.place.path();
-        match answer {
-            Ok(Answer::Large { representation, file, at_once }) => {
-                respond::file(request, &representation, Content::Disk { file, at_once })
+        let file = || -> PathBuf { root.join(Path::new(OsStr::from_bytes(path.relative()))) };
+        match error {
+            LookError::File(FindError::NotFound | FindError::UnknownType) => {
+                RequestError::NotFound { path: asked() }
             }
-            Ok(Answer::Folder) => Ok(respond::to_folder(&request.uri)),
-            Err(LookError::File(FindError::NotFound)) => {
-                Err(RequestError::NotFound { path: asked() })
+            LookError::File(FindError::NoDocument) => {
+                let reason = "no default document, and no listing";
+                RequestError::Forbidden { path: asked(), reason }
             }
-            Err(LookError::File(FindError::Refused(reason))) => {
-                Err(RequestError::Forbidden { path: asked(), reason })
+            LookError::File(FindError::Refused(reason)) => {
+                RequestError::Forbidden { path: asked(), reason }
             }
-            Err(LookError::File(FindError::Failed(source))) => {
-                let path = root.join(Path::new(OsStr::from_bytes(path.relative())));
-                Err(RequestError::File { path, source })
+            LookError::File(FindError::Failed(source)) => {
+                RequestError::File { path: file(), source }
             }
-            Err(LookError::Root(source)) => {
-                Err(RequestError::File { path: root.clone(), source: source.into() })
+            // It could not be opened however often the kernel was asked.
+            LookError::File(FindError::WouldWait) => {
+                RequestError::File { path: file(), source: rustix::io::Errno::AGAIN.into() }
             }
-            // Small files were answered before; what remains is a file that could not be opened
-            // however often the kernel was asked.
-            Ok(Answer::Unchanged | Answer::Small(_))
-            | Err(LookError::File(FindError::WouldWait)) => {
-                let path = root.join(Path::new(OsStr::from_bytes(path.relative())));
-                Err(RequestError::File { path, source: rustix::io::Errno::AGAIN.into() })
+            LookError::Root(source) => {
+                RequestError::File { path: root.clone(), source: source.into() }
             }
         }
     }
 }
+
+/// What a file was answered with: its conditions may fail.
+type Answered = Result<Response<Body>, RequestError>;
 
 /// What can be said of a request without asking the disk.
 enum FromMemory<'a> {
     Answer(Response<Body>),
     /// The path, and what is in memory and must be looked at again.
     AskDisk(RequestPath<'a>, Option<Arc<CachedFile>>),
-}
-
-/// What a path leads to now.
-enum Answer {
-    /// The file in memory, as it is.
-    Unchanged,
-    Small(Arc<CachedFile>),
-    Large {
-        representation: Box<Representation>,
-        file: File,
-        at_once: bool,
-    },
-    Folder,
-}
-
-enum LookError {
-    File(FindError),
-    Root(rustix::io::Errno),
-}
-
-impl From<FindError> for LookError {
-    fn from(error: FindError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl Folder {
-    fn look(
-        &self,
-        path: &RequestPath<'_>,
-        known: Option<&CachedFile>,
-        clock: Clock,
-        patience: Patience,
-    ) -> Result<Answer, LookError> {
-        // Both times are taken before the look: what is seen is at least as new.
-        let moment = self.cache.moment(clock.now);
-        let wall = (clock.wall)();
-        let root = self.place.open(clock.now, patience).map_err(|error| match error {
-            rustix::io::Errno::AGAIN => LookError::File(FindError::WouldWait),
-            error => LookError::Root(error),
-        })?;
-        let find = |access| find::find(&root, path, &self.default_documents, access, patience);
-        if let Some(known) = known
-            && known.representation.settled
-            && let Found::File(found) = find(Access::Look)?
-            && found.stamp == known.representation.stamp
-        {
-            known.set_verified(moment);
-            return Ok(Answer::Unchanged);
-        }
-        let found = match find(Access::Read)? {
-            Found::File(found) => found,
-            Found::Folder => return Ok(Answer::Folder),
-        };
-        Ok(match find::load(found, wall, patience)? {
-            Loaded::Small(representation, content) => {
-                Answer::Small(Arc::new(CachedFile::new(representation, &content, moment)))
-            }
-            Loaded::Large(representation, file) => {
-                let representation = Box::new(representation);
-                Answer::Large { representation, file, at_once: root.reads_at_once() }
-            }
-        })
-    }
-}
-
-/// When a request is answered.
-#[derive(Clone, Copy)]
-struct Clock {
-    now: Instant,
-    /// The time of day, asked for only when a file is read: time stamps are compared with it.
-    wall: fn() -> SystemTime,
 }
 
 fn refuse_path(error: PathError, request: &Parts) -> RequestError {

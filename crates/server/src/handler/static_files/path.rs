@@ -13,13 +13,19 @@
 
 use std::borrow::Cow;
 
+use bindery_model::decide;
+
 use crate::limits;
 
 /// A path that names something below a root: `/`, then names between single slashes, then a slash
 /// if a folder is meant. No name is empty, `.` or `..`, none holds a slash, a backslash or NUL.
 /// The names are bytes, as Linux has them, and need not be UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestPath<'a>(Cow<'a, [u8]>);
+pub struct RequestPath<'a> {
+    whole: Cow<'a, [u8]>,
+    /// Of the whole, so many bytes are the path of the route; the names are below it.
+    route: usize,
+}
 
 /// Why a path names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +62,7 @@ pub fn parse(raw: &[u8]) -> Result<RequestPath<'_>, PathError> {
         return Err(PathError::Malformed("the path holds a backslash"));
     }
     read_segments(rest)?;
-    Ok(RequestPath(decoded))
+    Ok(RequestPath { whole: decoded, route: 0 })
 }
 
 fn decode(raw: &[u8]) -> Result<Vec<u8>, PathError> {
@@ -106,30 +112,49 @@ fn read_segments(rest: &[u8]) -> Result<(), PathError> {
     Ok(())
 }
 
-impl RequestPath<'_> {
+impl<'a> RequestPath<'a> {
+    /// The same path as that of a file below a route: `/`, or segments without a slash at the end.
+    /// `None` where the route does not cover it.
+    #[must_use]
+    pub fn below(self, route: &str) -> Option<Self> {
+        if route == "/" {
+            return Some(self);
+        }
+        decide::route::covers(route, &self.whole).then_some(Self { route: route.len(), ..self })
+    }
+
+    /// The path at which a file with this name below a route is found.
+    #[must_use]
+    pub fn of_file(route: &str, name: &str) -> RequestPath<'static> {
+        let route = if route == "/" { "" } else { route };
+        let whole = Cow::Owned(format!("{route}/{name}").into_bytes());
+        RequestPath { whole, route: route.len() }
+    }
+
     /// The whole, from the first slash on.
     #[must_use]
     pub fn decoded(&self) -> &[u8] {
-        &self.0
+        &self.whole
     }
 
     /// Does it end with a slash?
     #[must_use]
     pub fn is_folder(&self) -> bool {
-        self.0.ends_with(b"/")
+        self.whole.ends_with(b"/")
     }
 
     /// The names without the slashes around them: what to open below the root. Empty for the root.
     #[must_use]
     pub fn relative(&self) -> &[u8] {
-        let path = self.0.strip_prefix(b"/").unwrap_or_default();
+        let path = self.whole.get(self.route..).unwrap_or_default();
+        let path = path.strip_prefix(b"/").unwrap_or_default();
         path.strip_suffix(b"/").unwrap_or(path)
     }
 
     /// The same, for longer than the request lives.
     #[must_use]
     pub fn into_owned(self) -> RequestPath<'static> {
-        RequestPath(Cow::Owned(self.0.into_owned()))
+        RequestPath { whole: Cow::Owned(self.whole.into_owned()), route: self.route }
     }
 }
 
@@ -244,6 +269,29 @@ mod tests {
     #[test]
     fn a_name_need_not_be_utf_8() {
         assert_eq!(parse(b"/%ff\xfe").unwrap().relative(), b"\xff\xfe");
+    }
+
+    #[test]
+    fn below_a_route_names_begin_after_it() {
+        for (route, raw, expected) in [
+            ("/shop", "/shop", Some(("", false))),
+            ("/shop", "/shop/", Some(("", true))),
+            ("/shop", "/%73hop/a/b", Some(("a/b", false))),
+            ("/shop", "/shopping", None),
+            ("/shop", "/a", None),
+            ("/a/b", "/a/b/c/", Some(("c", true))),
+            ("/", "/a", Some(("a", false))),
+        ] {
+            let path = parse(raw.as_bytes()).unwrap().below(route);
+            let names = path.as_ref().map(|path| (path.relative(), path.is_folder()));
+            let expected = expected.map(|(name, folder): (&str, bool)| (name.as_bytes(), folder));
+            assert_eq!(names, expected, "{raw} below {route}");
+        }
+        for (route, whole) in [("/", "/a/b"), ("/shop", "/shop/a/b")] {
+            let path = RequestPath::of_file(route, "a/b");
+            assert_eq!((path.decoded(), path.relative()), (whole.as_bytes(), &b"a/b"[..]));
+            assert_eq!(parse(whole.as_bytes()).unwrap().below(route).as_ref(), Some(&path));
+        }
     }
 
     /// Paths as strangers write them: mostly made of what matters here.

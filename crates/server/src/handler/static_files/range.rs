@@ -1,8 +1,8 @@
 //! The `Range` field (RFC 9110, 14): which bytes of a file of a known length are asked for.
 //!
-//! One range is served. Of several, one is served when the others lie behind the end; otherwise the
-//! whole is, which RFC 9110, 14.2 allows: `multipart/byteranges` is what attackers used to multiply
-//! work (CVE-2011-3192), and a client that asks for several ranges must be able to do without.
+//! Several ranges are served too, in the order in which they were asked for, but no byte twice:
+//! ranges that overlap or touch become one. Without that, `multipart/byteranges` is what attackers
+//! use to multiply work (CVE-2011-3192).
 
 use std::fmt;
 
@@ -16,12 +16,14 @@ pub struct ByteRange {
 }
 
 /// What a `Range` field asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ranges {
     /// The field says nothing that is served: answer as if it were not there.
     Ignored,
     /// One range, inside the file.
     One(ByteRange),
+    /// At least two, inside the file, that neither overlap nor touch.
+    Many(Vec<ByteRange>),
     /// Well-formed, and nothing of it lies inside the file: 416.
     Unsatisfiable,
 }
@@ -40,7 +42,9 @@ pub fn parse(value: &[u8], length: u64) -> Ranges {
         return Ranges::Ignored;
     }
     let mut seen = 0;
-    let mut found = None;
+    let mut first = None;
+    // Most ask for one, which needs no list.
+    let mut further = Vec::new();
     // Empty elements of a list count for nothing (RFC 9110, 5.6.1.2).
     for spec in set.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|s| !s.is_empty()) {
         seen += 1;
@@ -50,15 +54,40 @@ pub fn parse(value: &[u8], length: u64) -> Ranges {
         match parse_one(spec, length) {
             Spec::Malformed | Spec::EmptyFile => return Ranges::Ignored,
             Spec::Behind => {}
-            Spec::Inside(_) if found.is_some() => return Ranges::Ignored,
-            Spec::Inside(range) => found = Some(range),
+            Spec::Inside(range) if first.is_none() => first = Some(range),
+            Spec::Inside(range) => further.push(range),
         }
     }
-    match found {
-        Some(range) => Ranges::One(range),
+    match first {
+        Some(range) if further.is_empty() => Ranges::One(range),
+        Some(range) => {
+            let mut all = vec![range];
+            further.into_iter().for_each(|range| add(&mut all, range));
+            if let [range] = *all { Ranges::One(range) } else { Ranges::Many(all) }
+        }
         None if seen == 0 => Ranges::Ignored,
         None => Ranges::Unsatisfiable,
     }
+}
+
+/// Adds a range to others that neither overlap nor touch; those that it meets become one with it,
+/// in the place of the first of them (RFC 9110, 15.3.7.2).
+fn add(all: &mut Vec<ByteRange>, mut range: ByteRange) {
+    let mut place = None;
+    let mut at = 0;
+    all.retain(|other| {
+        let meets = other.first <= range.last.saturating_add(1)
+            && range.first <= other.last.saturating_add(1);
+        if meets {
+            range =
+                ByteRange { first: range.first.min(other.first), last: range.last.max(other.last) };
+            place = place.or(Some(at));
+        }
+        at += 1;
+        !meets
+    });
+    // Those that it did not meet, it does not meet now: it became no more than it and what it met.
+    all.insert(place.unwrap_or(all.len()).min(all.len()), range);
 }
 
 enum Spec {
@@ -125,6 +154,13 @@ impl ByteRange {
         self.last - self.first + 1
     }
 
+    /// These bytes of a file's content; none if it does not hold them.
+    pub(super) fn of(self, content: &[u8]) -> &[u8] {
+        let first = usize::try_from(self.first).ok();
+        let end = usize::try_from(self.last).ok().and_then(|last| last.checked_add(1));
+        first.zip(end).and_then(|(first, end)| content.get(first..end)).unwrap_or_default()
+    }
+
     /// The value of `Content-Range` (RFC 9110, 14.4) within `length` bytes.
     #[must_use]
     pub fn content_range(self, length: u64) -> String {
@@ -152,6 +188,11 @@ mod tests {
             Ranges::Ignored => "ignored".to_owned(),
             Ranges::Unsatisfiable => "416".to_owned(),
             Ranges::One(range) => format!("{}-{}", range.first, range.last),
+            Ranges::Many(all) => all
+                .iter()
+                .map(|range| format!("{}-{}", range.first, range.last))
+                .collect::<Vec<_>>()
+                .join(" "),
         };
         assert_eq!(answer, expected, "{value:?} of {length} bytes");
     }
@@ -213,11 +254,23 @@ mod tests {
     }
 
     #[test]
-    fn of_several_ranges_one_is_served_and_otherwise_the_whole() {
-        check("bytes=0-1,5-6", 10, "ignored");
-        check("bytes=0-,0-,0-", 10, "ignored");
+    fn several_ranges_are_served_in_their_order_and_no_byte_twice() {
+        check("bytes=0-1,5-6", 10, "0-1 5-6");
+        check("bytes=5-6,0-1", 10, "5-6 0-1");
+        check("bytes=8-,0-1,-1,4-4", 10, "8-9 0-1 4-4");
+        check("bytes=0-1,2-3", 10, "0-3");
+        check("bytes=2-3,0-1", 10, "0-3");
+        check("bytes=0-1,8-9,4-5,1-4", 10, "0-5 8-9");
+        check("bytes=4-5,8-9,0-1,2-7", 10, "0-9");
+        check("bytes=0-,0-,0-", 10, "0-9");
         check("bytes=0-1,20-30", 10, "0-1");
+        check("bytes=20-30,0-1,-0,5-", 10, "0-1 5-9");
         check("bytes=,0-1,", 10, "0-1");
+        check(
+            "bytes=0-0,18446744073709551614-",
+            u64::MAX,
+            "0-0 18446744073709551614-18446744073709551614",
+        );
         let many = |count: usize| format!("bytes=0-1{}", ",20-30".repeat(count - 1));
         check(&many(limits::RANGES_MAX), 10, "0-1");
         check(&many(limits::RANGES_MAX + 1), 10, "ignored");
@@ -232,7 +285,12 @@ mod tests {
             ],
             length in prop_oneof![0_u64..20, any::<u64>()],
         ) {
-            if let Ranges::One(range) = parse(&value, length) {
+            let ranges = match parse(&value, length) {
+                Ranges::One(range) => vec![range],
+                Ranges::Many(all) => all,
+                Ranges::Ignored | Ranges::Unsatisfiable => Vec::new(),
+            };
+            for range in &ranges {
                 prop_assert!(range.first <= range.last && range.last < length);
                 prop_assert!(range.length() >= 1 && range.length() <= length);
             }
@@ -243,6 +301,32 @@ mod tests {
             let (a, b) = (a % length, b % length);
             let range = ByteRange { first: a.min(b), last: a.max(b) };
             prop_assert_eq!(parse(range.to_string().as_bytes(), length), Ranges::One(range));
+        }
+
+        #[test]
+        fn several_ranges_have_exactly_the_bytes_that_were_asked_for(
+            asked in proptest::collection::vec((0_u64..60, 0_u64..20), 1..=limits::RANGES_MAX),
+        ) {
+            let length = 50;
+            let text: Vec<_> =
+                asked.iter().map(|(first, more)| format!("{first}-{}", first + more)).collect();
+            let ranges = match parse(format!("bytes={}", text.join(", ")).as_bytes(), length) {
+                Ranges::One(range) => vec![range],
+                Ranges::Many(all) => {
+                    prop_assert!(all.len() > 1);
+                    all
+                }
+                Ranges::Unsatisfiable => Vec::new(),
+                Ranges::Ignored => return Err(TestCaseError::fail("well-formed")),
+            };
+            for byte in 0..length {
+                let wanted = asked.iter().any(|(first, more)| (*first..=first + more).contains(&byte));
+                let held = ranges.iter().filter(|r| (r.first..=r.last).contains(&byte)).count();
+                prop_assert_eq!(held, usize::from(wanted), "byte {}", byte);
+                let touched = ranges.iter().any(|r| r.first == byte)
+                    && ranges.iter().any(|r| r.last + 1 == byte);
+                prop_assert!(!touched, "two ranges touch before byte {}", byte);
+            }
         }
     }
 }

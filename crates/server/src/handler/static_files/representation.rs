@@ -16,8 +16,7 @@ use std::{
 
 use http::HeaderValue;
 
-use super::mime;
-use crate::limits;
+use crate::{http::accept::Coding, limits};
 
 /// Two equal stamps of a settled file mean equal bytes. The change time is the kernel's own: it
 /// also notices a modification time that was set back.
@@ -46,6 +45,12 @@ impl Stamp {
         self.length
     }
 
+    /// Whether a file of the same length had other bytes at the time of `then`. One that grew may
+    /// have been appended to, as logs are, and one whose name or mode changed has the same bytes.
+    pub(super) fn is_rewritten(&self, then: &Self) -> bool {
+        self.length == then.length && self.modified != then.modified
+    }
+
     /// Was the last change long enough before `read_at`, so that a later one has another stamp?
     fn is_settled(&self, read_at: SystemTime) -> bool {
         let Some(changed) = time(self.modified.max(self.changed)) else {
@@ -72,14 +77,26 @@ pub(super) struct Representation {
     pub(super) settled: bool,
     /// What `Last-Modified` says, in whole seconds; none for times before 1970.
     pub(super) modified: Option<SystemTime>,
-    pub(super) content_type: HeaderValue,
     pub(super) etag: HeaderValue,
     pub(super) last_modified: Option<HeaderValue>,
+    pub(super) content_type: HeaderValue,
+    pub(super) cache_control: Option<HeaderValue>,
+    /// How its bytes are encoded.
+    pub(super) coding: Option<Coding>,
+    /// Whether there are others, with another coding (RFC 9110, 12.5.5).
+    pub(super) varies: bool,
+}
+
+/// What is said of a file whatever its bytes are.
+#[derive(Clone, Debug)]
+pub(super) struct Description {
+    pub(super) content_type: HeaderValue,
+    pub(super) cache_control: Option<HeaderValue>,
 }
 
 impl Representation {
-    /// `name` decides the type; `read_at` is a time not after the content was read.
-    pub(super) fn new(stamp: Stamp, name: &[u8], read_at: SystemTime) -> Self {
+    /// `read_at` is a time not after the content was read.
+    pub(super) fn new(stamp: Stamp, described: &Description, read_at: SystemTime) -> Self {
         let settled = stamp.is_settled(read_at);
         // A time in the future may not be sent (RFC 9110, 8.8.2.1).
         let modified = time(stamp.modified)
@@ -92,20 +109,32 @@ impl Representation {
             stamp,
             settled,
             modified,
-            content_type: mime::content_type(name),
-            etag: etag(&stamp, settled),
+            etag: etag(&stamp, settled, None),
             last_modified,
+            content_type: described.content_type.clone(),
+            cache_control: described.cache_control.clone(),
+            coding: None,
+            varies: false,
         }
+    }
+
+    /// The same for a file whose bytes are encoded.
+    pub(super) fn encoded(mut self, coding: Coding) -> Self {
+        // Two names may be one file; its tags still differ, because the coding does.
+        self.etag = etag(&self.stamp, self.settled, Some(coding));
+        self.coding = Some(coding);
+        self
     }
 }
 
-fn etag(stamp: &Stamp, strong: bool) -> HeaderValue {
+fn etag(stamp: &Stamp, strong: bool, coding: Option<Coding>) -> HeaderValue {
     let weakness = if strong { "" } else { "W/" };
     let (seconds, nanoseconds) = stamp.modified;
     let modified = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     let (length, inode) = (stamp.length, stamp.inode);
-    let text = format!("{weakness}\"{modified:x}-{length:x}-{inode:x}\"");
-    // Only digits, quotes and dashes: the other case does not occur, and matches nothing if it did.
+    let (dash, coding) = coding.map_or(("", ""), |coding| ("-", coding.name()));
+    let text = format!("{weakness}\"{modified:x}-{length:x}-{inode:x}{dash}{coding}\"");
+    // Only letters, digits, quotes and dashes: the other case does not occur, and matches nothing if it did.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("W/\"\""))
 }
 
@@ -122,7 +151,9 @@ pub(super) mod tests {
             modified: (modified, 5),
             changed: (changed, 5),
         };
-        Representation::new(stamp, b"a.txt", UNIX_EPOCH + Duration::from_secs(read_at))
+        let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+        let described = Description { content_type, cache_control: None };
+        Representation::new(stamp, &described, UNIX_EPOCH + Duration::from_secs(read_at))
     }
 
     #[test]
@@ -132,6 +163,34 @@ pub(super) mod tests {
         assert_eq!(file(100, 100, 102).etag, "W/\"174876e805-a-abc\"");
         assert_eq!(file(100, 199, 200).etag, "W/\"174876e805-a-abc\"", "changed, and set back");
         assert_eq!(file(300, 100, 200).etag, "W/\"45d964b805-a-abc\"", "in the future");
+    }
+
+    #[test]
+    fn each_coding_has_a_tag_of_its_own() {
+        let tag = |coding| file(100, 100, 200).encoded(coding).etag;
+        assert_eq!(tag(Coding::Brotli), "\"174876e805-a-abc-br\"");
+        assert_eq!(tag(Coding::Gzip), "\"174876e805-a-abc-gzip\"");
+        assert_eq!(file(100, 100, 102).encoded(Coding::Zstd).etag, "W/\"174876e805-a-abc-zstd\"");
+    }
+
+    #[test]
+    fn what_was_appended_does_not_rewrite_a_file() {
+        let stamp = |length, modified, changed| Stamp {
+            length,
+            modified: (modified, 0),
+            changed: (changed, 0),
+            ..file(1, 1, 9).stamp
+        };
+        let then = stamp(10, 1, 1);
+        for (now, rewritten) in [
+            (stamp(10, 1, 1), false),
+            (stamp(10, 1, 2), false),
+            (stamp(11, 2, 2), false),
+            (stamp(10, 2, 2), true),
+            (stamp(10, 0, 2), true),
+        ] {
+            assert_eq!(now.is_rewritten(&then), rewritten, "{now:?}");
+        }
     }
 
     #[test]

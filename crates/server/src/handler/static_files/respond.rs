@@ -1,33 +1,30 @@
 //! The answer for a file that was found.
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
     header::{
-        ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-        LOCATION,
+        ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, VARY,
     },
-    request::Parts,
+    request::Parts as Request,
 };
 
 use super::{
     conditional::{self, Selection},
+    multipart::{Boundary, Parts},
     range::ByteRange,
     representation::Representation,
-    stream::FileStream,
+    stream::{FileStream, Reads},
 };
 use crate::http::{body::Body, error::RequestError};
 
 /// Where the bytes of a file are.
 pub(super) enum Content<'a> {
     Memory(&'a Bytes),
-    Disk {
-        file: File,
-        /// Whether reads are tried without waiting.
-        at_once: bool,
-    },
+    Disk { file: File, reads: Reads },
 }
 
 /// Room for our fields and those that every answer gets later, so that the map never grows.
@@ -39,9 +36,10 @@ const FIELDS: usize = 12;
 ///
 /// As [`conditional::select`].
 pub(super) fn file(
-    request: &Parts,
+    request: &Request,
     representation: &Representation,
     content: Content<'_>,
+    boundary: &Boundary,
 ) -> Result<Response<Body>, RequestError> {
     let selection = conditional::select(&request.method, &request.headers, representation)?;
     let mut headers = HeaderMap::with_capacity(FIELDS);
@@ -49,45 +47,77 @@ pub(super) fn file(
     if let Some(last_modified) = &representation.last_modified {
         headers.insert(LAST_MODIFIED, last_modified.clone());
     }
-    let (status, range) = match selection {
-        Selection::NotModified => {
-            return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty()));
-        }
-        Selection::Whole => (StatusCode::OK, None),
-        Selection::Part(range) => {
-            let content_range = range.content_range(representation.stamp.length());
-            headers.insert(CONTENT_RANGE, printable(content_range));
-            (StatusCode::PARTIAL_CONTENT, Some(range))
-        }
-    };
+    if let Some(cache_control) = &representation.cache_control {
+        headers.insert(CACHE_CONTROL, cache_control.clone());
+    }
+    if representation.varies {
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    if selection == Selection::NotModified {
+        return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty()));
+    }
+    if let Some(coding) = representation.coding {
+        headers.insert(CONTENT_ENCODING, coding.value());
+    }
     headers.insert(CONTENT_TYPE, representation.content_type.clone());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // The length of a body is sent with it; only where there is none it has to be said.
-    let body = if request.method == Method::HEAD {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(representation.stamp.length()));
-        Body::empty()
-    } else {
-        body(content, range, representation.stamp.length())
+    let length = representation.stamp.length();
+    let (status, body) = match selection {
+        Selection::Whole | Selection::NotModified if request.method == Method::HEAD => {
+            // The length of a body is sent with it; only where there is none it has to be said.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            (StatusCode::OK, Body::empty())
+        }
+        Selection::Whole | Selection::NotModified => {
+            (StatusCode::OK, body(content, None, representation))
+        }
+        Selection::Part(range) => {
+            headers.insert(CONTENT_RANGE, printable(range.content_range(length)));
+            (StatusCode::PARTIAL_CONTENT, body(content, Some(range), representation))
+        }
+        Selection::Parts(ranges) => {
+            let parts = Parts::new(boundary, ranges, &representation.content_type, length);
+            headers.insert(CONTENT_TYPE, boundary.content_type());
+            (StatusCode::PARTIAL_CONTENT, parts_body(content, parts, representation))
+        }
     };
     Ok(response(status, headers, body))
 }
 
-fn body(content: Content<'_>, range: Option<ByteRange>, length: u64) -> Body {
+fn body(content: Content<'_>, range: Option<ByteRange>, of: &Representation) -> Body {
     match (content, range) {
         (Content::Memory(bytes), None) => Body::full(bytes.clone()),
-        (Content::Memory(bytes), Some(range)) => {
-            let part = usize::try_from(range.first())
-                .ok()
-                .zip(usize::try_from(range.length()).ok())
-                .and_then(|(first, length)| bytes.get(first..first + length))
-                .unwrap_or_default();
-            Body::full(bytes.slice_ref(part))
-        }
-        (Content::Disk { file, at_once }, range) => {
-            let (first, length) = range.map_or((0, length), |r| (r.first(), r.length()));
-            Body::File(Box::new(FileStream::new(file, first, length, at_once)))
+        (Content::Memory(bytes), Some(range)) => Body::full(bytes.slice_ref(range.of(bytes))),
+        (Content::Disk { file, reads }, range) => {
+            let (first, length) = match range {
+                Some(range) => (range.first(), range.length()),
+                None => (0, of.stamp.length()),
+            };
+            let stream = FileStream::new(Arc::new(file), of.stamp, first, length, reads);
+            Body::File(Box::new(stream))
         }
     }
+}
+
+fn parts_body(content: Content<'_>, parts: Parts, of: &Representation) -> Body {
+    match content {
+        Content::Memory(bytes) => parts.of_memory(bytes),
+        Content::Disk { file, reads } => parts.of_disk(file, of.stamp, reads),
+    }
+}
+
+/// Answers GET and HEAD with a page of ours that changes with the folder it is about.
+pub(super) fn listing(request: &Request, page: &Bytes) -> Response<Body> {
+    let mut headers = HeaderMap::with_capacity(FIELDS);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let body = if request.method == Method::HEAD {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
+        Body::empty()
+    } else {
+        Body::full(page.clone())
+    };
+    response(StatusCode::OK, headers, body)
 }
 
 /// Sends a client that asked for a folder to the same path with a slash, keeping the query.

@@ -1,8 +1,8 @@
 //! A root folder, and opening what lies below it and nothing else.
 //!
 //! The kernel keeps a path inside (`openat2` with `RESOLVE_BENEATH`), at the moment of opening, so
-//! there is no race to win against it. Symbolic links that stay inside work. Where `openat2` is
-//! missing or forbidden, the names are opened one by one and every symbolic link is refused.
+//! there is no race to win against it. Where `openat2` is missing or forbidden, the names are opened
+//! one by one. Which symbolic links are followed is the site's choice ([`Symlinks`]).
 //!
 //! A thread that must not wait asks with [`Patience::Never`]: the kernel then answers from its
 //! caches (`RESOLVE_CACHED`) or says that it cannot, which is [`Errno::AGAIN`] here. File systems
@@ -16,8 +16,9 @@ use std::{
     time::Instant,
 };
 
+use bindery_model::site::Symlinks;
 use rustix::{
-    fs::{AtFlags, CWD, FsWord, Mode, OFlags, ResolveFlags, StatxFlags},
+    fs::{AtFlags, CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags},
     io::Errno,
 };
 
@@ -39,7 +40,7 @@ pub(super) enum Resolver {
     KernelAtOnce,
     /// `openat2`, and it may wait.
     Kernel,
-    /// Name by name, without symbolic links.
+    /// Name by name.
     NameByName,
 }
 
@@ -50,6 +51,8 @@ pub(super) enum Access {
     Look,
     /// The metadata of a folder; nothing else is opened.
     LookAtFolder,
+    /// The names in a folder.
+    ReadFolder,
     /// Its content. Never waits for the other end of a pipe or for a device.
     Read,
 }
@@ -59,6 +62,7 @@ impl Access {
         let wanted = match self {
             Self::Look => OFlags::PATH,
             Self::LookAtFolder => OFlags::PATH | OFlags::DIRECTORY,
+            Self::ReadFolder => OFlags::RDONLY | OFlags::DIRECTORY,
             Self::Read => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
         };
         wanted | OFlags::CLOEXEC
@@ -71,12 +75,13 @@ impl Access {
 #[derive(Debug)]
 pub(super) struct RootPlace {
     path: PathBuf,
+    symlinks: Symlinks,
     opened: Mutex<Option<(Instant, Arc<Root>)>>,
 }
 
 impl RootPlace {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, opened: Mutex::new(None) }
+    pub(super) fn new(path: PathBuf, symlinks: Symlinks) -> Self {
+        Self { path, symlinks, opened: Mutex::new(None) }
     }
 
     pub(super) fn path(&self) -> &PathBuf {
@@ -115,7 +120,8 @@ impl RootPlace {
         if device != known.device {
             return Err(Errno::AGAIN);
         }
-        Ok(Root { folder, device, resolver: Resolver::KernelAtOnce })
+        let (resolver, symlinks) = (Resolver::KernelAtOnce, self.symlinks);
+        Ok(Root { folder, device, resolver, symlinks })
     }
 
     fn open_and_probe(&self, known: Option<&Root>) -> Result<Root, Errno> {
@@ -126,7 +132,7 @@ impl RootPlace {
             Some(known) if known.device == device => known.resolver,
             _ => Resolver::probe(&folder)?,
         };
-        Ok(Root { folder, device, resolver })
+        Ok(Root { folder, device, resolver, symlinks: self.symlinks })
     }
 }
 
@@ -191,6 +197,7 @@ pub(super) struct Root {
     folder: OwnedFd,
     device: Device,
     resolver: Resolver,
+    symlinks: Symlinks,
 }
 
 impl Root {
@@ -210,7 +217,11 @@ impl Root {
             (Resolver::KernelAtOnce | Resolver::Kernel, Patience::Wait) => {
                 self.open_inside(relative, access)?
             }
-            (Resolver::NameByName, Patience::Wait) => self.walk(relative, access)?,
+            (Resolver::NameByName, Patience::Wait) => match self.symlinks {
+                Symlinks::Refuse => self.walk(relative, access)?,
+                Symlinks::Inside => self.walk_inside(relative, access)?,
+                Symlinks::Follow => open_at(&self.folder, relative, access.flags())?,
+            },
         };
         Ok(file.into())
     }
@@ -220,9 +231,18 @@ impl Root {
         self.resolver == Resolver::KernelAtOnce
     }
 
+    /// Links that are files of processes lead anywhere and are never followed.
+    fn resolve(&self) -> ResolveFlags {
+        match self.symlinks {
+            Symlinks::Refuse => INSIDE | ResolveFlags::NO_SYMLINKS,
+            Symlinks::Inside => INSIDE,
+            Symlinks::Follow => ResolveFlags::NO_MAGICLINKS,
+        }
+    }
+
     fn open_cached(&self, relative: &[u8], access: Access) -> Result<OwnedFd, Errno> {
         // What is mounted below the root may be remote.
-        let resolve = INSIDE | ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
+        let resolve = self.resolve() | ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
         let flags = access.flags();
         match rustix::fs::openat2(&self.folder, relative, flags, Mode::empty(), resolve) {
             // Another mount, or a way out: the resolver that may wait can tell.
@@ -237,7 +257,7 @@ impl Root {
             attempts += 1;
             let opened = uninterrupted(|| {
                 let flags = access.flags();
-                rustix::fs::openat2(&self.folder, relative, flags, Mode::empty(), INSIDE)
+                rustix::fs::openat2(&self.folder, relative, flags, Mode::empty(), self.resolve())
             });
             match opened {
                 // A rename came between, and the kernel could not be sure. Or a lease is broken.
@@ -247,6 +267,7 @@ impl Root {
         }
     }
 
+    /// Opens names one by one, and no link.
     fn walk(&self, relative: &[u8], access: Access) -> Result<OwnedFd, Errno> {
         let (folders, name) = match relative.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => (relative.get(..slash), relative.get(slash + 1..)),
@@ -257,8 +278,7 @@ impl Root {
             if name.is_empty() || name == b".." || (name == b"." && relative != b".") {
                 return Err(Errno::NOENT);
             }
-            let flags = access.flags() | OFlags::NOFOLLOW;
-            uninterrupted(|| rustix::fs::openat(folder, name, flags, Mode::empty()))
+            open_at(folder, name, access.flags() | OFlags::NOFOLLOW)
         };
         let mut folder = None;
         for name in folders.into_iter().flat_map(|path| path.split(|&byte| byte == b'/')) {
@@ -267,6 +287,51 @@ impl Root {
         }
         open(folder.as_ref().unwrap_or(&self.folder), name.unwrap_or_default(), access)
     }
+
+    /// Opens names one by one and reads links instead of following them: what they say is walked
+    /// like the rest. The way up is the way that was come, so it never leads above the root.
+    fn walk_inside(&self, relative: &[u8], access: Access) -> Result<OwnedFd, Errno> {
+        let segments = |path: &[u8]| {
+            path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        let mut way: Vec<OwnedFd> = Vec::new();
+        let mut names = segments(relative);
+        let mut links = 0;
+        while let Some(name) = names.pop() {
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    way.pop().ok_or(Errno::XDEV)?;
+                    continue;
+                }
+                _ => {}
+            }
+            let folder = way.last().unwrap_or(&self.folder);
+            let seen = open_at(folder, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+            match FileType::from_raw_mode(rustix::fs::fstat(&seen)?.st_mode) {
+                FileType::Symlink => {
+                    links += 1;
+                    if links > limits::FILE_LINKS_MAX {
+                        return Err(Errno::LOOP);
+                    }
+                    let target = rustix::fs::readlinkat(&seen, c"", Vec::new())?;
+                    if target.to_bytes().starts_with(b"/") {
+                        return Err(Errno::XDEV);
+                    }
+                    names.extend(segments(target.to_bytes()));
+                }
+                FileType::Directory => way.push(seen),
+                _ if !names.is_empty() => return Err(Errno::NOTDIR),
+                // Not a link a moment ago, and if it is now it is not followed.
+                _ => return open_at(folder, &name, access.flags() | OFlags::NOFOLLOW),
+            }
+        }
+        open_at(way.last().unwrap_or(&self.folder), b".", access.flags())
+    }
+}
+
+fn open_at(folder: &OwnedFd, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    uninterrupted(|| rustix::fs::openat(folder, name, flags, Mode::empty()))
 }
 
 fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
@@ -291,11 +356,14 @@ pub(super) mod tests {
     pub(in super::super) fn force(place: &RootPlace, resolver: Resolver, now: Instant) {
         let folder = rustix::fs::open(&place.path, OFlags::PATH, Mode::empty()).unwrap();
         let device = Device::of(&folder).unwrap();
-        *place.opened.lock().unwrap() = Some((now, Arc::new(Root { folder, device, resolver })));
+        let root = Root { folder, device, resolver, symlinks: place.symlinks };
+        *place.opened.lock().unwrap() = Some((now, Arc::new(root)));
     }
 
-    fn root(path: &Path, resolver: Resolver) -> Arc<Root> {
-        let place = RootPlace::new(path.to_owned());
+    const SYMLINKS: [Symlinks; 3] = [Symlinks::Refuse, Symlinks::Inside, Symlinks::Follow];
+
+    fn root(path: &Path, resolver: Resolver, symlinks: Symlinks) -> Arc<Root> {
+        let place = RootPlace::new(path.to_owned(), symlinks);
         force(&place, resolver, Instant::now());
         place.open(Instant::now(), Patience::Wait).unwrap()
     }
@@ -319,8 +387,10 @@ pub(super) mod tests {
         symlink(path.join("file"), path.join("absolute-in")).unwrap();
         symlink("../..", path.join("a/up")).unwrap();
         symlink("/proc/self/root", path.join("magic")).unwrap();
-        for resolver in RESOLVERS {
-            let root = root(&path, resolver);
+        let strict = SYMLINKS.into_iter().filter(|symlinks| *symlinks != Symlinks::Follow);
+        let cases = strict.flat_map(|links| RESOLVERS.map(|resolver| (links, resolver)));
+        for (symlinks, resolver) in cases {
+            let root = root(&path, resolver, symlinks);
             assert_eq!(content(&root, "file"), Ok("file".to_owned()), "{resolver:?}");
             for out in [
                 "../secret",
@@ -342,20 +412,44 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn links_inside_work_by_the_kernel_and_are_refused_name_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("a")).unwrap();
-        fs::write(folder.path().join("a/file"), "file").unwrap();
-        symlink("a", folder.path().join("folder")).unwrap();
-        symlink("../a/./file", folder.path().join("a/link")).unwrap();
-        for resolver in RESOLVERS {
-            let root = root(folder.path(), resolver);
-            for (name, error) in [("folder/file", Errno::NOTDIR), ("a/link", Errno::LOOP)] {
-                let expected = match resolver {
-                    Resolver::NameByName => Err(error),
-                    _ => Ok("file".to_owned()),
-                };
-                assert_eq!(content(&root, name), expected, "{name} by {resolver:?}");
+    fn links_are_followed_as_the_site_says_by_every_resolver() {
+        let outer = tempfile::tempdir().unwrap();
+        let path = outer.path().join("root");
+        fs::create_dir_all(path.join("a/b")).unwrap();
+        fs::write(path.join("a/file"), "file").unwrap();
+        fs::write(outer.path().join("outside"), "outside").unwrap();
+        symlink("a", path.join("folder")).unwrap();
+        symlink("../a/./file", path.join("a/link")).unwrap();
+        symlink("b/../../folder//link", path.join("a/far")).unwrap();
+        symlink("../outside", path.join("out")).unwrap();
+        symlink(outer.path().join("outside"), path.join("absolute")).unwrap();
+        symlink("round", path.join("round")).unwrap();
+        symlink("none", path.join("dangling")).unwrap();
+        symlink("a/file/", path.join("slash")).unwrap();
+        let (no, out, none) = (Err(Errno::LOOP), Err(Errno::XDEV), Err(Errno::NOENT));
+        let (file, outside) = (Ok("file"), Ok("outside"));
+        for (name, refuse, inside, follow) in [
+            ("a/file", file, file, file),
+            ("folder/file", no, file, file),
+            ("a/link", no, file, file),
+            ("a/far", no, file, file),
+            ("out", no, out, outside),
+            ("absolute", no, out, outside),
+            ("round", no, no, no),
+            ("dangling", no, none, none),
+            ("slash", no, Err(Errno::NOTDIR), Err(Errno::NOTDIR)),
+        ] {
+            for (symlinks, expected) in SYMLINKS.into_iter().zip([refuse, inside, follow]) {
+                for resolver in RESOLVERS {
+                    let root = root(&path, resolver, symlinks);
+                    let what = format!("{name} with {symlinks:?} by {resolver:?}");
+                    // A link that is opened as a folder, and not followed, is no folder.
+                    let answer = content(&root, name).map_err(|error| match error {
+                        Errno::NOTDIR if name == "folder/file" => Errno::LOOP,
+                        other => other,
+                    });
+                    assert_eq!(answer, expected.map(str::to_owned), "{what}");
+                }
             }
         }
     }
@@ -365,13 +459,14 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         for resolver in RESOLVERS {
-            let opened = root(folder.path(), resolver).open(b"file", Access::Look, Patience::Never);
+            let root = root(folder.path(), resolver, Symlinks::Inside);
+            let opened = root.open(b"file", Access::Look, Patience::Never);
             match resolver {
                 Resolver::KernelAtOnce => drop(opened.unwrap()),
                 _ => assert_eq!(opened.unwrap_err(), Errno::AGAIN),
             }
         }
-        let place = RootPlace::new(folder.path().to_owned());
+        let place = RootPlace::new(folder.path().to_owned(), Symlinks::Inside);
         assert_eq!(place.open(Instant::now(), Patience::Never).unwrap_err(), Errno::AGAIN);
     }
 
@@ -383,7 +478,7 @@ pub(super) mod tests {
             fs::create_dir(outer.path().join(name)).unwrap();
             fs::write(outer.path().join(name).join("file"), text).unwrap();
         }
-        let place = RootPlace::new(path.clone());
+        let place = RootPlace::new(path.clone(), Symlinks::Inside);
         let start = Instant::now();
         let at = |time, patience| content(&place.open(time, patience).unwrap(), "file").unwrap();
         assert_eq!(at(start, Patience::Wait), "old");

@@ -2,6 +2,10 @@
 //!
 //! What the page cache holds is read at once, on the reactor's thread (`RWF_NOWAIT`). Only what
 //! must come from the disk goes through the blocking pool.
+//!
+//! Over HTTP/1.1 a peer that takes all it is given gets it in large bursts: it then sleeps and is
+//! woken less often, which is a third of the cost of a large file. A burst is memory that a peer can
+//! make us hold, so there are only so many ([`limits::FILE_BURSTS_MAX`]).
 
 use std::{
     fmt,
@@ -16,21 +20,30 @@ use std::{
 
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::coop,
+};
 
+use super::representation::Stamp;
 use crate::{blocking, limits};
 
 /// The bytes of a file from one offset on, exactly as many as were announced. If the file has
-/// become shorter the stream ends with an error, so that the connection is cut instead of lying.
-/// What was appended meanwhile is not sent.
+/// become shorter, or was written anew with the same length, the stream ends with an error before
+/// its last byte, so that the connection is cut instead of lying. What was appended meanwhile is
+/// not sent.
 pub struct FileStream {
     file: Arc<File>,
+    /// What the file was when it was announced.
+    stamp: Stamp,
     offset: u64,
     remaining_bytes: u64,
     /// How much the next read takes at most. It doubles with each chunk that was taken, because a
     /// peer that takes nothing holds the first, on each of its streams.
     chunk_bytes: usize,
-    /// Whether a read that may not wait is worth trying.
-    tries_at_once: bool,
+    reads: Reads,
+    /// Held while much is read at once.
+    burst: Option<OwnedSemaphorePermit>,
     reading: Option<Reading>,
     spare: Spare,
 }
@@ -38,8 +51,8 @@ pub struct FileStream {
 /// A read on the blocking pool: the buffer, and how much of it is filled.
 type Reading = Pin<Box<dyn Future<Output = io::Result<(Vec<u8>, usize)>> + Send>>;
 
-/// Where a buffer waits for the next read once its bytes are sent: one per stream.
-type Spare = Arc<Mutex<Option<Vec<u8>>>>;
+/// Where buffers wait for the next reads once their bytes are sent.
+type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl fmt::Debug for FileStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,15 +64,32 @@ impl fmt::Debug for FileStream {
     }
 }
 
+/// How a file is read.
+#[derive(Clone, Debug)]
+pub(super) struct Reads {
+    /// Whether a read that may not wait is worth trying: for file systems that answer from the page
+    /// cache.
+    pub(super) at_once: bool,
+    /// Whom to ask before much is read at once; nobody where that gains nothing.
+    pub(super) bursts: Option<Arc<Semaphore>>,
+}
+
 impl FileStream {
-    /// `tries_at_once` is for file systems that answer from the page cache without waiting.
-    pub(super) fn new(file: File, offset: u64, length: u64, tries_at_once: bool) -> Self {
+    pub(super) fn new(
+        file: Arc<File>,
+        stamp: Stamp,
+        offset: u64,
+        length: u64,
+        reads: Reads,
+    ) -> Self {
         Self {
-            file: Arc::new(file),
+            file,
+            stamp,
             offset,
             remaining_bytes: length,
             chunk_bytes: limits::FILE_FIRST_CHUNK_BYTES,
-            tries_at_once,
+            reads,
+            burst: None,
             reading: None,
             spare: Spare::default(),
         }
@@ -79,6 +109,12 @@ impl FileStream {
         if self.remaining_bytes == 0 {
             return Poll::Ready(None);
         }
+        if self.reading.is_none() {
+            // One large read counts as the many small ones that it stands for: others have a turn.
+            for _ in 0..self.chunk_bytes / limits::FILE_CHUNK_BYTES {
+                ready!(coop::poll_proceed(context)).made_progress();
+            }
+        }
         let (buffer, filled) = match ready!(self.poll_read(context)) {
             Ok(read) => read,
             Err(error) => {
@@ -88,31 +124,59 @@ impl FileStream {
         };
         self.offset += filled as u64;
         self.remaining_bytes = self.remaining_bytes.saturating_sub(filled as u64);
-        self.chunk_bytes = (self.chunk_bytes * 2).min(limits::FILE_CHUNK_BYTES);
+        self.chunk_bytes = self.next_chunk_bytes();
         let chunk = Chunk { buffer, filled, spare: Arc::clone(&self.spare) };
         Poll::Ready(Some(Ok(Bytes::from_owner(chunk))))
+    }
+
+    /// More than [`limits::FILE_CHUNK_BYTES`] at once only with a permit, which is given back with
+    /// the stream. The last two chunks are ordinary ones: when the last is asked for, all that is
+    /// larger has left this process, because a connection takes no chunk while it holds two.
+    fn next_chunk_bytes(&mut self) -> usize {
+        const USUAL: usize = limits::FILE_CHUNK_BYTES;
+        let next = (self.chunk_bytes * 2).min(limits::FILE_BURST_BYTES);
+        let tail = 2 * USUAL as u64;
+        let before_tail = usize::try_from(self.remaining_bytes.saturating_sub(tail));
+        let most = before_tail.unwrap_or(usize::MAX);
+        if next <= USUAL || most <= USUAL {
+            return next.min(USUAL);
+        }
+        if self.burst.is_none() {
+            let bursts = self.reads.bursts.as_ref().map(Arc::clone);
+            self.burst = bursts.and_then(|bursts| bursts.try_acquire_owned().ok());
+        }
+        if self.burst.is_some() { next.min(most) } else { USUAL }
     }
 
     /// A buffer and how much of it is filled: at least one byte, at most what remains.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Vec<u8>, usize)>> {
         if self.reading.is_none() {
             let mut buffer = self.buffer();
-            if self.tries_at_once {
+            if self.reads.at_once {
                 match self.read_at_once(&mut buffer) {
-                    Ok(filled) => return Poll::Ready(some_bytes(buffer, filled)),
+                    Ok(filled) => {
+                        let ending = self.ending(filled).then_some(self.stamp);
+                        return Poll::Ready(checked(&self.file, ending, buffer, filled));
+                    }
                     Err(Errno::AGAIN | Errno::INTR) => {}
                     // Not this file system, or not this kernel. The other way shows real errors.
-                    Err(_) => self.tries_at_once = false,
+                    Err(_) => self.reads.at_once = false,
                 }
             }
-            self.reading = Some(read_on_pool(Arc::clone(&self.file), self.offset, buffer));
+            let ending = self.ending(buffer.len()).then_some(self.stamp);
+            self.reading = Some(read_on_pool(Arc::clone(&self.file), self.offset, buffer, ending));
         }
         let Some(reading) = &mut self.reading else {
             return Poll::Pending;
         };
         let read = ready!(reading.as_mut().poll(context));
         self.reading = None;
-        Poll::Ready(read.and_then(|(buffer, filled)| some_bytes(buffer, filled)))
+        Poll::Ready(read)
+    }
+
+    /// Whether a read of so many bytes would be the last.
+    fn ending(&self, filled: usize) -> bool {
+        filled as u64 >= self.remaining_bytes
     }
 
     /// The spare buffer or a new one, not longer than what remains. Its old bytes stay in it, which
@@ -120,7 +184,7 @@ impl FileStream {
     fn buffer(&self) -> Vec<u8> {
         let length = usize::try_from(self.remaining_bytes)
             .map_or(self.chunk_bytes, |remaining| remaining.min(self.chunk_bytes));
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match spare {
             Some(mut buffer) if buffer.len() >= length => {
                 buffer.truncate(length);
@@ -136,21 +200,40 @@ impl FileStream {
     }
 }
 
-fn some_bytes(buffer: Vec<u8>, filled: usize) -> io::Result<(Vec<u8>, usize)> {
-    if filled == 0 {
+/// What was read, unless it is nothing, or the last of a file that is another now than `ending`.
+fn checked(
+    file: &File,
+    ending: Option<Stamp>,
+    buffer: Vec<u8>,
+    filled: usize,
+) -> io::Result<(Vec<u8>, usize)> {
+    let now = ending.map(|_| file.metadata()).transpose()?.as_ref().map(Stamp::of);
+    let (shorter, rewritten) = match ending.zip(now) {
+        Some((then, now)) => (now.length() < then.length(), now.is_rewritten(&then)),
+        None => (false, false),
+    };
+    if shorter || filled == 0 {
         let error = "the file became shorter while it was sent";
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error));
+    }
+    if rewritten {
+        return Err(io::Error::other("the file was changed while it was sent"));
     }
     Ok((buffer, filled))
 }
 
-fn read_on_pool(file: Arc<File>, offset: u64, mut buffer: Vec<u8>) -> Reading {
+fn read_on_pool(
+    file: Arc<File>,
+    offset: u64,
+    mut buffer: Vec<u8>,
+    ending: Option<Stamp>,
+) -> Reading {
     Box::pin(async move {
         let read = blocking::run("reading a file", move || {
             loop {
                 match file.read_at(&mut buffer, offset) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => return read.map(|filled| (buffer, filled)),
+                    read => return read.and_then(|filled| checked(&file, ending, buffer, filled)),
                 }
             }
         });
@@ -174,13 +257,16 @@ impl AsRef<[u8]> for Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(buffer);
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, os::fd::OwnedFd};
+    use std::{
+        io::{Seek as _, SeekFrom, Write as _},
+        os::fd::OwnedFd,
+    };
 
     use http_body_util::BodyExt;
 
@@ -195,6 +281,12 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         file
+    }
+
+    fn stream(file: File, offset: u64, length: u64, at_once: bool) -> Body {
+        let stamp = Stamp::of(&file.metadata().unwrap());
+        let reads = Reads { at_once, bursts: None };
+        Body::File(Box::new(FileStream::new(Arc::new(file), stamp, offset, length, reads)))
     }
 
     async fn collect(mut body: Body) -> io::Result<Vec<u8>> {
@@ -212,8 +304,7 @@ mod tests {
         for at_once in [true, false] {
             for (offset, length) in [(0, end), (1, end - 1), (70_000, 3), (end - 1, 1), (5, 0)] {
                 let file = file_of(&content);
-                let stream = FileStream::new(file, offset as u64, length as u64, at_once);
-                let body = Body::File(Box::new(stream));
+                let body = stream(file, offset as u64, length as u64, at_once);
                 assert_eq!(http_body::Body::size_hint(&body).exact(), Some(length as u64));
                 assert_eq!(http_body::Body::is_end_stream(&body), length == 0);
                 assert!(collect(body).await.unwrap() == content[offset..offset + length]);
@@ -227,7 +318,7 @@ mod tests {
             let file = file_of(&content(3 * limits::FILE_CHUNK_BYTES));
             let same = file.try_clone().unwrap();
             let length = 3 * limits::FILE_CHUNK_BYTES as u64;
-            let mut body = Body::File(Box::new(FileStream::new(file, 0, length, at_once)));
+            let mut body = stream(file, 0, length, at_once);
             body.frame().await.unwrap().unwrap();
             same.set_len(100_000).unwrap();
             let mut sent = limits::FILE_FIRST_CHUNK_BYTES;
@@ -244,18 +335,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_is_written_anew_with_the_same_length_ends_the_body_with_an_error() {
+        for at_once in [true, false] {
+            let length = 3 * limits::FILE_CHUNK_BYTES;
+            let mut file = file_of(&content(length));
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            let mut body = stream(file.try_clone().unwrap(), 0, length as u64, at_once);
+            let mut sent = body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.write_all(b"other").unwrap();
+            let error = loop {
+                match body.frame().await.unwrap() {
+                    Ok(frame) => sent += frame.into_data().unwrap().len(),
+                    Err(error) => break error,
+                }
+            };
+            assert!(sent < length, "the last bytes are not sent");
+            assert_eq!(error.to_string(), "the file was changed while it was sent");
+            assert!(body.frame().await.is_none());
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_that_grows_sends_what_was_announced() {
         let mut file = file_of(&content(1000));
-        let stream = FileStream::new(file.try_clone().unwrap(), 0, 1000, true);
+        let body = stream(file.try_clone().unwrap(), 0, 1000, true);
         file.write_all(b"more").unwrap();
-        assert_eq!(collect(Body::File(Box::new(stream))).await.unwrap(), content(1000));
+        assert_eq!(collect(body).await.unwrap(), content(1000));
     }
 
     #[tokio::test]
     async fn a_slow_peer_holds_no_more_than_the_chunks_it_was_given() {
         let file = file_of(&content(4 * limits::FILE_CHUNK_BYTES));
         let length = 4 * limits::FILE_CHUNK_BYTES as u64;
-        let mut body = Body::File(Box::new(FileStream::new(file, 0, length, true)));
+        let mut body = stream(file, 0, length, true);
         let mut first = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first.len(), limits::FILE_FIRST_CHUNK_BYTES, "who takes nothing holds little");
         while first.len() < limits::FILE_CHUNK_BYTES {
@@ -269,9 +382,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_so_many_streams_read_in_bursts_and_each_ends_with_ordinary_chunks() {
+        const BURST: usize = limits::FILE_BURST_BYTES;
+        let content = content(6 * BURST + 17);
+        let bursts = Arc::new(Semaphore::new(1));
+        let stream = || {
+            let file = file_of(&content);
+            let stamp = Stamp::of(&file.metadata().unwrap());
+            let reads = Reads { at_once: true, bursts: Some(Arc::clone(&bursts)) };
+            let length = content.len() as u64;
+            Body::File(Box::new(FileStream::new(Arc::new(file), stamp, 0, length, reads)))
+        };
+        let mut first = stream();
+        let mut taken = Vec::new();
+        let mut lengths = Vec::new();
+        while taken.len() < BURST {
+            let chunk = first.frame().await.unwrap().unwrap().into_data().unwrap();
+            taken.extend_from_slice(&chunk);
+        }
+        assert_eq!(bursts.available_permits(), 0);
+        // Another has to do without, and is sent whole all the same.
+        let mut second = stream();
+        let mut all = Vec::new();
+        while let Some(frame) = second.frame().await {
+            let chunk = frame.unwrap().into_data().unwrap();
+            assert!(chunk.len() <= limits::FILE_CHUNK_BYTES);
+            all.extend_from_slice(&chunk);
+        }
+        assert!(all == content);
+        while let Some(frame) = first.frame().await {
+            let chunk = frame.unwrap().into_data().unwrap();
+            lengths.push(chunk.len());
+            taken.extend_from_slice(&chunk);
+        }
+        assert!(taken == content);
+        assert_eq!(lengths.iter().max(), Some(&BURST));
+        assert!(lengths[lengths.len() - 2..].iter().all(|one| *one <= limits::FILE_CHUNK_BYTES));
+        drop(first);
+        assert_eq!(bursts.available_permits(), 1);
+    }
+
+    #[tokio::test]
     async fn a_file_that_cannot_be_read_ends_the_body_with_its_error() {
         let folder: OwnedFd = File::open("/").unwrap().into();
-        let mut body = Body::File(Box::new(FileStream::new(folder.into(), 0, 10, true)));
+        let mut body = stream(folder.into(), 0, 10, true);
         let error = body.frame().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
         assert!(http_body::Body::is_end_stream(&body));

@@ -1,6 +1,11 @@
 //! The handler as a whole: folders on disk, requests, answers. Time is moved by the test.
 
+mod listing;
+mod options;
+mod precompressed;
+
 use std::{
+    ffi::OsStr,
     fs,
     io::Write,
     os::unix::{
@@ -9,9 +14,10 @@ use std::{
         net::UnixListener,
     },
     path::PathBuf,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use bindery_model::site::Symlinks;
 use http::{
     HeaderMap, Request, StatusCode,
     header::{
@@ -38,22 +44,31 @@ struct Site {
 impl Site {
     /// All files are settled: the time of day is far behind their stamps.
     fn new() -> Self {
+        Self::with("/", |_| {})
+    }
+
+    /// Below this path, with other settings.
+    fn with(route: &str, change: impl FnOnce(&mut Files)) -> Self {
         let outer = tempfile::tempdir().unwrap();
         fs::create_dir(outer.path().join("root")).unwrap();
         fs::write(outer.path().join("secret"), "secret").unwrap();
-        let settings = Files {
+        let mut settings = Files {
             default_documents: vec!["index.html".to_owned(), "Default.htm".to_owned()],
             ..Files::of(outer.path().join("root"))
         };
-        let files = StaticFiles::new("/", &settings, Arc::new(FileCache::default()));
+        change(&mut settings);
+        let files = StaticFiles::new(route, &settings, Arc::new(FileCache::default()));
         let wall = || clock::now() + Duration::from_secs(60);
         Self { outer, files, start: Instant::now(), elapsed: Duration::ZERO, wall }
     }
 
     fn by(resolver: Resolver) -> Self {
-        let site = Self::new();
-        root::tests::force(&site.files.folder.place, resolver, site.start);
-        site
+        Self::new().forced(resolver)
+    }
+
+    fn forced(self, resolver: Resolver) -> Self {
+        root::tests::force(&self.files.folder.place, resolver, self.start);
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -165,13 +180,15 @@ async fn other_methods_are_told_what_there_is() {
         let (status, headers, _) = site.send(Request::options(path)).await;
         assert_eq!(
             (status, &headers[ALLOW]),
-            (StatusCode::NO_CONTENT, &"GET, HEAD".parse().unwrap())
+            (StatusCode::NO_CONTENT, &"GET, HEAD, OPTIONS".parse().unwrap())
         );
     }
     for method in ["POST", "PUT", "DELETE", "TRACE", "PATCH", "CONNECT", "get", "PROPFIND"] {
         let request = Request::builder().method(method).uri("/a").body(()).unwrap();
         match site.ask(request).await {
-            Err(RequestError::MethodNotAllowed { allow, .. }) => assert_eq!(allow, "GET, HEAD"),
+            Err(RequestError::MethodNotAllowed { allow, .. }) => {
+                assert_eq!(allow, "GET, HEAD, OPTIONS");
+            }
             other => panic!("{method}: {other:?}"),
         }
     }
@@ -411,7 +428,7 @@ async fn a_young_file_is_read_again_whatever_its_stamps_say() {
     let first = site.get("/a").await;
     assert!(first.1[ETAG].to_str().unwrap().starts_with("W/"));
     let file = site.files.folder.cache.find(site.files.folder.number, b"/a").unwrap();
-    assert!(!file.representation.settled);
+    assert!(!file.versions.plain.representation.settled);
     site.pass_window();
     site.get("/a").await;
     let again = site.files.folder.cache.find(site.files.folder.number, b"/a").unwrap();
@@ -502,10 +519,22 @@ async fn a_part_of_a_file_is_sent_from_memory_and_from_disk() {
             }
             other => panic!("{other:?}"),
         }
-        let several = Request::get(path).header("range", "bytes=0-1,5-6");
-        let (status, headers, content) = site.send(several).await;
-        assert_eq!((status, content.len()), (StatusCode::OK, length));
-        assert!(!headers.contains_key(CONTENT_RANGE));
+        for field in ["bytes=0-1,5-6", "bytes=900-,10-19,0-5,3-7"] {
+            let (status, headers, content) =
+                site.send(Request::get(path).header("range", field)).await;
+            assert_eq!(status, 206);
+            assert!(!headers.contains_key(CONTENT_RANGE));
+            let parts = multipart::tests::read(headers[CONTENT_TYPE].to_str().unwrap(), &content);
+            assert!(parts.len() > 1);
+            for (range, bytes) in parts {
+                let range = range.strip_prefix("bytes ").unwrap();
+                let (range, all) = range.split_once('/').unwrap();
+                let (first, last) = range.split_once('-').unwrap();
+                let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+                assert_eq!(all, length.to_string());
+                assert!(bytes == large()[first..=last], "{path} {range}");
+            }
+        }
     }
 }
 
@@ -555,16 +584,14 @@ fn a_file_that_changes_between_opening_and_reading_is_read_as_it_is_then() {
             let same = file.try_clone().unwrap();
             file.set_len(0).unwrap();
             rustix::io::pwrite(&file, then, 0).unwrap();
-            let found = find::FoundFile { file: same, stamp, name: b"a".to_vec() };
-            match find::load(found, clock::now(), patience).unwrap() {
-                Loaded::Small(representation, content) => {
-                    assert!(kept && content == then);
-                    assert_eq!(representation.stamp.length(), then.len() as u64);
-                }
-                Loaded::Large(representation, _) => {
-                    assert!(!kept);
-                    assert_eq!(representation.stamp.length(), then.len() as u64);
-                }
+            let found = find::FoundFile { file: same, stamp };
+            let content_type = "a/b".parse().unwrap();
+            let described = representation::Description { content_type, cache_control: None };
+            let loaded = find::load(found, &described, clock::now(), patience).unwrap();
+            assert_eq!(loaded.representation.stamp.length(), then.len() as u64);
+            match loaded.source {
+                find::Source::Memory(content) => assert!(kept && content == then),
+                find::Source::Disk(_) => assert!(!kept),
             }
         }
     }
@@ -588,13 +615,12 @@ async fn folders_that_share_a_cache_do_not_share_files() {
 #[tokio::test]
 async fn a_default_document_cannot_lead_out_of_the_root() {
     for resolver in root::tests::RESOLVERS {
-        let site = Site::new();
-        let default_documents =
-            ["", "a\0b", "../secret", "/etc/passwd", "."].map(str::to_owned).to_vec();
-        let settings = Files { default_documents, ..Files::of(site.path("")) };
-        let files = StaticFiles::new("/", &settings, Arc::new(FileCache::default()));
-        root::tests::force(&files.folder.place, resolver, site.start);
-        let site = Site { files, ..site };
+        let names = ["", "a\0b", "../secret", "/etc/passwd", ".", "a/../../secret"];
+        let site = Site::with("/", |files| {
+            files.default_documents = names.map(str::to_owned).to_vec();
+            files.symlinks = Symlinks::Follow;
+        })
+        .forced(resolver);
         site.write("a/b", "");
         site.check("/", 403).await;
         site.check("/a/", 403).await;

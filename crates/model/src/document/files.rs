@@ -1,0 +1,218 @@
+//! Reads `root` and the options of files.
+
+use std::path::PathBuf;
+
+use super::{
+    PathKind,
+    read::{Entry, Reader, Section},
+    rewrite,
+    value::{self, is_field_value, is_token},
+};
+use crate::{
+    problem::{Code, Problem, Span},
+    site::{CacheRule, Files, Symlinks, UnknownTypes},
+};
+
+/// What may be said of files. Applications and virtual directories inherit it from a site that
+/// serves files.
+pub(super) const OPTIONS: [&str; 9] = [
+    "default_documents",
+    "listing",
+    "fallback",
+    "symlinks",
+    "precompressed",
+    "media_types",
+    "unknown_types",
+    "charset",
+    "cache_control",
+];
+
+/// The options of a site that says none.
+pub(super) fn standard() -> Files {
+    Files::of(PathBuf::new())
+}
+
+/// Reads `root` and what is said of its files; what is not said is as in `inherited`.
+pub(super) fn read<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    inherited: &Files,
+) -> Option<(Files, Span)> {
+    let options = read_options(reader, section, inherited);
+    let (root, span) = reader.path(section, "root")?;
+    reader.name_path(section, PathKind::Root, &root, &span);
+    Some((Files { root, ..options }, span))
+}
+
+/// Reports each option of files where something else answers.
+pub(super) fn report_options(reader: &mut Reader<'_>, section: &Section<'_>, first: &Entry<'_>) {
+    for entry in OPTIONS.into_iter().filter_map(|key| section.entry(key)) {
+        let message =
+            format!("{}: {} goes with root, not with {}", section.owner, entry.key, first.key);
+        let help = format!("remove {}, or write it where root is", entry.key);
+        let problem = Problem::new(Code::Exclusive, entry.key_span, message, help);
+        reader.problems.push(problem.with_related(first.key_span.clone(), "this answers"));
+    }
+}
+
+fn read_options<'d>(reader: &mut Reader<'d>, section: &Section<'d>, inherited: &Files) -> Files {
+    let mut files = inherited.clone();
+    if let Some(documents) = read_default_documents(reader, section) {
+        files.default_documents = documents;
+    }
+    if let Some(listing) = reader.boolean(section, "listing") {
+        files.listing = listing;
+    }
+    if let Some(entry) = section.entry("fallback") {
+        files.fallback = match entry.is_false() {
+            true => None,
+            false => read_file_path(reader, section, "fallback"),
+        };
+    }
+    let links =
+        [("refuse", Symlinks::Refuse), ("inside", Symlinks::Inside), ("follow", Symlinks::Follow)];
+    if let Some(symlinks) = reader.choice(section, "symlinks", &links) {
+        files.symlinks = symlinks;
+    }
+    if let Some(precompressed) = reader.boolean(section, "precompressed") {
+        files.precompressed = precompressed;
+    }
+    if let Some(types) = read_media_types(reader, section) {
+        files.media_types = types;
+    }
+    let unknown = [("bytes", UnknownTypes::Bytes), ("refuse", UnknownTypes::Refuse)];
+    if let Some(unknown) = reader.choice(section, "unknown_types", &unknown) {
+        files.unknown_types = unknown;
+    }
+    if let Some(charset) = read_charset(reader, section) {
+        files.charset = charset;
+    }
+    if let Some(rules) = read_cache_control(reader, section) {
+        files.cache_control = rules;
+    }
+    files
+}
+
+fn read_default_documents<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+) -> Option<Vec<String>> {
+    let texts = reader.texts(section, "default_documents")?;
+    let mut documents = Vec::new();
+    for text in texts {
+        let unusable = |c: char| matches!(c, '/' | '\\') || c.is_control();
+        if ["", ".", ".."].contains(&text.value) || text.value.contains(unusable) {
+            let wrong = format!("{:?} is not the name of a file in a folder", text.value);
+            reader.bad(section, text.span, wrong, "write a name alone, as in \"index.html\"");
+            continue;
+        }
+        documents.push(text.value.to_owned());
+    }
+    Some(documents)
+}
+
+/// Reads the path of a file below the root.
+pub(super) fn read_file_path<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    key: &str,
+) -> Option<String> {
+    let text = reader.text(section, key)?;
+    let example = format!("write the path of a file below the root, as in {key} = \"/index.html\"");
+    let wrong = match value::site_path(text.value) {
+        Ok(()) if text.value.ends_with('/') => {
+            value::Wrong::whole(text.value, "a folder, where a file must be named", example)
+        }
+        Ok(()) => return Some(text.value.to_owned()),
+        Err(wrong) => wrong,
+    };
+    let wrong = value::Wrong { what: format!("{key} {:?}: {}", text.value, wrong.what), ..wrong };
+    reader.wrong(Code::BadValue, section, &text, wrong);
+    None
+}
+
+/// Reads an ending as `.css`, in lower case and without its dot.
+pub(super) fn read_ending(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    text: &str,
+    span: Span,
+) -> Option<String> {
+    let unusable = |c: char| matches!(c, '.' | '/' | '\\') || c.is_control();
+    match text.strip_prefix('.') {
+        Some(ending) if !ending.is_empty() && !ending.contains(unusable) => {
+            return Some(ending.to_lowercase());
+        }
+        Some(_) => {
+            let wrong = format!("{text:?} is not the ending of a name");
+            let help = "write what follows the last dot, with the dot, as in \".gz\"";
+            reader.bad(section, span, wrong, help);
+        }
+        None => {
+            let wrong = format!("the ending {text:?} does not begin with a dot");
+            reader.bad(section, span, wrong, format!("write \".{text}\""));
+        }
+    }
+    None
+}
+
+fn read_media_types<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+) -> Option<Vec<(String, String)>> {
+    let owner = || format!("media_types of {}", section.owner);
+    let table = reader.table(section, "media_types", owner)?;
+    let mut types: Vec<(String, String)> = Vec::new();
+    for entry in table.entries() {
+        let ending = read_ending(reader, &table, entry.key, entry.key_span.clone());
+        let media_type = reader.text_of(&table, &entry);
+        let media_type = media_type.and_then(|text| reader.media_type(&table, &text));
+        let Some((ending, media_type)) = ending.zip(media_type) else { continue };
+        if types.iter().any(|(own, _)| *own == ending) {
+            let wrong = format!("the ending .{ending} is there twice");
+            reader.bad(&table, entry.key_span, wrong, "remove one; case does not count");
+            continue;
+        }
+        types.push((ending, media_type));
+    }
+    Some(types)
+}
+
+fn read_charset<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Option<Option<String>> {
+    let text = reader.text(section, "charset")?;
+    if text.value.is_empty() {
+        return Some(None);
+    }
+    if is_token(text.value) {
+        return Some(Some(text.value.to_owned()));
+    }
+    let wrong = format!("{:?} is no name of a character set", text.value);
+    reader.bad(section, text.span, wrong, "write \"utf-8\", or \"\" to say none");
+    None
+}
+
+fn read_cache_control<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+) -> Option<Vec<CacheRule>> {
+    section.entry("cache_control")?;
+    let owner = format!("cache_control of {}", section.owner);
+    let mut rules = Vec::new();
+    for rule in reader.tables(section, "cache_control", |_| owner.clone()) {
+        reader.known(&rule, &["path", "prefix", "suffix", "regex", "value"]);
+        let pattern = rewrite::read_pattern(reader, &rule);
+        let value = reader.required_text(&rule, "value", "max-age=3600");
+        let value = value.filter(|text| {
+            let good = !text.value.is_empty() && is_field_value(text.value);
+            if !good {
+                let wrong = format!("{:?} cannot be the value of a field", text.value);
+                reader.bad(&rule, text.span.clone(), wrong, "write it as in \"max-age=3600\"");
+            }
+            good
+        });
+        if let Some((pattern, value)) = pattern.zip(value) {
+            rules.push(CacheRule { path: pattern.value, value: value.value.to_owned() });
+        }
+    }
+    Some(rules)
+}

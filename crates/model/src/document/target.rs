@@ -1,0 +1,65 @@
+//! What a redirect can go to: an http or https URL, or a path of the same site.
+
+use crate::name::Host;
+
+/// The target as a `Location` field can have it (RFC 9110, 10.2.2): ASCII, its host as A-labels.
+pub(super) fn read_target(text: &str) -> Result<String, String> {
+    let unusable = |c: &char| c.is_control() || matches!(c, ' ' | '\\' | '"' | '<' | '>');
+    if let Some(letter) = text.chars().find(unusable) {
+        return Err(format!("no URL has {letter:?} in it"));
+    }
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if !text.starts_with('/') => (scheme, rest),
+        // Two slashes begin a host without a scheme.
+        _ if text.starts_with('/') && !text.starts_with("//") => return only_ascii(text),
+        _ => {
+            return Err(
+                "it is no http or https URL and no path that begins with one slash".to_owned()
+            );
+        }
+    };
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return Err(format!("{scheme:?} is neither http nor https"));
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.contains('@') {
+        return Err("there is a user name in it, which every client would get".to_owned());
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        // A colon inside of brackets belongs to the address.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let host: Host = host.parse().map_err(|error: crate::name::HostNameError| error.to_string())?;
+    if let Some(port) = port
+        && (!port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().unwrap_or(0) == 0)
+    {
+        return Err(format!("{port:?} is no port"));
+    }
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    only_ascii(path).map(|path| format!("{scheme}://{host}{port}{path}"))
+}
+
+fn only_ascii(path: &str) -> Result<String, String> {
+    match path.chars().find(|letter| !letter.is_ascii()) {
+        Some(letter) => {
+            let mut bytes = [0; 4];
+            let bytes = letter.encode_utf8(&mut bytes).bytes();
+            let encoded: String = bytes.map(|byte| format!("%{byte:02X}")).collect();
+            Err(format!("{letter:?} must be written as {encoded}"))
+        }
+        None => Ok(path.to_owned()),
+    }
+}
+
+/// Whether a text is a path of the same site, as it stands in a request, with or without a query.
+pub(super) fn read_path_target(text: &str) -> Result<(), String> {
+    if !text.starts_with('/') || text.starts_with("//") {
+        return Err("it is no path that begins with one slash".to_owned());
+    }
+    if text.contains('#') {
+        return Err("a fragment stays with the client".to_owned());
+    }
+    read_target(text).map(|_| ())
+}
