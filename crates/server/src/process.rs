@@ -56,7 +56,7 @@ impl Process {
             compressions: Compressions::default(),
             fastcgi: Programs::default(),
             strangers: StrangerLog::default(),
-            upstreams: Upstreams::new(Arc::clone(&faults)),
+            upstreams: Upstreams::new(Arc::clone(&faults))?,
             faults,
             failed_handshakes: AtomicU64::new(0),
         })
