@@ -165,6 +165,17 @@ pub const FILE_CHUNK_BYTES: usize = 64 * 1024;
 /// to [`FILE_CHUNK_BYTES`].
 pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 
+/// Bytes read at once from a file that is streamed to a peer that takes all it is given.
+pub const FILE_BURST_BYTES: usize = 512 * 1024;
+
+/// Streams that may read [`FILE_BURST_BYTES`] at once; others read [`FILE_CHUNK_BYTES`]. A peer that
+/// stops taking holds a burst twice, as it was read and as it is sent: all of them 64 MiB.
+pub const FILE_BURSTS_MAX: usize = 64;
+
+/// What an HTTP/2 stream has written and not yet sent. More does not make it faster: the socket
+/// holds what is on its way.
+pub const HTTP2_UNSENT_BYTES_MAX: usize = 128 * 1024;
+
 /// Ranges in one `Range` field. More are ignored, as RFC 9110, 14.2 allows: the answer is the whole.
 pub const RANGES_MAX: usize = 16;
 

@@ -45,7 +45,7 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
-    /// Whether the last write was refused: who writes keeps bytes that are to come next.
+    /// Whether the last write was refused: who writes holds bytes that come next.
     refused: bool,
     progress: Progress,
 }
@@ -186,11 +186,11 @@ impl Stream {
         self.wire().progress
     }
 
-    /// Whether everything written was sent.
+    /// Whether everything written was sent, and what was refused came again.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         let wire = self.wire();
-        wire.unsent.is_empty() && !wire.layer.wants_write()
+        wire.unsent.is_empty() && !wire.layer.wants_write() && !wire.refused
     }
 }
 
@@ -328,21 +328,24 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.refused = true;
+        let written = self.poll_take(cx, parts);
+        self.refused = written.is_pending();
+        written
+    }
+
+    fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
         // What is large gains nothing by waiting and loses by being copied.
-        if let (true, Layer::Tls(tls)) = (length >= UNSENT_BYTES_MAX, &mut self.layer) {
-            if tls.wants_write() || !self.unsent.is_empty() {
-                ready!(self.poll_send(cx))?;
-            }
-            self.refused = false;
-            let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
-            return Poll::Ready(tls.writer().write_vectored(parts));
+        if length >= UNSENT_BYTES_MAX {
+            return self.poll_write_large(cx, parts);
         }
-        self.refused = false;
         if self.unsent.is_empty() {
             self.unsent.reserve(length.max(self.expected));
         }
@@ -350,6 +353,25 @@ impl Wire {
             self.unsent.extend_from_slice(part);
         }
         Poll::Ready(Ok(length))
+    }
+
+    /// Writes past the gathered bytes, which go first.
+    fn poll_write_large(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.layer.wants_write() || !self.unsent.is_empty() {
+            ready!(self.poll_send(cx))?;
+        }
+        match &mut self.layer {
+            Layer::Tls(tls) => Poll::Ready(tls.writer().write_vectored(parts)),
+            Layer::Plain => {
+                let bytes = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, parts))?;
+                self.progress.sent += bytes as u64;
+                Poll::Ready(Ok(bytes))
+            }
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

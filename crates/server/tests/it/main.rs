@@ -9,6 +9,7 @@
 )]
 
 mod decision;
+mod files;
 mod handshake;
 mod http1;
 mod http2;
