@@ -202,7 +202,7 @@ async fn answer(
     begun: Option<Begun>,
     kept: &mut Option<Box<Passage>>,
 ) -> Result<Response<Body>, RequestError> {
-    let (passage, mut stage) = match begun {
+    let (passage, stage) = match begun {
         Some(begun) => begun,
         None => {
             let site = match route(request, info)? {
@@ -217,7 +217,18 @@ async fn answer(
             Passage::begin(site, place, request, info)
         }
     };
-    let passage = kept.insert(passage);
+    // Boxed, so that requests without rules do not carry its state.
+    Box::pin(walk(kept.insert(passage), stage, request, content, info)).await
+}
+
+/// Takes a request through the steps that take time.
+async fn walk(
+    passage: &mut Passage,
+    mut stage: Stage,
+    request: &mut http::request::Parts,
+    content: &mut Content,
+    info: &Arc<ConnInfo>,
+) -> Result<Response<Body>, RequestError> {
     loop {
         stage = match stage {
             Stage::Verify(attempt) => passage.verify(attempt, request, info).await,
