@@ -9,6 +9,10 @@ pub const BLOCKING_THREADS_MAX: usize = 64;
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What one write takes into TLS, where it is encrypted and held until it is sent: the largest piece
+/// of a file. Somebody who writes more at once writes the rest when that is sent.
+pub const TLS_WRITE_BYTES_MAX: usize = FILE_BURST_BYTES;
+
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
