@@ -9,6 +9,10 @@ pub const BLOCKING_THREADS_MAX: usize = 64;
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What one write takes into TLS, where it is encrypted and held until it is sent: the largest piece
+/// of a file. Somebody who writes more at once writes the rest when that is sent.
+pub const TLS_WRITE_BYTES_MAX: usize = FILE_BURST_BYTES;
+
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
@@ -128,6 +132,8 @@ const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs())
 const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () =
+    assert!(FILE_CHUNK_BYTES < FILE_BURST_BYTES && FILE_BURST_BYTES <= TLS_WRITE_BYTES_MAX);
 
 // Static files.
 
@@ -169,8 +175,9 @@ pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 pub const FILE_BURST_BYTES: usize = 512 * 1024;
 
 /// Streams that may read [`FILE_BURST_BYTES`] at once; others read [`FILE_CHUNK_BYTES`]. A peer that
-/// stops taking holds a burst twice, as it was read and as it is sent: all of them 64 MiB.
-pub const FILE_BURSTS_MAX: usize = 64;
+/// stops taking holds a burst twice, as it was read and as it is sent: all of them 32 MiB. More of
+/// them than this take turns anyway.
+pub const FILE_BURSTS_MAX: usize = 32;
 
 /// What an HTTP/2 stream has written and not yet sent. More does not make it faster: the socket
 /// holds what is on its way.
