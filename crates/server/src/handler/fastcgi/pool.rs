@@ -6,8 +6,9 @@
 
 use std::{
     collections::HashMap,
+    future::Future as _,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -196,8 +197,8 @@ impl Link {
         self.unread.reserve(bytes);
         let unread = &mut self.unread;
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(&mut std::pin::pin!(stream.read_buf(unread))).poll(cx),
-            Stream::Unix(stream) => Pin::new(&mut std::pin::pin!(stream.read_buf(unread))).poll(cx),
+            Stream::Tcp(stream) => pin!(stream.read_buf(unread)).poll(cx),
+            Stream::Unix(stream) => pin!(stream.read_buf(unread)).poll(cx),
         }
     }
 }
@@ -237,5 +238,79 @@ impl Stream {
             Self::Unix(stream) => rustix::net::recv(stream, &mut byte, flags),
         };
         peeked.is_err_and(|error| error == rustix::io::Errno::AGAIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    fn program() -> (TempDir, UnixListener, Programs, Arc<Program>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let programs = Programs::default();
+        let program = programs.at(&ServerAddress::Unix(path));
+        (folder, listener, programs, program)
+    }
+
+    #[tokio::test]
+    async fn all_who_name_a_program_share_it_as_long_as_one_does() {
+        let (_folder, _listener, programs, program) = program();
+        assert!(Arc::ptr_eq(&program, &programs.at(&program.address)));
+        let address = program.address.clone();
+        program.keep(program.connect().await.unwrap(), 8);
+        drop(program);
+        programs.sweep();
+        assert!(programs.programs.lock().unwrap().is_empty());
+        assert!(programs.at(&address).kept(true).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_for_its_time_and_no_longer() {
+        let (_folder, _listener, programs, program) = program();
+        program.keep(program.connect().await.unwrap(), 8);
+        tokio::time::advance(FASTCGI_KEPT_FOR - Duration::from_millis(1)).await;
+        programs.sweep();
+        let link = program.kept(true).unwrap();
+        program.keep(link, 8);
+        tokio::time::advance(FASTCGI_KEPT_FOR).await;
+        programs.sweep();
+        assert!(program.kept(true).is_none());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_allowed_and_none_while_a_request_starves() {
+        let (_folder, _listener, _programs, program) = program();
+        for _ in 0..3 {
+            let link = program.connect().await.unwrap();
+            program.keep(link, 2);
+        }
+        assert_eq!(program.idle.lock().unwrap().len(), 2);
+        let starving = program.starve();
+        assert_eq!(program.idle.lock().unwrap().len(), 0);
+        program.keep(program.connect().await.unwrap(), 2);
+        assert!(program.kept(true).is_none());
+        drop(starving);
+        program.keep(program.connect().await.unwrap(), 2);
+        assert!(program.kept(true).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_the_program_closed_or_said_unasked_is_not_used_again() {
+        use tokio::io::AsyncWriteExt as _;
+        let (_folder, listener, _programs, program) = program();
+        for says in [b"".as_slice(), b"x"] {
+            let link = program.connect().await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(says).await.unwrap();
+            let held = (!says.is_empty()).then_some(stream);
+            program.keep(link, 8);
+            assert!(program.kept(true).is_none());
+            drop(held);
+        }
     }
 }

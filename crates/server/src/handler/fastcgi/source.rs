@@ -190,3 +190,40 @@ impl Drop for Share {
         self.all.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_take_from_one_bound_and_give_back() {
+        let all = Arc::new(AtomicU64::new(0));
+        let mut one = Filed::new(&all).await.unwrap();
+        one.append(&[1; 1000]).await.unwrap();
+        let mut other = Share { all: Arc::clone(&all), bytes: 0 };
+        assert!(other.grow(FASTCGI_FILED_BYTES_MAX - 1000));
+        let refused = one.append(&[1]).await.unwrap_err();
+        assert_eq!(refused.status().as_u16(), 411);
+        drop(other);
+        one.append(&[1]).await.unwrap();
+        drop(one);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_gives_what_it_was_given() {
+        let mut filed = Filed::new(&Arc::default()).await.unwrap();
+        for byte in 0..200 {
+            filed.append(&[byte; 1000]).await.unwrap();
+        }
+        filed.file.seek(SeekFrom::Start(0)).await.unwrap();
+        let mut source = Source::File(filed);
+        let mut got = Vec::new();
+        while let Some(piece) = std::future::poll_fn(|cx| source.poll_piece(cx)).await.unwrap() {
+            assert!(!piece.is_empty());
+            got.extend_from_slice(&piece);
+        }
+        let expected: Vec<_> = (0..200).flat_map(|byte| [byte; 1000]).collect();
+        assert!(got == expected);
+    }
+}
