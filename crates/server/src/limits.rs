@@ -178,6 +178,9 @@ pub const UPSTREAM_HEAD_BYTES_MAX: u64 = 256 * 1024;
 /// without: many servers never say it (RFC 9110, 10.1.1).
 pub const UPSTREAM_CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The fields of an upstream's answer on HTTP/2, counted as HPACK counts. More is no answer: 502.
+pub const UPSTREAM_HTTP2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+
 /// How often one request is tried, the first time included.
 pub const UPSTREAM_TRIES_MAX: u32 = 3;
 

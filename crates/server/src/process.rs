@@ -42,7 +42,7 @@ impl Process {
             tickets: Arc::new(TicketKeys::new(now)?),
             files: Arc::default(),
             strangers: StrangerLog::default(),
-            upstreams: Upstreams::new(Arc::clone(&faults)),
+            upstreams: Upstreams::new(Arc::clone(&faults))?,
             faults,
             failed_handshakes: AtomicU64::new(0),
         })

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     Shared, blocking, clock,
+    handler::proxy::MemberStatus,
     limits::CERTIFICATE_SWEEP_INTERVAL,
     listener::{Listeners, Prepared},
     process::Process,
@@ -172,6 +173,12 @@ impl Server {
             certificates_in_memory: process.certificates.count(),
             certificate_problems: problems.map(|(files, text)| (files.file, text)).collect(),
         }
+    }
+
+    /// How the upstream servers in use fare.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<MemberStatus> {
+        self.shared.process.upstreams.status()
     }
 
     /// Accepts nobody any more, lets running requests finish for up to `drain`, and ends. Answers
