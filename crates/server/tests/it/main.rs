@@ -14,6 +14,8 @@ mod http1;
 mod http2;
 mod limits;
 mod proxy;
+mod proxy_lies;
+mod proxy_real;
 mod rest;
 mod resumption;
 mod setup;

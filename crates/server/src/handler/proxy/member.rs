@@ -58,8 +58,7 @@ impl Member {
 
     /// Keeps a connection for the next request, unless so many are kept already.
     pub(super) fn keep(&self, mut link: Box<Link>, idle_max: u32) {
-        link.idle_since = Instant::now();
-        link.used = true;
+        link.rest();
         let mut idle = self.idle();
         if idle.len() < usize::try_from(idle_max).unwrap_or(usize::MAX) {
             idle.push(link);

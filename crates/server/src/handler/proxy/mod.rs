@@ -181,7 +181,7 @@ impl Proxy {
         let answer = loop {
             match self.ask_on(&mut carrier, exchange, member, &mut waiting).await {
                 Ok(answer) => break answer,
-                // It was closed when the request was on its way. That says nothing of the member.
+                // It was closed when the request was on its way.
                 Err(failed) if failed.again && carrier.is_old() => {
                     carrier = self.connected(member, &mut waiting).await?;
                 }
@@ -256,7 +256,8 @@ impl Proxy {
         let begun = source.is_some_and(Source::has_begun);
         let silent = matches!(error, LinkError::Silent(_));
         let again = safe && !begun && !silent && !carrier.has_answered();
-        if !(again && carrier.is_old()) {
+        // A kept connection that was closed meanwhile says nothing of the member.
+        if !carrier.is_old() || carrier.has_answered() || silent {
             member.has_failed();
         }
         let error = match error {
