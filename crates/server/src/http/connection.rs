@@ -187,7 +187,19 @@ impl Driver {
                 Poll::Pending => Poll::Pending,
             },
             Engine::Http1(http) => match http.poll_without_shutdown(cx) {
+                Poll::Ready(Err(error)) if error.is_user() => {
+                    // The body of an answer broke off. To a client that takes the end of the
+                    // connection for the end of the answer, only a reset tells the difference.
+                    let _ = self.stream.poll_send(cx);
+                    self.stream.abort();
+                    Poll::Ready(Step::Over)
+                }
                 Poll::Ready(result) => Poll::Ready(self.ended(result)),
+                // hyper reads nothing while it waits for an answer. Nobody has another server work
+                // for a client that is gone.
+                Poll::Pending if self.requests.info.connection.waiting() > 0 => {
+                    self.stream.poll_peer_closed(cx).map(|()| Step::Over)
+                }
                 Poll::Pending => Poll::Pending,
             },
             Engine::Http2(http) => loop {

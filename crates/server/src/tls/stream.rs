@@ -15,10 +15,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hyper::rt::ReadBufCursor;
 use rustls::ServerConnection;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -109,6 +110,26 @@ impl Stream {
     /// Ready when there is something to read, or nothing will come any more.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire().poll_readable(cx)
+    }
+
+    /// Ready when the peer has closed its side, or is gone. Bytes that wait to be read hide it.
+    pub fn poll_peer_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let wire = self.wire();
+        if ready!(wire.tcp.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let readiness = wire.tcp.ready(Interest::READABLE).now_or_never();
+        match readiness.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed())) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// From now on the end of the connection is a reset, which nobody takes for the end of an
+    /// answer.
+    pub fn abort(&self) {
+        // It fails on a socket that is closed already, and then there is nothing to do.
+        let _ = self.wire().tcp.set_zero_linger();
     }
 
     /// Tells the peer that nothing follows and closes the sending side.

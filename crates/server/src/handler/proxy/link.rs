@@ -69,9 +69,10 @@ pub(super) enum LinkError {
 impl Link {
     pub(super) async fn new(transport: Transport, purpose: Purpose) -> Result<Self, hyper::Error> {
         let hub = Arc::new(Hub::default());
-        let wire = Wire::new(transport, Arc::clone(&hub));
+        let wire = Wire::answering_early(transport, Arc::clone(&hub));
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(UPSTREAM_BUFFER_BYTES_MAX)
+            .max_header_size(UPSTREAM_BUFFER_BYTES_MAX)
             .handshake(TokioIo::new(wire))
             .await?;
         let now = Instant::now();
@@ -93,6 +94,14 @@ impl Link {
     pub(super) fn exchanged(&self) -> (u64, u64) {
         let (sent, received) = self.hub.moved();
         (sent - self.before.0, received - self.before.1)
+    }
+
+    /// It waits for its next request from now on.
+    pub(super) fn rest(&mut self) {
+        self.idle_since = Instant::now();
+        self.used = true;
+        // The task may end, and its memory must not be kept for this.
+        self.hub.forget_task();
     }
 
     /// Whether a request may be sent: it is open, and nothing has come that nobody asked for.

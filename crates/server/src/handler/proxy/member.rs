@@ -73,8 +73,7 @@ impl Member {
 
     /// Keeps a connection for the next request, unless so many are kept already.
     pub(super) fn keep(&self, mut link: Box<Link>, idle_max: u32) {
-        link.idle_since = Instant::now();
-        link.used = true;
+        link.rest();
         let mut idle = self.idle();
         if link.purpose.client.is_some() && idle.len() >= idle_max as usize && !idle.is_empty() {
             // Those of clients that went away are of no use to others.

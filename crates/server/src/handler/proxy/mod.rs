@@ -315,7 +315,8 @@ impl Proxy {
         let begun = source.is_some_and(Source::has_begun);
         let silent = matches!(error, LinkError::Silent(_));
         let again = safe && !begun && !silent && !carrier.has_answered();
-        if !(again && carrier.is_old()) {
+        // A kept connection that was closed meanwhile says nothing of the member.
+        if !carrier.is_old() || carrier.has_answered() || silent {
             member.has_failed();
         }
         let error = match error {
