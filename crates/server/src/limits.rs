@@ -9,6 +9,10 @@ pub const BLOCKING_THREADS_MAX: usize = 64;
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What one write takes into TLS, where it is encrypted and held until it is sent: the largest piece
+/// of a file. Somebody who writes more at once writes the rest when that is sent.
+pub const TLS_WRITE_BYTES_MAX: usize = FILE_BURST_BYTES;
+
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
@@ -128,6 +132,8 @@ const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs())
 const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () =
+    assert!(FILE_CHUNK_BYTES < FILE_BURST_BYTES && FILE_BURST_BYTES <= TLS_WRITE_BYTES_MAX);
 
 // Static files.
 
@@ -169,8 +175,9 @@ pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 pub const FILE_BURST_BYTES: usize = 512 * 1024;
 
 /// Streams that may read [`FILE_BURST_BYTES`] at once; others read [`FILE_CHUNK_BYTES`]. A peer that
-/// stops taking holds a burst twice, as it was read and as it is sent: all of them 64 MiB.
-pub const FILE_BURSTS_MAX: usize = 64;
+/// stops taking holds a burst twice, as it was read and as it is sent: all of them 32 MiB. More of
+/// them than this take turns anyway.
+pub const FILE_BURSTS_MAX: usize = 32;
 
 /// What an HTTP/2 stream has written and not yet sent. More does not make it faster: the socket
 /// holds what is on its way.
@@ -302,6 +309,9 @@ pub const UPSTREAM_HEAD_BYTES_MAX: u64 = 256 * 1024;
 /// without: many servers never say it (RFC 9110, 10.1.1).
 pub const UPSTREAM_CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The fields of an upstream's answer on HTTP/2, counted as HPACK counts. More is no answer: 502.
+pub const UPSTREAM_HTTP2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+
 /// How often one request is tried, the first time included.
 pub const UPSTREAM_TRIES_MAX: u32 = 3;
 
@@ -330,3 +340,47 @@ pub const RESOLVED_NAMES_MAX: usize = 1024;
 pub const FORWARDED_ELEMENTS_MAX: usize = 32;
 
 const _: () = assert!((UPSTREAM_BUFFER_BYTES_MAX as u64) < UPSTREAM_HEAD_BYTES_MAX);
+// FastCGI.
+
+/// The head of a program's answer. Longer ones are answered 502.
+pub const FASTCGI_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The fields of a program's answer. More are answered 502.
+pub const FASTCGI_FIELDS_MAX: usize = 200;
+
+/// The first read of an answer: a small one and its end are had by it, and an HTTP/2 connection can
+/// have 100 answers that nobody takes.
+pub const FASTCGI_FIRST_READ_BYTES: usize = 8 * 1024;
+
+/// Later reads of an answer; what a client that takes nothing holds is one of them.
+pub const FASTCGI_READ_BYTES: usize = 64 * 1024;
+
+/// What a program writes to its log in one request. More is dropped, and that is said.
+pub const FASTCGI_STDERR_BYTES_MAX: usize = 16 * 1024;
+
+/// One line of a program in our log. The rest of it is dropped.
+pub const FASTCGI_STDERR_LINE_BYTES_MAX: usize = 2 * 1024;
+
+/// Content whose length is not known is gathered in memory up to this, because programs must be
+/// told the length first. Further content goes to a file without a name.
+pub const FASTCGI_GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// What all such files hold at once. Who needs more is answered 411 and may send a length.
+pub const FASTCGI_FILED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// A connection without a request is kept for so long. It holds a process of php-fpm, which nobody
+/// else can use meanwhile.
+pub const FASTCGI_KEPT_FOR: Duration = Duration::from_secs(5);
+
+/// A request on a fresh connection that has no answer after this may wait for a process that a
+/// connection without a request holds. From then on none is kept.
+pub const FASTCGI_STARVED_AFTER: Duration = Duration::from_millis(50);
+
+/// A Unix socket whose queue is full refuses at once; it is tried again after this, and later ever
+/// less often, until the time for connecting is over.
+pub const FASTCGI_CONNECT_RETRY_DELAY: Duration = Duration::from_millis(5);
+
+/// Segments of one path that are looked for as scripts: folders may have such names.
+pub const FASTCGI_SCRIPTS_IN_PATH_MAX: usize = 8;
+
+const _: () = assert!(FASTCGI_FIRST_READ_BYTES < FASTCGI_READ_BYTES);

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     connections::Connections,
-    handler::{proxy::group::Upstreams, static_files::FileCache},
+    handler::{fastcgi::Programs, proxy::group::Upstreams, static_files::FileCache},
     http::compress::Compressions,
     log::StrangerLog,
     rules::{auth::Passwords, rate::RateTable, site::SiteLoads},
@@ -33,6 +33,7 @@ pub struct Process {
     /// What is under way at sites with limits.
     pub(crate) loads: SiteLoads,
     pub(crate) compressions: Compressions,
+    pub(crate) fastcgi: Programs,
     pub(crate) strangers: StrangerLog,
     /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
     pub(crate) faults: Arc<StrangerLog>,
@@ -53,8 +54,9 @@ impl Process {
             passwords: Passwords::new().ok_or(NoRandomBytes)?,
             loads: SiteLoads::default(),
             compressions: Compressions::default(),
+            fastcgi: Programs::default(),
             strangers: StrangerLog::default(),
-            upstreams: Upstreams::new(Arc::clone(&faults)),
+            upstreams: Upstreams::new(Arc::clone(&faults))?,
             faults,
             failed_handshakes: AtomicU64::new(0),
         })

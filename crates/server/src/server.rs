@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     Shared, blocking, clock,
+    handler::proxy::MemberStatus,
     limits::CERTIFICATE_SWEEP_INTERVAL,
     listener::{Listeners, Prepared},
     process::Process,
@@ -187,6 +188,12 @@ impl Server {
         }
     }
 
+    /// How the upstream servers in use fare.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<MemberStatus> {
+        self.shared.process.upstreams.status()
+    }
+
     /// Accepts nobody any more, lets running requests finish for up to `drain`, and ends. Answers
     /// how many connections were cut off.
     pub async fn stop(&self, drain: Duration) -> usize {
@@ -212,6 +219,7 @@ async fn upkeep(shared: Arc<Shared>) {
     let mut central_problem = None;
     loop {
         tick.tick().await;
+        shared.process.fastcgi.sweep();
         from = shared.process.certificates.sweep(from).await;
         let snapshot = shared.live.current();
         let refreshed = blocking::run("look at all certificates", move || {

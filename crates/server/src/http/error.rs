@@ -117,6 +117,10 @@ pub enum RequestError {
         bytes_max: u64,
     },
 
+    /// The length of the content must be known and was not said (RFC 9110, 15.5.12).
+    #[error("content without a length, and too much to gather")]
+    LengthRequired,
+
     /// The content of the request broke off.
     #[error("the content of the request broke off")]
     Content(#[source] ContentError),
@@ -150,6 +154,13 @@ pub enum RequestError {
     #[error("no server of {upstream} is well")]
     NoUpstream {
         /// The group.
+        upstream: String,
+    },
+
+    /// An upstream server says that it has too much to do (RFC 9110, 15.6.4).
+    #[error("{upstream} has too much to do")]
+    UpstreamBusy {
+        /// Which, as the configuration writes it.
         upstream: String,
     },
 
@@ -196,11 +207,13 @@ impl RequestError {
             | Self::Unauthorized { .. }
             | Self::RequestTimeout
             | Self::ContentTooLarge { .. }
+            | Self::LengthRequired
             | Self::Content(_)
             | Self::TooManyRequests { .. } => Fault::Client,
-            Self::BadGateway { .. } | Self::NoUpstream { .. } | Self::GatewayTimeout { .. } => {
-                Fault::Upstream
-            }
+            Self::BadGateway { .. }
+            | Self::NoUpstream { .. }
+            | Self::UpstreamBusy { .. }
+            | Self::GatewayTimeout { .. } => Fault::Upstream,
             Self::SiteStopped { .. }
             | Self::SiteBusy { .. }
             | Self::File { .. }
@@ -218,6 +231,7 @@ impl RequestError {
             Self::Framing(refusal) => refusal.status(),
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::ContentTooLarge { .. } | Self::Content(ContentError::TooLarge) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
@@ -225,7 +239,9 @@ impl RequestError {
             Self::BadGateway { .. } | Self::NoUpstream { .. } => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
-            Self::SiteStopped { .. } | Self::SiteBusy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SiteStopped { .. } | Self::SiteBusy { .. } | Self::UpstreamBusy { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,

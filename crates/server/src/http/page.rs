@@ -80,12 +80,14 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::Unauthorized { .. } => "A name and a password are needed here.",
         RequestError::RequestTimeout => "The request did not come in time.",
         RequestError::ContentTooLarge { .. } => "That is more than is taken here.",
+        RequestError::LengthRequired => "The length of the content must be said before it.",
         RequestError::Content(_) => "The content of the request broke off.",
         RequestError::TooManyRequests { .. } => "Too many requests. Please wait a little.",
         RequestError::SiteBusy { .. } => "This site is busy. Please try again.",
         RequestError::BadGateway { .. } | RequestError::NoUpstream { .. } => {
             "The server that should answer did not. It has been logged."
         }
+        RequestError::UpstreamBusy { .. } => "Too much to do. Please try again.",
         RequestError::GatewayTimeout { .. } => {
             "The server that should answer took too long. It has been logged."
         }

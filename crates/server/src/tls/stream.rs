@@ -6,6 +6,7 @@
 //! call [`Stream::poll_send`] afterwards; nothing else sends.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     io::{BufRead as _, Read, Write},
     pin::Pin,
@@ -23,7 +24,7 @@ use tokio::{
 
 use crate::{
     http::framing::{Framing, Passed},
-    limits::{PLAIN_READ_BYTES, UNSENT_BYTES_MAX},
+    limits::{PLAIN_READ_BYTES, TLS_WRITE_BYTES_MAX, UNSENT_BYTES_MAX},
 };
 
 /// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
@@ -365,7 +366,11 @@ impl Wire {
             ready!(self.poll_send(cx))?;
         }
         match &mut self.layer {
-            Layer::Tls(tls) => Poll::Ready(tls.writer().write_vectored(parts)),
+            Layer::Tls(tls) => {
+                // All that is taken is encrypted at once and held until it is sent.
+                let parts = beginning(parts, TLS_WRITE_BYTES_MAX);
+                Poll::Ready(tls.writer().write_vectored(&parts))
+            }
             Layer::Plain => {
                 let bytes = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, parts))?;
                 self.progress.sent += bytes as u64;
@@ -464,6 +469,20 @@ fn hand_on(
         };
     }
     any
+}
+
+/// The first `bytes` of some parts, or all.
+fn beginning<'a>(parts: &'a [io::IoSlice<'a>], mut bytes: usize) -> Cow<'a, [io::IoSlice<'a>]> {
+    if parts.iter().map(|part| part.len()).sum::<usize>() <= bytes {
+        return Cow::Borrowed(parts);
+    }
+    let mut taken = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = part.get(..bytes).unwrap_or(part);
+        bytes -= part.len();
+        taken.push(io::IoSlice::new(part));
+    }
+    Cow::Owned(taken)
 }
 
 /// The socket as rustls wants it: `Pending` becomes `WouldBlock`, and the waker stays registered.

@@ -9,6 +9,7 @@
 )]
 
 mod decision;
+mod fastcgi;
 mod files;
 mod handshake;
 mod http1;

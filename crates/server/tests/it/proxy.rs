@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex};
 use bindery_model::{
     document::Configuration,
     site::RouteAction,
-    upstream::{Proxy, ServerAddress, Upstream, UpstreamServer},
+    upstream::{HealthCheck, Proxy, ServerAddress, Sticky, Upstream, UpstreamHost, UpstreamServer},
 };
-use bindery_testkit::{http1::Http1, server::TestServer, soon};
+use bindery_testkit::{
+    eventually, http1::Http1, http2::Http2, server::TestServer, soon, tls::TestClient,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use crate::setup::{Setup, http, https};
+use crate::setup::{Setup, connected, http, https};
 
 /// A member at a port of loopback.
 pub(crate) fn at(port: u16) -> UpstreamServer {
@@ -73,6 +75,11 @@ impl Front {
         Self { plain, tls, server, _setup: setup }
     }
 
+    pub(crate) async fn http2(&self) -> Http2 {
+        let client = TestClient::with_alpn(&["h2"]);
+        Http2::new(connected(&client, self.tls, "a.example").await.stream).await
+    }
+
     pub(crate) async fn http(&self) -> Http1<TcpStream> {
         http(self.plain).await
     }
@@ -122,6 +129,9 @@ impl Told {
                             *said += 1;
                             answer
                         };
+                        if answer == "CLOSE" {
+                            return;
+                        }
                         let (text, close) = match answer.strip_suffix("CLOSE") {
                             Some(text) => (text, true),
                             None => (answer.as_str(), false),
@@ -148,6 +158,12 @@ impl Told {
 
 pub(crate) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
+/// The value of a field in a head as it was sent.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
 #[tokio::test]
 async fn a_request_is_handed_on_and_its_answer_back_on_kept_connections() {
     let upstream = Told::new(&[HELLO]).await;
@@ -160,13 +176,347 @@ async fn a_request_is_handed_on_and_its_answer_back_on_kept_connections() {
         assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
         assert_eq!(answer.field("server"), Some("Bindery"));
     }
-    assert_eq!(
-        https(front.tls, "a.example").await.get("a.example", "/").await.unwrap().text(),
-        "hello"
-    );
+    let mut tls = https(front.tls, "a.example").await;
+    assert_eq!(tls.get("a.example", "/").await.unwrap().text(), "hello");
+    let mut http2 = front.http2().await;
+    assert_eq!(http2.get("a.example", "/2?x").await.unwrap().text(), "hello");
     assert_eq!(upstream.connections(), 1);
-    assert_eq!(upstream.heads().len(), 6);
     let heads = upstream.heads();
+    assert_eq!(heads.len(), 7);
     assert!(heads[0].starts_with("GET /a%2Fb//c?d=e HTTP/1.1\r\n"), "{}", heads[0]);
-    assert!(heads[0].contains("\r\nhost: a.example\r\n"), "{}", heads[0]);
+    assert!(heads[6].starts_with("GET /2?x HTTP/1.1\r\n"), "{}", heads[6]);
+    for head in heads {
+        assert_eq!(field(&head, "host"), Some("a.example"));
+    }
+}
+
+#[tokio::test]
+async fn what_concerns_one_connection_ends_there_in_both_directions() {
+    let upstream = Told::new(&[
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x-secret, keep-alive\r\nX-Secret: 1\r\n\
+         Keep-Alive: timeout=5\r\nProxy-Connection: a\r\nUpgrade: h2c\r\nX-Kept: 2\r\n\r\nok",
+    ])
+    .await;
+    let front = Front::new(to(&[upstream.port]));
+    let mut client = front.http().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, X-Drop, Content-Length, Host\r\n\
+             X-Drop: 1\r\nKeep-Alive: 300\r\nProxy-Connection: keep-alive\r\nUpgrade: foo\r\n\
+             TE: trailers;q=1, gzip\r\nX-Keep: 2\r\nTrailer: X-T\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+    for gone in ["x-secret", "keep-alive", "proxy-connection", "upgrade", "connection"] {
+        assert_eq!(answer.field(gone), None, "{gone}");
+    }
+    assert_eq!(answer.field("x-kept"), Some("2"));
+    let head = &upstream.heads()[0];
+    for gone in ["x-drop", "keep-alive", "proxy-connection", "upgrade"] {
+        assert_eq!(field(head, gone), None, "{gone}");
+    }
+    assert_eq!(field(head, "te"), Some("trailers"));
+    assert_eq!(field(head, "connection"), Some("te"));
+    assert_eq!(field(head, "trailer"), Some("X-T"));
+    assert_eq!(field(head, "x-keep"), Some("2"));
+    assert_eq!(field(head, "via"), Some("1.1 bindery"));
+    assert_eq!(field(head, "host"), Some("a.example"));
+}
+
+#[tokio::test]
+async fn an_upstream_is_told_who_asks_and_not_what_a_stranger_says() {
+    let upstream = Told::new(&[HELLO]).await;
+    let lies = "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: gopher\r\nX-Forwarded-Host: evil\r\n\
+                X-Forwarded-Port: 1\r\nForwarded: for=1.1.1.1\r\nX_Forwarded_For: 1.1.1.1\r\n\
+                x-forwarded_proto: https\r\nVia: 1.0 old\r\n";
+    let request = format!("GET / HTTP/1.1\r\nHost: a.example\r\n{lies}\r\n");
+
+    let front = Front::new(to(&[upstream.port]));
+    let mut client = front.http().await;
+    client.send(&request).await.unwrap();
+    client.answer().await.unwrap();
+    let mut client = https(front.tls, "a.example").await;
+    client.send(&request).await.unwrap();
+    client.answer().await.unwrap();
+    let heads = upstream.heads();
+    for (head, scheme, port) in [(&heads[0], "http", front.plain), (&heads[1], "https", front.tls)]
+    {
+        assert_eq!(field(head, "x-forwarded-for"), Some("127.0.0.1"));
+        assert_eq!(field(head, "x-forwarded-proto"), Some(scheme));
+        assert_eq!(field(head, "x-forwarded-host"), Some("a.example"));
+        assert_eq!(field(head, "x-forwarded-port"), Some(port.to_string().as_str()));
+        for gone in ["forwarded", "x_forwarded_for", "x-forwarded_proto"] {
+            assert_eq!(field(head, gone), None, "{gone}");
+        }
+        assert!(!head.contains("1.1.1.1") && !head.contains("evil"), "{head}");
+        assert!(head.contains("via: 1.0 old\r\n") && head.contains("via: 1.1 bindery\r\n"));
+    }
+
+    // From a trusted proxy it is passed on, with what is known here.
+    let proxy = Proxy { forwarded: true, ..to(&[upstream.port]) };
+    let front = Front::with(proxy, |configuration| {
+        configuration.settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let mut client = front.http().await;
+    let fields = "X-Forwarded-For: 1.1.1.1, 192.0.2.9\r\nX-Forwarded-Proto: https\r\n\
+                  X-Forwarded-Port: 443\r\nForwarded: for=192.0.2.9\r\n";
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n")).await.unwrap();
+    client.answer().await.unwrap();
+    let head = &upstream.heads()[2];
+    assert_eq!(field(head, "x-forwarded-for"), Some("1.1.1.1, 192.0.2.9, 127.0.0.1"));
+    assert_eq!(field(head, "x-forwarded-proto"), Some("https"));
+    assert_eq!(field(head, "x-forwarded-port"), Some("443"));
+    let forwarded = "for=192.0.2.9, for=127.0.0.1;host=a.example;proto=https";
+    assert_eq!(field(head, "forwarded"), Some(forwarded));
+}
+
+#[tokio::test]
+async fn host_and_path_are_what_the_configuration_says() {
+    let upstream = Told::new(&[HELLO]).await;
+    for (host, expected) in [
+        (UpstreamHost::Keep, "a.example:99".to_owned()),
+        (UpstreamHost::Server, format!("127.0.0.1:{}", upstream.port)),
+        (UpstreamHost::Fixed("fixed.example".to_owned()), "fixed.example".to_owned()),
+    ] {
+        let path = Some("/v2/".to_owned());
+        let front = Front::new(Proxy { host, path, ..to(&[upstream.port]) });
+        let mut client = front.http().await;
+        client
+            .send("GET http://a.example:99/x?y HTTP/1.1\r\nHost: a.example:99\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(client.answer().await.unwrap().status, 200);
+        let head = upstream.heads().pop().unwrap();
+        assert!(head.starts_with("GET /v2/x?y HTTP/1.1\r\n"), "{head}");
+        assert_eq!(field(&head, "host"), Some(expected.as_str()));
+        assert_eq!(field(&head, "x-forwarded-host"), Some("a.example:99"));
+    }
+}
+
+#[tokio::test]
+async fn answers_without_content_have_none_and_keep_their_fields() {
+    for (method, answer, status, length) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", 200, Some("1234")),
+        ("GET", "HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n", 204, None),
+        ("GET", "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", 304, None),
+        ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, Some("0")),
+        ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0, 0\r\n\r\n", 200, Some("0")),
+        ("GET", "HTTP/1.1 299 Odd\r\nContent-Length: 0\r\n\r\n", 299, Some("0")),
+    ] {
+        let upstream = Told::new(&[answer]).await;
+        let front = Front::new(to(&[upstream.port]));
+        let mut client = front.http().await;
+        for _ in 0..2 {
+            client.send(format!("{method} / HTTP/1.1\r\nHost: a.example\r\n\r\n")).await.unwrap();
+            let got = client.head().await.unwrap();
+            assert_eq!((got.status, got.field("content-length")), (status, length), "{answer}");
+        }
+        let mut client = front.http2().await;
+        let request =
+            http::Request::builder().method(method).uri("https://a.example/").body(()).unwrap();
+        let got = client.ask(request).await.unwrap();
+        assert_eq!(got.status, status, "{answer}");
+        assert_eq!(upstream.connections(), 1, "{answer}: the connection is kept");
+    }
+}
+
+#[tokio::test]
+async fn some_requests_go_no_further() {
+    let upstream = Told::new(&[HELLO]).await;
+    let front = Front::new(to(&[upstream.port]));
+    let mut client = front.http().await;
+    client.send("TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+    assert_eq!(client.answer().await.unwrap().status, 405);
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: 0\r\n\r\n").await.unwrap();
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.field("allow").is_some()), (200, true));
+    assert!(upstream.heads().is_empty());
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a.example\r\nMax-Forwards: 3\r\n\r\n").await.unwrap();
+    assert_eq!(client.answer().await.unwrap().text(), "hello");
+    let head = &upstream.heads()[0];
+    assert!(head.starts_with("OPTIONS * HTTP/1.1\r\n"), "{head}");
+    assert_eq!(field(head, "max-forwards"), Some("2"));
+}
+
+#[tokio::test]
+async fn requests_go_round_and_past_members_that_are_dead() {
+    let (one, two) = (Told::new(&[HELLO]).await, Told::new(&[HELLO]).await);
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let front = Front::new(to(&[one.port, dead, two.port]));
+    let mut client = front.http().await;
+    for _ in 0..12 {
+        client
+            .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi")
+            .await
+            .unwrap();
+        let answer = client.answer().await.unwrap();
+        assert_eq!(answer.status, 200, "nothing had been sent: even POST may try again");
+    }
+    let (one, two) = (one.heads().len(), two.heads().len());
+    assert_eq!(one + two, 12);
+    assert!(one >= 4 && two >= 4, "{one} {two}");
+    let status = front.server.server().upstreams();
+    let well: Vec<_> = status.iter().filter(|one| one.well).collect();
+    assert_eq!((status.len(), well.len()), (3, 2), "{status:?}");
+}
+
+#[tokio::test]
+async fn backups_answer_only_when_nobody_else_can() {
+    let backup = Told::new(&[HELLO]).await;
+    let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = first.local_addr().unwrap().port();
+    let mut proxy = to(&[port, backup.port]);
+    proxy.upstream.servers[1].backup = true;
+    drop(first);
+    let front = Front::new(proxy);
+    let mut client = front.http().await;
+    assert_eq!(client.get("a.example", "/").await.unwrap().text(), "hello");
+    assert_eq!(backup.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_is_tried_again_only_where_that_is_safe() {
+    // The first answer is that the connection is kept; then it is closed on the next request.
+    let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
+    let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let put = "PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
+    for (request, status, why) in [
+        (get, 200, "idempotent, without content"),
+        (post, 502, "it may have had an effect"),
+        (put, 502, "its content is gone"),
+    ] {
+        let upstream = Told::new(&[HELLO, "CLOSE", HELLO]).await;
+        let front = Front::new(to(&[upstream.port]));
+        let mut client = front.http().await;
+        assert_eq!(client.get("a.example", "/").await.unwrap().status, 200);
+        client.send(request).await.unwrap();
+        assert_eq!(client.answer().await.unwrap().status, status, "{why}");
+        assert_eq!(client.get("a.example", "/").await.unwrap().status, 200, "the client is well");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_or_says_too_much_is_not_used_again() {
+    for after in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloCLOSE",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+    ] {
+        let upstream = Told::new(&[after]).await;
+        let front = Front::new(to(&[upstream.port]));
+        let mut client = front.http().await;
+        for round in 1..4 {
+            // Not even POST notices.
+            client
+                .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            assert_eq!(client.answer().await.unwrap().text(), "hello");
+            assert_eq!(upstream.connections(), round);
+            // The end of the connection comes behind the answer.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_stays_with_its_member_by_cookie() {
+    let members = [Told::new(&[HELLO]).await, Told::new(&[HELLO]).await, Told::new(&[HELLO]).await];
+    let mut proxy = to(&[members[0].port, members[1].port, members[2].port]);
+    proxy.upstream.sticky = Sticky::Cookie("route".to_owned());
+    let front = Front::new(proxy);
+    let mut client = https(front.tls, "a.example").await;
+    let answer = client.get("a.example", "/").await.unwrap();
+    let cookie = answer.field("set-cookie").expect("a cookie").to_owned();
+    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
+    assert!(!cookie.contains("127.0.0.1"));
+    let own = cookie.split(';').next().unwrap();
+    for _ in 0..6 {
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: a.example\r\nCookie: a=b; {own}\r\n\r\n"))
+            .await
+            .unwrap();
+        let answer = client.answer().await.unwrap();
+        assert_eq!(answer.field("set-cookie"), None);
+    }
+    let counts: Vec<_> = members.iter().map(|member| member.heads().len()).collect();
+    assert!(counts.contains(&7), "{counts:?}");
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nCookie: route=forged\r\n\r\n").await.unwrap();
+    assert!(client.answer().await.unwrap().field("set-cookie").is_some());
+}
+
+#[tokio::test]
+async fn members_are_asked_whether_they_are_well() {
+    let sick = Told::new(&["HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\nCLOSE"]).await;
+    let well = Told::new(&[HELLO]).await;
+    let mut proxy = to(&[sick.port, well.port]);
+    proxy.upstream.health_check = Some(HealthCheck {
+        path: "/healthz".to_owned(),
+        interval: std::time::Duration::from_millis(20),
+        timeout: std::time::Duration::from_secs(2),
+        rise: 2,
+        fall: 2,
+    });
+    let front = Front::new(proxy);
+    let mut client = front.http().await;
+    client.get("a.example", "/").await.unwrap();
+    eventually("the sick member is out", async || {
+        front.server.server().upstreams().iter().any(|member| !member.well)
+    })
+    .await;
+    for _ in 0..4 {
+        assert_eq!(client.get("a.example", "/").await.unwrap().status, 200);
+    }
+    let head = well.heads().into_iter().find(|head| head.contains("/healthz")).unwrap();
+    assert!(head.starts_with("GET /healthz HTTP/1.1\r\n"), "{head}");
+    drop(front);
+}
+
+#[tokio::test]
+async fn an_upstream_that_keeps_silent_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut proxy = to(&[port]);
+    proxy.timeouts.first_byte = std::time::Duration::from_millis(50);
+    proxy.timeouts.idle = std::time::Duration::from_millis(50);
+    let front = Front::new(proxy);
+    let mut client = front.http().await;
+    assert_eq!(client.get("a.example", "/").await.unwrap().status, 504);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut bytes = Vec::new();
+    soon("the end of the connection", stream.read_to_end(&mut bytes)).await.unwrap();
+    assert!(bytes.starts_with(b"GET / "));
+    // It begins and falls silent.
+    let (answer, ()) = tokio::join!(client.get("a.example", "/"), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour").await.unwrap();
+        soon("the end", stream.read_to_end(&mut bytes)).await.unwrap();
+    });
+    assert!(answer.is_err(), "an answer that broke off never ends in peace: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_its_request_along() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let front = Front::new(to(&[port]));
+    for round in 0..3 {
+        let mut client = front.http().await;
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 1024];
+        soon("the request", stream.read(&mut bytes)).await.unwrap();
+        if round == 1 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour").await.unwrap();
+            client.head().await.unwrap();
+        }
+        if round == 2 {
+            client.into_inner().set_zero_linger().unwrap();
+        } else {
+            drop(client);
+        }
+        let read = soon("the end of the request", stream.read(&mut bytes)).await.unwrap_or(0);
+        assert_eq!(read, 0);
+    }
 }

@@ -131,6 +131,11 @@ impl Way {
         &self.authority
     }
 
+    /// Whether TLS is spoken.
+    pub(super) fn is_https(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Opens a connection, TLS included.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -15,15 +16,84 @@ use tracing::error;
 
 use super::{
     headers::strip_trailers,
+    http2::{self, Stream},
     link::{Link, LinkError},
     member::Lease,
+    upload::{Source, Upload},
 };
 use crate::{connections::Waiting, http::body::Body, text_of};
+
+/// What carries an exchange.
+pub(super) enum Carrier {
+    /// A connection of its own for as long as it lasts.
+    Http1(Box<Link>),
+    /// A part of one.
+    Http2(Stream),
+}
+
+impl Carrier {
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn ask(
+        &mut self,
+        request: Request<Upload>,
+        source: Option<&Source>,
+        waiting: &mut Waiting,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, LinkError> {
+        match self {
+            Self::Http1(link) => link.ask(request, source, waiting, patience).await,
+            Self::Http2(stream) => stream.ask(request, source, waiting, patience).await,
+        }
+    }
+
+    /// Whether the connection is older than the request: it may have been closed on the other side
+    /// without anybody's fault.
+    pub(super) fn is_old(&self) -> bool {
+        match self {
+            Self::Http1(link) => link.used,
+            Self::Http2(stream) => stream.used,
+        }
+    }
+
+    /// Whether a request that failed so left nothing at the member.
+    pub(super) fn sent_nothing(&self, error: &LinkError) -> bool {
+        match self {
+            Self::Http1(link) => link.exchanged().0 == 0,
+            Self::Http2(_) => http2::was_refused(error),
+        }
+    }
+
+    /// Whether anything of an answer has come.
+    pub(super) fn has_answered(&self) -> bool {
+        match self {
+            Self::Http1(link) => link.exchanged().1 > 0,
+            Self::Http2(_) => false,
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        incoming: &mut Incoming,
+    ) -> Poll<Result<Option<Frame<Bytes>>, LinkError>> {
+        match self {
+            Self::Http1(link) => link.poll_frame(cx, incoming),
+            Self::Http2(_) => Pin::new(incoming).poll_frame(cx).map(|frame| Ok(frame.transpose()?)),
+        }
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        match self {
+            Self::Http1(link) => link.poll_deadline(cx, deadline),
+            Self::Http2(stream) => stream.poll_deadline(cx, deadline),
+        }
+    }
+}
 
 /// The content of an answer on its way. Dropped before its end, it closes the connection: the
 /// member sees that nobody waits any more.
 pub(super) struct Answer {
-    link: Option<Box<Link>>,
+    carrier: Option<Carrier>,
     incoming: Incoming,
     /// A piece that was there when the head was.
     first: Option<Frame<Bytes>>,
@@ -37,7 +107,7 @@ pub(super) struct Answer {
 
 /// What an answer needs to be sent on.
 pub(super) struct Parts {
-    pub(super) link: Box<Link>,
+    pub(super) carrier: Carrier,
     pub(super) incoming: Incoming,
     pub(super) lease: Lease,
     pub(super) waiting: Waiting,
@@ -48,9 +118,9 @@ pub(super) struct Parts {
 /// The body of an answer whose head has come. What is small has come whole, and then the
 /// connection is free at once.
 pub(super) async fn body(parts: Parts) -> io::Result<Body> {
-    let Parts { link, incoming, lease, waiting, patience, idle_max } = parts;
+    let Parts { carrier, incoming, lease, waiting, patience, idle_max } = parts;
     let mut answer = Answer {
-        link: Some(link),
+        carrier: Some(carrier),
         incoming,
         first: None,
         lease,
@@ -68,7 +138,7 @@ pub(super) async fn body(parts: Parts) -> io::Result<Body> {
         Poll::Pending => Poll::Ready(None),
     });
     let first = first.await.transpose()?;
-    if answer.link.is_none() {
+    if answer.carrier.is_none() {
         match first.map(Frame::into_data) {
             None => return Ok(Body::Empty),
             Some(Ok(bytes)) => return Ok(Body::full(bytes)),
@@ -83,7 +153,7 @@ pub(super) async fn body(parts: Parts) -> io::Result<Body> {
 impl Answer {
     /// The answer is over; the connection is kept if it is good for another.
     fn finish(&mut self) {
-        if let Some(mut link) = self.link.take()
+        if let Some(Carrier::Http1(mut link)) = self.carrier.take()
             && link.is_idle()
         {
             self.lease.0.keep(link, self.idle_max);
@@ -92,7 +162,7 @@ impl Answer {
     }
 
     fn broke_off(&mut self, error: LinkError) -> io::Error {
-        self.link = None;
+        self.carrier = None;
         let member = &self.lease.0;
         if member.faults.may_write() {
             error!(upstream = %member.name, error = %text_of(&error), "the answer broke off");
@@ -113,11 +183,11 @@ impl http_body::Body for Answer {
         if let Some(first) = answer.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        let Some(link) = &mut answer.link else { return Poll::Ready(None) };
-        let Poll::Ready(polled) = link.poll_frame(cx, &mut answer.incoming) else {
+        let Some(carrier) = &mut answer.carrier else { return Poll::Ready(None) };
+        let Poll::Ready(polled) = carrier.poll_frame(cx, &mut answer.incoming) else {
             answer.waiting.set(true);
             let since = *answer.waits_since.get_or_insert_with(Instant::now);
-            ready!(link.poll_deadline(cx, since + answer.patience));
+            ready!(carrier.poll_deadline(cx, since + answer.patience));
             let silent = LinkError::Silent(answer.patience);
             return Poll::Ready(Some(Err(answer.broke_off(silent))));
         };
@@ -142,7 +212,7 @@ impl http_body::Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.link.is_none()
+        self.first.is_none() && self.carrier.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -151,7 +221,7 @@ impl http_body::Body for Answer {
             // Trailers have no place behind a length.
             Some(first) => first.data_ref().map(|data| data.len() as u64),
         };
-        let rest = match self.link {
+        let rest = match self.carrier {
             Some(_) => self.incoming.size_hint().exact(),
             None => Some(0),
         };

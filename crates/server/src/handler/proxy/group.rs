@@ -8,24 +8,28 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::{hmac, rand::SystemRandom};
 use bindery_model::upstream::{
     HealthCheck, ProxyProtocol, ServerAddress, Upstream, UpstreamProtocol, UpstreamServer,
     UpstreamTls,
 };
 
 use super::{
+    MemberStatus,
     balance::Balancer,
     connect::{Way, Ways},
     health::{Condition, Health},
     member::Member,
     upkeep,
 };
-use crate::log::StrangerLog;
+use crate::{log::StrangerLog, tls::tickets::NoRandomBytes};
 
 /// All groups in use, and what they share.
 pub(crate) struct Upstreams {
     ways: Arc<Ways>,
     faults: Arc<StrangerLog>,
+    /// Of what stands for members in cookies.
+    key: hmac::Key,
     groups: Mutex<HashMap<Upstream, Weak<Group>>>,
     members: Mutex<HashMap<MemberKey, Weak<Member>>>,
 }
@@ -54,35 +58,29 @@ pub(super) struct Group {
     pub(super) balancer: Balancer,
 }
 
-/// How a member fares.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberStatus {
-    /// The member, as a URL.
-    pub name: String,
-    /// Whether requests are sent to it.
-    pub well: bool,
-    /// Requests under way.
-    pub active: u32,
-    /// Connections without a request.
-    pub idle_connections: usize,
-}
-
 impl Upstreams {
-    pub(crate) fn new(faults: Arc<StrangerLog>) -> Self {
-        Self { ways: Arc::default(), faults, groups: Mutex::default(), members: Mutex::default() }
+    /// # Errors
+    ///
+    /// When the system has no random bytes.
+    pub(crate) fn new(faults: Arc<StrangerLog>) -> Result<Self, NoRandomBytes> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
+        Ok(Self {
+            ways: Arc::default(),
+            faults,
+            key: key.map_err(|_| NoRandomBytes)?,
+            groups: Mutex::default(),
+            members: Mutex::default(),
+        })
     }
 
     /// The group of an upstream, the one in use where there is one.
     pub(super) fn group(&self, upstream: &Upstream) -> Arc<Group> {
         shared(&self.groups, upstream, || {
-            let members = upstream.servers.iter().map(|server| self.member(upstream, server));
+            let servers = upstream.servers.iter();
+            let members: Vec<_> = servers.map(|server| self.member(upstream, server)).collect();
             let names: Vec<_> = upstream.servers.iter().map(url).collect();
-            Group {
-                upstream: upstream.clone(),
-                name: names.join(", "),
-                members: members.collect(),
-                balancer: Balancer::new(upstream),
-            }
+            let balancer = Balancer::new(upstream, &members, &self.key);
+            Group { upstream: upstream.clone(), name: names.join(", "), members, balancer }
         })
     }
 
@@ -108,7 +106,7 @@ impl Upstreams {
             Member::new(url(server), way, health, Arc::clone(&self.faults))
         });
         if is_new {
-            upkeep::start(&member, upstream.health_check.clone());
+            upkeep::start(&member, upstream);
         }
         member
     }
@@ -124,7 +122,7 @@ impl Upstreams {
                 name: member.name.clone(),
                 well: member.health.condition() == Condition::Well,
                 active: member.active(),
-                idle_connections: member.idle_connections(),
+                kept_connections: member.kept_connections(),
             })
             .collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));

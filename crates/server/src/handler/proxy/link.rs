@@ -39,6 +39,8 @@ pub(super) struct Link {
     alarm: Pin<Box<Sleep>>,
     /// What hyper's connection came to.
     ended: Option<hyper::Result<()>>,
+    /// What had been sent and received when the last request was begun.
+    before: (u64, u64),
     /// Since when it has no request.
     pub(super) idle_since: Instant,
     /// Whether it has carried a request before.
@@ -80,15 +82,17 @@ impl Link {
             hub,
             alarm: Box::pin(tokio::time::sleep_until(now)),
             ended: None,
+            before: (0, 0),
             idle_since: now,
             used: false,
             purpose,
         })
     }
 
-    /// Bytes sent and received since the connection was opened.
-    pub(super) fn moved(&self) -> (u64, u64) {
-        self.hub.moved()
+    /// Bytes sent and received since the last request was begun.
+    pub(super) fn exchanged(&self) -> (u64, u64) {
+        let (sent, received) = self.hub.moved();
+        (sent - self.before.0, received - self.before.1)
     }
 
     /// Whether a request may be sent: it is open, and nothing has come that nobody asked for.
@@ -149,9 +153,9 @@ impl Link {
         waiting: &mut Waiting,
         patience: Duration,
     ) -> Result<Response<Incoming>, LinkError> {
-        self.used = true;
+        self.before = self.hub.moved();
         let begun = Instant::now();
-        let (mut sent, received_before) = self.moved();
+        let mut sent = 0;
         let mut sent_at = begun;
         let mut response = std::pin::pin!(self.sender.send_request(request));
         std::future::poll_fn(|cx| {
@@ -160,12 +164,12 @@ impl Link {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
-            let moved = self.moved();
-            if moved.1 - received_before > UPSTREAM_HEAD_BYTES_MAX {
+            let exchanged = self.exchanged();
+            if exchanged.1 > UPSTREAM_HEAD_BYTES_MAX {
                 return Poll::Ready(Err(LinkError::EndlessHead));
             }
-            if moved.0 != sent {
-                sent = moved.0;
+            if exchanged.0 != sent {
+                sent = exchanged.0;
                 sent_at = Instant::now();
             }
             if source.is_some_and(Source::waits_for_client) {

@@ -6,10 +6,12 @@ use std::sync::{
 };
 
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{
     connect::{Purpose, Way},
     health::Health,
+    http2,
     link::Link,
 };
 use crate::{limits::UPSTREAM_IDLE_TIMEOUT, log::StrangerLog};
@@ -22,6 +24,8 @@ pub(super) struct Member {
     pub(super) health: Health,
     /// Bounds what is written about it.
     pub(super) faults: Arc<StrangerLog>,
+    /// Connections that requests share.
+    pub(super) http2: http2::Connections,
     /// Connections without a request, those used last at the end.
     idle: Mutex<Vec<Box<Link>>>,
     /// Requests under way.
@@ -30,7 +34,15 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(name: String, way: Way, health: Health, faults: Arc<StrangerLog>) -> Self {
-        Self { name, way, health, faults, idle: Mutex::default(), active: AtomicU32::new(0) }
+        Self {
+            name,
+            way,
+            health,
+            faults,
+            http2: http2::Connections::default(),
+            idle: Mutex::default(),
+            active: AtomicU32::new(0),
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Box<Link>>> {
@@ -62,6 +74,7 @@ impl Member {
     /// Keeps a connection for the next request, unless so many are kept already.
     pub(super) fn keep(&self, mut link: Box<Link>, idle_max: u32) {
         link.idle_since = Instant::now();
+        link.used = true;
         let mut idle = self.idle();
         if link.purpose.client.is_some() && idle.len() >= idle_max as usize && !idle.is_empty() {
             // Those of clients that went away are of no use to others.
@@ -74,6 +87,7 @@ impl Member {
 
     /// Closes connections that nobody has used for long or that the other side has closed.
     pub(super) fn sweep(&self) {
+        self.http2.sweep();
         let now = Instant::now();
         let all = std::mem::take(&mut *self.idle());
         let mut left: Vec<_> = all
@@ -88,14 +102,21 @@ impl Member {
         *idle = left;
     }
 
+    /// A request was not answered.
+    pub(super) fn has_failed(&self) {
+        if self.health.failed() {
+            warn!(upstream = %self.name, "requests fail; others are preferred for a while");
+        }
+    }
+
     /// Requests under way.
     pub(super) fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Connections without a request.
-    pub(super) fn idle_connections(&self) -> usize {
-        self.idle().len()
+    /// Connections that are kept: those without a request, and those that requests share.
+    pub(super) fn kept_connections(&self) -> usize {
+        self.idle().len() + self.http2.count()
     }
 }
 

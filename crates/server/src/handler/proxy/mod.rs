@@ -7,7 +7,7 @@
 //! | `balance` | which member answers? |
 //! | `health`, `upkeep` | is it well? |
 //! | `connect`, `wire` | how is it reached? |
-//! | `member`, `link`, `hub` | which connection, and who drives it? |
+//! | `member`, `link`, `http2`, `hub` | which connection, and who drives it? |
 //! | `target`, `headers`, `upload` | what does it get? |
 //! | `proxy_protocol` | and who is told whom it serves? |
 //! | `exchange`, `interim` | what comes back? |
@@ -19,6 +19,7 @@ mod exchange;
 pub(crate) mod group;
 mod headers;
 mod health;
+mod http2;
 mod hub;
 mod interim;
 mod link;
@@ -32,17 +33,20 @@ pub(crate) mod wire;
 
 use std::{io, sync::Arc};
 
-use bindery_model::upstream::{self, Timeouts, UpstreamHost};
+use bindery_model::upstream::{self, Sticky, Timeouts, UpstreamHost, UpstreamProtocol};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{ALLOW, EXPECT, MAX_FORWARDS},
+    header::{ALLOW, EXPECT, MAX_FORWARDS, SET_COOKIE},
     request::Parts,
+    uri::{Authority, Scheme},
 };
 use http_body::Body as _;
+use hyper::body::Incoming;
 
 use self::{
+    balance::Chosen,
     connect::Purpose,
-    exchange::Parts as ExchangeParts,
+    exchange::{Carrier, Parts as ExchangeParts},
     group::{Group, Upstreams},
     headers::Outgoing,
     link::{Link, LinkError},
@@ -77,6 +81,19 @@ pub struct Proxy {
     host: UpstreamHost,
     timeouts: Timeouts,
     forwarded: bool,
+}
+
+/// How a member fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// The member, as a URL.
+    pub name: String,
+    /// Whether requests are sent to it.
+    pub well: bool,
+    /// Requests under way.
+    pub active: u32,
+    /// Open connections that wait for a request or are shared by some.
+    pub kept_connections: usize,
 }
 
 /// A request on its way up.
@@ -161,14 +178,15 @@ impl Proxy {
         let mut tried = Vec::new();
         let mut error = None;
         for _ in 0..UPSTREAM_TRIES_MAX {
-            let chosen = self.group.choose(exchange.client.address, &tried);
-            let Some((place, member)) = chosen else { break };
-            match self.ask(exchange, member).await {
+            let fields = &exchange.request.headers;
+            let chosen = self.group.choose(exchange.client.address, fields, &tried);
+            let Some(chosen) = chosen else { break };
+            match self.ask(exchange, &chosen).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failed { error, again: false }) => return Err(error),
                 Err(Failed { error: this, again: true }) => error = Some(this),
             }
-            tried.push(place);
+            tried.push(chosen.place);
         }
         Err(error.unwrap_or_else(|| RequestError::NoUpstream { upstream: self.group.name.clone() }))
     }
@@ -177,24 +195,42 @@ impl Proxy {
     async fn ask(
         &self,
         exchange: &Exchange<'_>,
-        member: &Arc<Member>,
+        chosen: &Chosen<'_>,
     ) -> Result<Response<Body>, Failed> {
+        let member = chosen.member;
         let lease = Lease::new(member);
         let mut waiting = Waiting::new(&exchange.info.connection);
-        let purpose = self.purpose(exchange);
-        if let Some(mut link) = member.idle_link(purpose) {
-            match self.ask_on(&mut link, exchange, member, &mut waiting).await {
-                Ok(answer) => {
-                    return self.handed_back(answer, exchange, (link, lease, waiting)).await;
-                }
+        let mut carrier = match self.open_already(member, exchange) {
+            Some(carrier) => carrier,
+            None => self.connected(member, exchange, &mut waiting).await?,
+        };
+        let answer = loop {
+            match self.ask_on(&mut carrier, exchange, member, &mut waiting).await {
+                Ok(answer) => break answer,
                 // It was closed when the request was on its way. That says nothing of the member.
-                Err(Failed { again: true, .. }) => {}
+                Err(failed) if failed.again && carrier.is_old() => {
+                    carrier = self.connected(member, exchange, &mut waiting).await?;
+                }
                 Err(failed) => return Err(failed),
             }
+        };
+        let (mut head, incoming) = answer.into_parts();
+        let idle_max = self.group.upstream.idle_connections_max;
+        let patience = self.timeouts.idle;
+        let parts = ExchangeParts { carrier, incoming, lease, waiting, patience, idle_max };
+        let mut answer = match exchange.switched(&mut head) {
+            Some(Ok(())) => tunnel(head, parts)?,
+            Some(Err(lie)) => {
+                member.has_failed();
+                return Err(Failed::finally(bad_gateway(member, lie)));
+            }
+            None => handed_back(head, parts).await?,
+        };
+        if let (Some(mark), Sticky::Cookie(name)) = (chosen.mark, &self.group.upstream.sticky) {
+            let cookie = balance::set_cookie(name, mark, &self.route, exchange.client.https);
+            answer.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
         }
-        let mut link = self.connected(member, purpose, &mut waiting).await?;
-        let answer = self.ask_on(&mut link, exchange, member, &mut waiting).await?;
-        self.handed_back(answer, exchange, (link, lease, waiting)).await
+        Ok(answer)
     }
 
     /// What a connection must be good for to carry this.
@@ -207,24 +243,51 @@ impl Proxy {
         Purpose { client, upgrade: exchange.upgrade.is_some() }
     }
 
+    /// What is spoken for this. Only HTTP/1.1 leads to another protocol.
+    fn protocol(&self, exchange: &Exchange<'_>) -> UpstreamProtocol {
+        match exchange.upgrade {
+            Some(_) => UpstreamProtocol::Http1,
+            None => self.group.upstream.protocol,
+        }
+    }
+
+    fn open_already(&self, member: &Member, exchange: &Exchange<'_>) -> Option<Carrier> {
+        let purpose = self.purpose(exchange);
+        match self.protocol(exchange) {
+            UpstreamProtocol::Http1 => member.idle_link(purpose).map(Carrier::Http1),
+            UpstreamProtocol::Http2 => member.http2.existing(purpose).map(Carrier::Http2),
+        }
+    }
+
     async fn connected(
         &self,
         member: &Member,
-        purpose: Purpose,
+        exchange: &Exchange<'_>,
         waiting: &mut Waiting,
-    ) -> Result<Box<Link>, Failed> {
+    ) -> Result<Carrier, Failed> {
         waiting.set(true);
-        let opened = match member.way.open(self.timeouts.connect, purpose).await {
-            Ok(transport) => Link::new(transport, purpose).await.map_err(io::Error::other),
-            Err(error) => Err(error),
+        let patience = self.timeouts.connect;
+        let purpose = self.purpose(exchange);
+        let opened = match self.protocol(exchange) {
+            UpstreamProtocol::Http1 => match member.way.open(patience, purpose).await {
+                Ok(transport) => {
+                    let link = Link::new(transport, purpose).await.map_err(io::Error::other);
+                    link.map(|link| Carrier::Http1(Box::new(link)))
+                }
+                Err(error) => Err(error),
+            },
+            UpstreamProtocol::Http2 => {
+                let stream = member.http2.stream(&member.way, purpose, patience).await;
+                stream.map(Carrier::Http2)
+            }
         };
-        opened.map(Box::new).map_err(|error| {
-            member.health.failed();
+        opened.map_err(|error| {
+            member.has_failed();
             let error = match error.kind() {
                 io::ErrorKind::TimedOut => RequestError::GatewayTimeout {
                     upstream: member.name.clone(),
                     stage: "a connection",
-                    seconds: self.timeouts.connect.as_secs(),
+                    seconds: patience.as_secs(),
                 },
                 _ => bad_gateway(member, error),
             };
@@ -234,30 +297,26 @@ impl Proxy {
 
     async fn ask_on(
         &self,
-        link: &mut Link,
+        carrier: &mut Carrier,
         exchange: &Exchange<'_>,
         member: &Member,
         waiting: &mut Waiting,
-    ) -> Result<Response<hyper::body::Incoming>, Failed> {
-        let was_used = link.used;
-        let before = link.moved();
+    ) -> Result<Response<Incoming>, Failed> {
         let source = exchange.source.as_deref();
         let request = self.request(exchange, member);
-        let error = match link.ask(request, source, waiting, self.timeouts.first_byte).await {
+        let error = match carrier.ask(request, source, waiting, self.timeouts.first_byte).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         if let Some(error) = source.and_then(Source::failure) {
             return Err(Failed::finally(RequestError::Content(error)));
         }
-        let after = link.moved();
-        let (sent, received) = (after.0 > before.0, after.1 > before.1);
-        let silent = matches!(error, LinkError::Silent(_));
+        let safe = exchange.request.method.is_idempotent() || carrier.sent_nothing(&error);
         let begun = source.is_some_and(Source::has_begun);
-        let again =
-            !silent && !received && !begun && (!sent || exchange.request.method.is_idempotent());
-        if !(was_used && again) {
-            member.health.failed();
+        let silent = matches!(error, LinkError::Silent(_));
+        let again = safe && !begun && !silent && !carrier.has_answered();
+        if !(again && carrier.is_old()) {
+            member.has_failed();
         }
         let error = match error {
             LinkError::Silent(patience) => RequestError::GatewayTimeout {
@@ -272,17 +331,23 @@ impl Proxy {
 
     fn request(&self, exchange: &Exchange<'_>, member: &Member) -> Request<Upload> {
         let Exchange { request: parts, info, client, source, .. } = exchange;
-        let host = self.host_value(exchange, member);
         let mut request = Request::new(Upload::new(source.as_ref()));
         *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = exchange.target.clone();
-        *request.version_mut() = Version::HTTP_11;
+        let host = self.host_value(exchange, member);
+        let protocol = self.protocol(exchange);
+        match protocol {
+            UpstreamProtocol::Http1 => *request.uri_mut() = exchange.target.clone(),
+            UpstreamProtocol::Http2 => {
+                *request.uri_mut() = absolute(&exchange.target, &host, member.way.is_https());
+                *request.version_mut() = Version::HTTP_2;
+            }
+        }
         *request.headers_mut() = headers::outgoing(&Outgoing {
             request: parts,
             client,
             peer: info.connection.peer,
             port: info.connection.destination.port(),
-            protocol: self.group.upstream.protocol,
+            protocol,
             host,
             forwarded: self.forwarded,
             source: source.as_deref(),
@@ -310,38 +375,39 @@ impl Proxy {
         };
         HeaderValue::from_str(host).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
     }
+}
 
-    async fn handed_back(
-        &self,
-        answer: Response<hyper::body::Incoming>,
-        exchange: &Exchange<'_>,
-        (link, lease, waiting): (Box<Link>, Lease, Waiting),
-    ) -> Result<Response<Body>, Failed> {
-        let member = Arc::clone(&lease.0);
-        let (mut head, incoming) = answer.into_parts();
-        if let Some(switched) = exchange.switched(&mut head) {
-            let opened = switched.and_then(|()| link.into_tunnel().ok_or(NotSwitched::NoWay));
-            let (wire, early) = opened.map_err(|lie| {
-                member.health.failed();
-                Failed::finally(bad_gateway(&member, lie))
-            })?;
-            member.health.succeeded();
-            let mut answer = Response::from_parts(head, Body::Empty);
-            Tunnel::new(wire, early, self.timeouts.idle, lease).attach(&mut answer);
-            return Ok(answer);
-        }
-        if let Err(lie) = headers::incoming(&mut head) {
-            member.health.failed();
-            return Err(Failed::finally(bad_gateway(&member, lie)));
-        }
-        member.health.succeeded();
-        let idle_max = self.group.upstream.idle_connections_max;
-        let patience = self.timeouts.idle;
-        let parts = ExchangeParts { link, incoming, lease, waiting, patience, idle_max };
-        let body = exchange::body(parts).await;
-        let body = body.map_err(|error| Failed::finally(bad_gateway(&member, error)))?;
-        Ok(Response::from_parts(head, body))
+/// The answer of a member as one of ours.
+async fn handed_back(
+    mut head: http::response::Parts,
+    parts: ExchangeParts,
+) -> Result<Response<Body>, Failed> {
+    let member = Arc::clone(&parts.lease.0);
+    if let Err(lie) = headers::incoming(&mut head) {
+        member.has_failed();
+        return Err(Failed::finally(bad_gateway(&member, lie)));
     }
+    member.health.succeeded();
+    let body = exchange::body(parts).await;
+    let body = body.map_err(|error| Failed::finally(bad_gateway(&member, error)))?;
+    Ok(Response::from_parts(head, body))
+}
+
+/// A 101 whose connection is a tunnel from now on.
+fn tunnel(head: http::response::Parts, parts: ExchangeParts) -> Result<Response<Body>, Failed> {
+    let ExchangeParts { carrier, lease, patience, .. } = parts;
+    let opened = match carrier {
+        Carrier::Http1(link) => link.into_tunnel(),
+        Carrier::Http2(_) => None,
+    };
+    let Some((wire, early)) = opened else {
+        lease.0.has_failed();
+        return Err(Failed::finally(bad_gateway(&lease.0, NotSwitched::NoWay)));
+    };
+    lease.0.health.succeeded();
+    let mut answer = Response::from_parts(head, Body::Empty);
+    Tunnel::new(wire, early, patience, lease).attach(&mut answer);
+    Ok(answer)
 }
 
 impl Exchange<'_> {
@@ -388,6 +454,15 @@ fn own_answer(request: &mut Parts) -> Result<Option<Response<Body>>, RequestErro
         }
         _ => Ok(None),
     }
+}
+
+/// A target with scheme and authority, as HTTP/2 has them (RFC 9113, 8.3.1).
+fn absolute(target: &Uri, host: &HeaderValue, https: bool) -> Uri {
+    let scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
+    let mut parts = target.clone().into_parts();
+    parts.authority = Authority::try_from(host.as_bytes()).ok();
+    parts.scheme = parts.authority.is_some().then_some(scheme);
+    Uri::from_parts(parts).unwrap_or_else(|_| target.clone())
 }
 
 fn bad_gateway(

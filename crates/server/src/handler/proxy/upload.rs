@@ -25,6 +25,8 @@ pub(super) struct Source {
     content: Mutex<Content>,
     /// Whether a piece was taken: it cannot be sent again.
     begun: AtomicBool,
+    /// Whether a piece was taken since somebody looked.
+    moved: AtomicBool,
     /// Whether the next piece is the client's to send.
     waits_for_client: AtomicBool,
     /// Whether the upstream has not asked for it yet (RFC 9110, 10.1.1).
@@ -47,6 +49,7 @@ impl Source {
         Arc::new(Self {
             content: Mutex::new(content),
             begun: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
             waits_for_client: AtomicBool::new(false),
             held: AtomicBool::new(false),
             release: AtomicWaker::new(),
@@ -57,6 +60,11 @@ impl Source {
     /// Whether a piece was taken, so that it cannot be sent again.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether a piece was taken since the last look.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the next step is the client's.
@@ -124,6 +132,7 @@ impl Body for Upload {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(mut frame))) => {
                 source.begun.store(true, Ordering::Relaxed);
+                source.moved.store(true, Ordering::Relaxed);
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_trailers(trailers);
                 }
