@@ -233,7 +233,7 @@ async fn walk(
         stage = match stage {
             Stage::Verify(attempt) => passage.verify(attempt, request, info).await,
             Stage::Look(rule) => passage.look(rule, request, info).await,
-            Stage::Handler => match passage.limit(content) {
+            Stage::Handler => match passage.limit(request, content) {
                 Ok(()) => {
                     let (site, route) = (passage.site(), passage.route());
                     let ctx = RequestCtx { info, site, route };
