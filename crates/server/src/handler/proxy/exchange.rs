@@ -195,10 +195,9 @@ impl http_body::Body for Answer {
         match polled {
             Ok(Some(mut frame)) => {
                 answer.waiting.set(false);
-                if let Some(trailers) = frame.trailers_mut() {
-                    strip_trailers(trailers);
-                }
-                if answer.incoming.is_end_stream() {
+                // Nothing follows trailers, and nobody asks whether something does.
+                let trailers = frame.trailers_mut().map(strip_trailers).is_some();
+                if trailers || answer.incoming.is_end_stream() {
                     answer.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
