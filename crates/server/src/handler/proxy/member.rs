@@ -11,6 +11,9 @@ use tracing::warn;
 use super::{connect::Way, health::Health, http2, link::Link};
 use crate::{limits::UPSTREAM_IDLE_TIMEOUT, log::StrangerLog};
 
+#[allow(clippy::vec_box, reason = "a connection is large and is handed about, not copied")]
+type Links = Vec<Box<Link>>;
+
 /// An upstream server.
 pub(super) struct Member {
     /// As in a URL.
@@ -22,7 +25,7 @@ pub(super) struct Member {
     /// Connections that requests share.
     pub(super) http2: http2::Connections,
     /// Connections without a request, those used last at the end.
-    idle: Mutex<Vec<Box<Link>>>,
+    idle: Mutex<Links>,
     /// Requests under way.
     active: AtomicU32,
 }
@@ -40,7 +43,7 @@ impl Member {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<Link>>> {
+    fn idle(&self) -> MutexGuard<'_, Links> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
