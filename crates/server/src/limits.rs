@@ -315,6 +315,15 @@ pub const UPSTREAM_HTTP2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// How often one request is tried, the first time included.
 pub const UPSTREAM_TRIES_MAX: u32 = 3;
 
+/// A kept connection to an upstream that was busy so lately is used again without asking the kernel
+/// whether anything has come on it: what came is known from the reactor, a turn of it later. At
+/// 50,000 requests a second that saves a system call for nearly all.
+pub const UPSTREAM_VERIFIED_FOR: Duration = Duration::from_millis(5);
+
+/// Idle connections to a member between two sweeps, where the configuration does not allow more.
+/// Each costs about 20 KB; further ones are closed at once.
+pub const UPSTREAM_BURST_CONNECTIONS_MAX: usize = 1024;
+
 /// A connection to an upstream that was not used for so long is closed.
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 

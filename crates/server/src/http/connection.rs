@@ -190,7 +190,7 @@ impl Driver {
                 Poll::Ready(Err(error)) if error.is_user() => {
                     // The body of an answer broke off. To a client that takes the end of the
                     // connection for the end of the answer, only a reset tells the difference.
-                    let _ = self.stream.poll_send(cx);
+                    drop(self.stream.poll_send(cx));
                     self.stream.abort();
                     Poll::Ready(Step::Over)
                 }

@@ -118,10 +118,9 @@ impl Stream {
         if ready!(wire.tcp.poll_read_ready(cx)).is_err() {
             return Poll::Ready(());
         }
-        let readiness = wire.tcp.ready(Interest::READABLE).now_or_never();
-        match readiness.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed())) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        match wire.tcp.ready(Interest::READABLE).now_or_never() {
+            Some(Ok(readiness)) if readiness.is_read_closed() => Poll::Ready(()),
+            _ => Poll::Pending,
         }
     }
 
@@ -129,7 +128,7 @@ impl Stream {
     /// answer.
     pub fn abort(&self) {
         // It fails on a socket that is closed already, and then there is nothing to do.
-        let _ = self.wire().tcp.set_zero_linger();
+        drop(self.wire().tcp.set_zero_linger());
     }
 
     /// Tells the peer that nothing follows and closes the sending side.

@@ -694,3 +694,16 @@ async fn a_change_of_configuration_closes_no_connection_to_an_upstream() {
     assert_eq!(client.get("a.example", "/").await.unwrap().text(), "a");
     eventually("the upstream is forgotten", async || server.server().upstreams().is_empty()).await;
 }
+
+#[tokio::test]
+async fn no_connection_is_kept_where_none_may_be() {
+    let upstream = Told::new(&[HELLO]).await;
+    let mut proxy = to(&[upstream.port]);
+    proxy.upstream.idle_connections_max = 0;
+    let front = Front::new(proxy);
+    let mut client = front.http().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("a.example", "/").await.unwrap().text(), "hello");
+    }
+    assert_eq!(upstream.connections(), 3);
+}

@@ -1,5 +1,12 @@
 //! Upstreams that lie, as bytes: what the client gets, and that the next request is well.
 
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bindery_model::upstream::UpstreamProtocol;
 use bindery_testkit::{http1::Http1, soon};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,6 +29,10 @@ const BAD_GATEWAY: Got = Got::Whole(502, String::new());
 async fn over_http1(front: &Front) -> Got {
     let mut client = front.http().await;
     client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+    read(&mut client).await
+}
+
+async fn read(client: &mut Http1<TcpStream>) -> Got {
     // One that breaks off at once may take its head along.
     let Ok(head) = client.head().await else { return Got::Broken };
     if head.status >= 400 {
@@ -36,10 +47,10 @@ async fn over_http1(front: &Front) -> Got {
     assert_eq!(head.field("transfer-encoding"), Some("chunked"));
     let mut content = String::new();
     loop {
-        let Some(size) = line(&mut client).await else { return Got::Broken };
+        let Some(size) = line(client).await else { return Got::Broken };
         let size = usize::from_str_radix(&size, 16).unwrap();
         if size == 0 {
-            while let Some(trailer) = line(&mut client).await {
+            while let Some(trailer) = line(client).await {
                 if trailer.is_empty() {
                     return Got::Whole(head.status, content);
                 }
@@ -53,8 +64,8 @@ async fn over_http1(front: &Front) -> Got {
 
 /// What breaks off before the head was handed on is no answer at all.
 #[track_caller]
-fn check(got: Got, expected: &Got, why: &str) {
-    assert!(got == *expected || (*expected == Got::Broken && got == BAD_GATEWAY), "{got:?}: {why}");
+fn check(got: &Got, expected: &Got, why: &str) {
+    assert!(got == expected || (*expected == Got::Broken && *got == BAD_GATEWAY), "{got:?}: {why}");
 }
 
 async fn line(client: &mut Http1<TcpStream>) -> Option<String> {
@@ -66,14 +77,14 @@ async fn line(client: &mut Http1<TcpStream>) -> Option<String> {
     Some(String::from_utf8(line).unwrap())
 }
 
-#[tokio::test]
-async fn a_lying_upstream_harms_nobody_but_the_request_it_answers() {
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn lies() -> Vec<(String, Got, &'static str)> {
     let whole = |text: &str| Got::Whole(200, text.to_owned());
     let many: String = (0..300).map(|number| format!("X-{number}: 1\r\n")).collect();
     let long = "x".repeat(100 * 1024);
     let head = "HTTP/1.1 200 OK\r\n";
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
-    for (answer, expected, why) in [
+    vec![
         (
             format!("{head}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"),
             BAD_GATEWAY,
@@ -183,12 +194,17 @@ async fn a_lying_upstream_harms_nobody_but_the_request_it_answers() {
             BAD_GATEWAY,
             "another protocol",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn a_lying_upstream_harms_nobody_but_the_request_it_answers() {
+    for (answer, expected, why) in lies() {
         // The second answer is for the second request, whichever connection it comes on.
         let upstream = Told::new(&[&answer, HELLO]).await;
         let front = Front::new(to(&[upstream.port]));
-        check(over_http1(&front).await, &expected, why);
-        assert_eq!(over_http1(&front).await, whole("hello"), "after {why}");
+        check(&over_http1(&front).await, &expected, why);
+        check(&over_http1(&front).await, &Got::Whole(200, "hello".to_owned()), why);
 
         let upstream = Told::new(&[&answer, HELLO]).await;
         let front = Front::new(to(&[upstream.port]));
@@ -201,7 +217,7 @@ async fn a_lying_upstream_harms_nobody_but_the_request_it_answers() {
                 Got::Broken
             }
         };
-        check(got, &expected, why);
+        check(&got, &expected, why);
         let next = client.get("a.example", "/").await.unwrap();
         assert_eq!(next.text(), "hello", "after {why}, on the same HTTP/2 connection");
     }
@@ -244,5 +260,89 @@ async fn an_answer_may_end_where_the_connection_does() {
     let front = Front::new(to(&[upstream.port]));
     for _ in 0..2 {
         assert_eq!(over_http1(&front).await, Got::Whole(200, "hello".to_owned()));
+    }
+}
+
+/// An upstream that speaks HTTP/2 by prior knowledge. It does with each request, whichever
+/// connection it comes on, the next of these.
+async fn http2_upstream(acts: Vec<Act>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acts = Arc::clone(&acts);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let mut silent = Vec::new();
+                while let Some(Ok((_, mut answer))) = connection.accept().await {
+                    let act = acts.lock().unwrap().pop_front().unwrap_or(Act::Answer);
+                    let head = http::Response::new(());
+                    match act {
+                        Act::Refuse => answer.send_reset(h2::Reason::REFUSED_STREAM),
+                        Act::Answer => {
+                            let mut body = answer.send_response(head, false).unwrap();
+                            body.send_data("hello".into(), true).unwrap();
+                        }
+                        Act::BreakOff => {
+                            let mut body = answer.send_response(head, false).unwrap();
+                            body.send_data("hel".into(), false).unwrap();
+                            body.send_reset(h2::Reason::INTERNAL_ERROR);
+                        }
+                        Act::KeepSilent => silent.push(answer),
+                        Act::Leave => return,
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Refuse,
+    Answer,
+    BreakOff,
+    KeepSilent,
+    Leave,
+}
+
+#[tokio::test]
+async fn an_http2_upstream_that_misbehaves_harms_only_the_request_it_answers() {
+    let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n";
+    let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    for (act, request, expected, why) in [
+        (
+            Act::Refuse,
+            post,
+            Got::Whole(502, String::new()),
+            "refused on a new connection, and no other member",
+        ),
+        (Act::BreakOff, get, Got::Broken, "broken off"),
+        (Act::KeepSilent, get, Got::Whole(504, String::new()), "silent"),
+        (Act::Leave, get, BAD_GATEWAY, "gone"),
+    ] {
+        let mut proxy = to(&[http2_upstream(vec![act]).await]);
+        proxy.upstream.protocol = UpstreamProtocol::Http2;
+        proxy.timeouts.first_byte = Duration::from_millis(200);
+        let front = Front::new(proxy);
+        let mut client = front.http().await;
+        client.send(request).await.unwrap();
+        check(&read(&mut client).await, &expected, why);
+        check(&over_http1(&front).await, &Got::Whole(200, "hello".to_owned()), why);
+    }
+    // On a connection that was there before, a refusal is no failure even for POST, and neither is
+    // its end for GET.
+    for (act, request) in [(Act::Refuse, post), (Act::Leave, get)] {
+        let mut proxy = to(&[http2_upstream(vec![Act::Answer, act]).await]);
+        proxy.upstream.protocol = UpstreamProtocol::Http2;
+        let front = Front::new(proxy);
+        check(&over_http1(&front).await, &Got::Whole(200, "hello".to_owned()), "the first");
+        let mut client = front.http().await;
+        client.send(request).await.unwrap();
+        let got = read(&mut client).await;
+        assert_eq!(got, Got::Whole(200, "hello".to_owned()), "{act:?}");
     }
 }

@@ -28,7 +28,7 @@ impl Nginx {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let authority = TestCa::new();
-        let _ = authority.leaf(&["app.internal"]).write(folder.path(), "up");
+        let pair = authority.leaf(&["app.internal"]).write(folder.path(), "up");
         let ca = authority.write(folder.path(), "ca");
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
@@ -39,10 +39,11 @@ impl Nginx {
              events {{}}\n\
              http {{ access_log off; {temporary} client_max_body_size 64m;\n\
              server {{ listen unix:{plain}; listen unix:{tls} ssl; listen unix:{http2} http2;\n\
-             ssl_certificate up.pem; ssl_certificate_key up.pem; root {root};\n\
+             ssl_certificate {pair}; ssl_certificate_key {pair}; root {root};\n\
              location /put/ {{ dav_methods PUT DELETE; create_full_put_path on; }}\n\
              location /echo {{ add_header X-Got \"$http_x_forwarded_proto $host $ssl_server_name\"; return 204; }}\n\
              }} }}",
+            pair = pair.display(),
             pid = at("pid").display(),
             plain = at("plain.sock").display(),
             tls = at("tls.sock").display(),

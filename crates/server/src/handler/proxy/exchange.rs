@@ -42,7 +42,8 @@ impl Carrier {
     ) -> Result<Response<Incoming>, LinkError> {
         match self {
             Self::Http1(link) => link.ask(request, source, waiting, patience).await,
-            Self::Http2(stream) => stream.ask(request, source, waiting, patience).await,
+            // Boxed, so that exchanges on HTTP/1.1 need not keep room for it.
+            Self::Http2(stream) => Box::pin(stream.ask(request, source, waiting, patience)).await,
         }
     }
 

@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     connections::Waiting,
-    limits::{UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX},
+    limits::{
+        UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX,
+        UPSTREAM_VERIFIED_FOR,
+    },
 };
 
 /// A connection that carries one request after the other.
@@ -106,7 +109,8 @@ impl Link {
 
     /// Whether a request may be sent: it is open, and nothing has come that nobody asked for.
     pub(super) fn is_fit(&mut self) -> bool {
-        self.hub.set_probing(true);
+        // The reactor tells soon enough of a connection that was busy just now.
+        self.hub.set_probing(self.idle_since.elapsed() > UPSTREAM_VERIFIED_FOR);
         let fit = self.is_idle();
         self.hub.set_probing(false);
         fit
