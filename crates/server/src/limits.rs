@@ -65,6 +65,10 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 /// each field).
 pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 
+/// Parts of a cookie on HTTP/2, beside [`REQUEST_FIELDS_MAX`]: browsers send each pair alone and keep
+/// up to 180 for a site. More are answered 431.
+pub const HTTP2_COOKIES_MAX: usize = 200;
+
 /// Requests under way on one HTTP/2 connection; further ones are refused (RFC 9113, 5.1.2).
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 

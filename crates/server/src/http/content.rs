@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::malformed::has_forbidden_trailer;
 use crate::connections::Connection;
 
 /// The content of a request. Dropped before its end, it says so to its connection, which then does
@@ -29,6 +30,9 @@ pub enum ContentError {
     /// It is larger than allowed.
     #[error("the content of the request is larger than allowed")]
     TooLarge,
+    /// It ends with a field that may not be there (RFC 9110, 6.5.1).
+    #[error("the content of the request ends with a field that may not be there")]
+    Trailer,
 }
 
 impl Content {
@@ -75,6 +79,12 @@ impl Body for Content {
                 content.incoming = None;
                 content.connection.note_unread_content();
                 Poll::Ready(Some(Err(ContentError::Broken(error))))
+            }
+            Poll::Ready(Some(Ok(frame)))
+                if frame.trailers_ref().is_some_and(has_forbidden_trailer) =>
+            {
+                content.incoming = None;
+                Poll::Ready(Some(Err(ContentError::Trailer)))
             }
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;

@@ -28,7 +28,7 @@ use super::{
     content::Content,
     error::{Fault, RequestError},
     framing::Refusal,
-    page,
+    malformed, page,
 };
 use crate::{
     Shared,
@@ -195,6 +195,7 @@ fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, Reque
     if let Some(refusal) = Refusal::of(request.version, &request.uri) {
         return Err(RequestError::Framing(refusal));
     }
+    malformed::check(request)?;
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
     if request.method == Method::CONNECT {
         return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });

@@ -30,6 +30,10 @@ pub enum RequestError {
     #[error("bad request: {}", .0.reason())]
     Framing(super::framing::Refusal),
 
+    /// More fields than [`crate::limits`] allows (RFC 6585, 5).
+    #[error("too many fields")]
+    TooManyFields,
+
     /// No binding answers for the host.
     #[error("no site answers for {host:?}")]
     NoSite {
@@ -183,6 +187,7 @@ impl RequestError {
         match self {
             Self::BadRequest { .. }
             | Self::Framing(_)
+            | Self::TooManyFields
             | Self::NoSite { .. }
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
@@ -214,6 +219,7 @@ impl RequestError {
                 StatusCode::BAD_REQUEST
             }
             Self::Framing(refusal) => refusal.status(),
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -7,5 +7,6 @@ pub mod content;
 pub mod dispatch;
 pub mod error;
 pub mod framing;
+pub mod malformed;
 pub mod page;
 mod tasks;

@@ -19,5 +19,6 @@ mod setup;
 mod sockets;
 mod stop;
 mod strict;
+mod strict2;
 mod swap;
 mod tools;
