@@ -28,7 +28,10 @@ pub(crate) enum Outcome {
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
 fn bytes_of(fields: Fields<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    fields
+        .iter()
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+        .collect()
 }
 
 const METHOD: (&str, &str) = (":method", "GET");
@@ -139,10 +142,12 @@ where
         match head[3] {
             1 if *outcome == Outcome::Nothing => *outcome = Outcome::Status(status(&payload)),
             3 if *outcome == Outcome::Nothing => *outcome = Outcome::Reset,
-            7 => outcomes = outcomes.map(|one| match one {
-                Outcome::Nothing => Outcome::GoneAway,
-                other => other,
-            }),
+            7 => {
+                outcomes = outcomes.map(|one| match one {
+                    Outcome::Nothing => Outcome::GoneAway,
+                    other => other,
+                })
+            }
             _ => {}
         }
         if !outcomes.contains(&Outcome::Nothing) {
