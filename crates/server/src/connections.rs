@@ -29,12 +29,17 @@ pub struct Connections {
 
 /// What others may know and ask of a connection.
 pub struct Connection {
-    /// The address the client came to.
+    /// The address of this machine that the client, or the load balancer before it, came to.
+    /// Bindings are found by it.
     pub local: SocketAddr,
-    /// The client.
+    /// The client; behind a load balancer that speaks the PROXY protocol, as that says.
     pub peer: SocketAddr,
+    /// The address that the client came to: `local`, or what a PROXY protocol header says.
+    pub destination: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// Of those, how many are tunnels: they have a clock of their own.
+    tunnels: AtomicU32,
     /// How many requests have begun.
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
@@ -43,6 +48,20 @@ pub struct Connection {
 }
 
 impl Connection {
+    fn new(local: SocketAddr, peer: SocketAddr, destination: SocketAddr) -> Self {
+        Self {
+            local,
+            peer,
+            destination,
+            draining: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            tunnels: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            unread_content: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
     /// Finish what runs, then end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -94,6 +113,28 @@ impl Connection {
         self.requests.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
+
+    /// What one of the requests has become goes on until the guard is dropped.
+    pub(crate) fn begin_tunnel(self: &Arc<Self>) -> InTunnel {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.tunnels.fetch_add(1, Ordering::AcqRel);
+        InTunnel(Arc::clone(self))
+    }
+
+    /// Whether anything is a tunnel.
+    pub(crate) fn has_tunnels(&self) -> bool {
+        self.tunnels.load(Ordering::Acquire) > 0
+    }
+}
+
+/// A tunnel that is open.
+pub(crate) struct InTunnel(Arc<Connection>);
+
+impl Drop for InTunnel {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::AcqRel);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A request under way.
@@ -120,15 +161,7 @@ impl Default for Connections {
 impl Connections {
     /// Takes a connection in, until the answer is dropped.
     pub fn enter(&self, local: SocketAddr, peer: SocketAddr) -> Entered<'_> {
-        let connection = Arc::new(Connection {
-            local,
-            peer,
-            draining: AtomicBool::new(false),
-            in_flight: AtomicU32::new(0),
-            requests: AtomicU64::new(0),
-            unread_content: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-        });
+        let connection = Arc::new(Connection::new(local, peer, local));
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.shard(id).insert(id, Arc::clone(&connection));
@@ -195,6 +228,19 @@ pub struct Entered<'a> {
     pub connection: Arc<Connection>,
 }
 
+impl Entered<'_> {
+    /// Whom a PROXY protocol header names as the client, and where that came to. Before the first
+    /// request.
+    pub(crate) fn is_for(&mut self, peer: SocketAddr, destination: SocketAddr) {
+        // Within the shard's lock: who is told to end meanwhile is told once, before or after.
+        let mut shard = self.all.shard(self.id);
+        let connection = Connection::new(self.connection.local, peer, destination);
+        connection.draining.store(self.connection.is_draining(), Ordering::Release);
+        self.connection = Arc::new(connection);
+        shard.insert(self.id, Arc::clone(&self.connection));
+    }
+}
+
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let mut shard = self.all.shard(self.id);
@@ -230,6 +276,26 @@ mod tests {
         drop(two);
         assert_eq!((all.open(), all.total()), (1, 2));
         assert_eq!(all.drain(|_| true), 1);
+    }
+
+    #[test]
+    fn a_connection_for_another_client_stays_one_connection_and_told_what_it_was_told() {
+        let all = Connections::default();
+        let (local, balancer) = (address("10.0.0.1:443"), address("10.0.0.9:1"));
+        let (client, destination) = (address("192.0.2.1:1"), address("203.0.113.1:443"));
+        let mut entered = all.enter(local, balancer);
+        assert_eq!(entered.connection.destination, local);
+        entered.is_for(client, destination);
+        let now = Arc::clone(&entered.connection);
+        assert_eq!((now.local, now.peer, now.destination), (local, client, destination));
+        assert!(!now.is_draining());
+        assert_eq!(all.drain(|connection| connection.peer == client), 1);
+        assert!(now.is_draining());
+        entered.is_for(client, destination);
+        assert!(entered.connection.is_draining());
+        assert_eq!((all.open(), all.total()), (1, 1));
+        drop(entered);
+        assert_eq!(all.open(), 0);
     }
 
     #[test]

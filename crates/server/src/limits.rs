@@ -12,8 +12,26 @@ pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
+/// One read from either side of a tunnel. What the other side does not take at once is kept, so this
+/// is also what a tunnel holds in each direction, beside [`UNSENT_BYTES_MAX`].
+pub const TUNNEL_READ_BYTES: usize = 16 * 1024;
+
+/// Protocols in the `Upgrade` of one request. Those behind are not handed on.
+pub const UPGRADE_PROTOCOLS_MAX: usize = 4;
+
+/// Interim answers (1xx) before one answer that are passed on. Further ones are dropped.
+pub const INTERIM_ANSWERS_MAX: u32 = 8;
+
 /// From the connection to the end of the handshake. Who takes longer is idle or hostile.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A PROXY protocol header of version 1: the longest line that its specification knows. A longer
+/// one ends the connection.
+pub const PROXY_HEADER_V1_BYTES_MAX: usize = 107;
+
+/// A PROXY protocol header of version 2 with all its fields. Those in use have some hundred bytes; a
+/// longer one ends the connection.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
 
 /// From the first byte of a request head to its last. Later the connection is closed.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);

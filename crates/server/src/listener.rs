@@ -4,6 +4,8 @@
 //! All sockets carry `SO_REUSEPORT`, so that `*:443` can be opened beside a `10.0.0.1:443` that
 //! stays. What it would hide, another program on the same port, is found out before.
 
+mod proxy_protocol;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -22,13 +24,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::{debug, info, warn};
 
 use crate::{
     Shared,
-    connections::Connection,
+    connections::{Connection, Entered},
     http::{connection, dispatch::ConnInfo},
     limits::{
         ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_TIMEOUT,
@@ -286,26 +288,73 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
         },
     };
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let entered = shared.process.connections.enter(local, peer);
-    let protocol = shared.live.current().configuration.table.protocol(local);
+    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    let mut entered = shared.process.connections.enter(local, peer);
+    let (protocol, behind_balancer) = {
+        let snapshot = shared.live.current();
+        let configuration = &snapshot.configuration;
+        let networks = configuration.listener(local).map(|listener| &listener.proxy_protocol);
+        let behind_balancer =
+            networks.is_some_and(|all| all.iter().any(|one| one.contains(&peer.ip())));
+        (configuration.table.protocol(local), behind_balancer)
+    };
+    if behind_balancer && !Box::pin(learn_client(&tcp, &mut entered, (&shared, deadline))).await {
+        return;
+    }
     let connection = Arc::clone(&entered.connection);
     let (stream, tls) = match protocol {
         None => return,
         Some(Protocol::Http) => (Stream::plain(tcp), None),
         // Boxed: what a handshake needs is freed when it is over, not when the connection is.
-        Some(Protocol::Https) => match Box::pin(handshake(tcp, &connection, &shared)).await {
-            Some((stream, tls)) => (stream, Some(tls)),
-            None => return,
-        },
+        Some(Protocol::Https) => {
+            match Box::pin(handshake(tcp, &connection, (&shared, deadline))).await {
+                Some((stream, tls)) => (stream, Some(tls)),
+                None => return,
+            }
+        }
     };
-    let info = Arc::new(ConnInfo::new(connection, tls, Arc::clone(&shared)));
-    connection::serve(stream, info).await;
+    let info = ConnInfo::new(connection, (stream.clone(), tls), Arc::clone(&shared));
+    connection::serve(stream, Arc::new(info)).await;
+}
+
+/// Reads the PROXY protocol header of a connection that must begin with one. Whether it does.
+async fn learn_client(
+    tcp: &TcpStream,
+    entered: &mut Entered<'_>,
+    (shared, deadline): (&Shared, Instant),
+) -> bool {
+    let told = Arc::clone(&entered.connection);
+    let read = async {
+        tokio::select! {
+            read = proxy_protocol::read(tcp) => read.map_err(|error| match error {
+                // How load balancers look whether a port is open.
+                proxy_protocol::HeaderError::Silent => None,
+                error => Some(text_of(&error)),
+            }),
+            () = told.drained() => Err(None),
+        }
+    };
+    let late = || Err(Some("the PROXY protocol header took too long".to_owned()));
+    match timeout_at(deadline, read).await.unwrap_or_else(|_| late()) {
+        Ok(Some(addresses)) => entered.is_for(addresses.source, addresses.destination),
+        Ok(None) => {}
+        Err(reason) => {
+            let (peer, local) = (told.peer, told.local);
+            if let Some(reason) = reason
+                && shared.process.strangers.may_write()
+            {
+                warn!(%peer, %local, reason, "connection from a load balancer refused");
+            }
+            return false;
+        }
+    }
+    true
 }
 
 async fn handshake(
     tcp: TcpStream,
     connection: &Connection,
-    shared: &Shared,
+    (shared, deadline): (&Shared, Instant),
 ) -> Option<(Stream, tls::TlsInfo)> {
     let (local, peer) = (connection.local, connection.peer);
     let mut seen = tls::HelloInfo::default();
@@ -316,9 +365,9 @@ async fn handshake(
             said = tcp.peek(&mut first) => { said?; }
             () = connection.drained() => return Err(HandshakeError::Silent),
         }
-        tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen).await
+        tls::accept(tcp, (local, peer), (&shared.live, &shared.process), &mut seen).await
     };
-    let error = match timeout(HANDSHAKE_TIMEOUT, accept).await {
+    let error = match timeout_at(deadline, accept).await {
         Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => error,
         Err(_) => HandshakeError::Timeout,

@@ -139,7 +139,18 @@ impl TestServer {
     #[must_use]
     #[track_caller]
     pub fn start(text: &str, folder: &Path, sockets: Sockets) -> Self {
-        let proof = proof(text, folder);
+        Self::start_of(configuration(text, folder), sockets)
+    }
+
+    /// Serves `configuration` on `sockets`. Within a runtime.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be served.
+    #[must_use]
+    #[track_caller]
+    pub fn start_of(configuration: Configuration, sockets: Sockets) -> Self {
+        let proof = prove(configuration);
         let table = &proof.configuration().table;
         let prepared = listener::prepare(table, &Default::default(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));

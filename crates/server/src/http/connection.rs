@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -25,8 +25,10 @@ use tracing::debug;
 use super::{
     dispatch::{Answer, ConnInfo, Counted, dispatch},
     tasks::{NewTasks, Tasks},
+    tunnel::{Broken, Tunnel},
 };
 use crate::{
+    connections::InTunnel,
     limits::{
         BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
         HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
@@ -41,13 +43,14 @@ use crate::{
 pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + Send {
     let now = Instant::now();
     let progress = stream.progress();
+    let tasks = Box::<Tasks>::default();
     if !info.tls.as_ref().is_some_and(|tls| tls.http2) {
         stream.begin_framing();
     }
     Driver {
-        requests: Requests { info },
+        requests: Requests { info, tasks: tasks.executor() },
         engine: Engine::Asleep,
-        tasks: Box::default(),
+        tasks,
         tick: Box::pin(tokio::time::sleep(CONNECTION_TICK)),
         buffers_kept: BUFFERS_KEPT_MIN,
         clock: Clock::new(now, progress),
@@ -74,6 +77,8 @@ enum Engine {
     Asleep,
     Http1(Box<http1::Connection<Stream, Requests>>),
     Http2(Box<http2::Connection<Stream, Requests, NewTasks>>),
+    /// Not HTTP any more: bytes are carried to an upstream server and back.
+    Tunnel(Box<Tunnel>, #[allow(dead_code, reason = "counts down when it is dropped")] InTunnel),
     /// Nothing is read or answered any more; what was written is sent.
     Closing,
     /// The sending side is closed; what still comes is dropped.
@@ -110,6 +115,8 @@ impl Clock {
 #[derive(Clone)]
 struct Requests {
     info: Arc<ConnInfo>,
+    /// Where a stream that becomes a tunnel goes on.
+    tasks: NewTasks,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -117,7 +124,10 @@ impl Service<Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        if request.method() == Method::CONNECT {
+            request.extensions_mut().insert(self.tasks.clone());
+        }
         dispatch(request, &self.info)
     }
 }
@@ -188,6 +198,10 @@ impl Driver {
                     return Poll::Pending;
                 }
             },
+            Engine::Tunnel(tunnel, _) => match tunnel.poll(&mut self.stream, cx) {
+                Poll::Ready(ended) => Poll::Ready(self.tunnel_ended(ended)),
+                Poll::Pending => Poll::Pending,
+            },
             Engine::Closing => match self.stream.poll_close(cx) {
                 Poll::Ready(Ok(())) if self.may_have_unread() => {
                     self.engine = Engine::Lingering;
@@ -207,6 +221,11 @@ impl Driver {
     }
 
     fn ended(&mut self, result: hyper::Result<()>) -> Step {
+        if let Some(tunnel) = self.requests.info.take_tunnel()
+            && result.is_ok()
+        {
+            return self.become_tunnel(tunnel);
+        }
         if matches!(self.engine, Engine::Http2(_)) {
             // Frames may be on their way, updates of windows at least. They must not meet a closed
             // socket: the reset would take the end of the last answer from the peer.
@@ -217,6 +236,31 @@ impl Driver {
             debug!(%peer, error = %text_of(&error), "connection ended early");
             // What was wrong with it may not have been read to its end.
             self.requests.info.connection.note_unread_content();
+        }
+        self.close()
+    }
+
+    /// The answer was a 101, and it is written.
+    fn become_tunnel(&mut self, tunnel: Box<Tunnel>) -> Step {
+        if self.stream.is_refused() {
+            // It has spoken something other than HTTP before it was told that it may, and that is
+            // lost.
+            return self.close();
+        }
+        self.tick.as_mut().reset(Instant::now() + tunnel.tick());
+        let engine = Engine::Tunnel(tunnel, self.requests.info.connection.begin_tunnel());
+        if let Engine::Http1(http) = std::mem::replace(&mut self.engine, engine) {
+            // What came with the request belongs to what is spoken from now on.
+            self.stream.end_framing();
+            self.stream.unread(http.into_parts().read_buf);
+        }
+        Step::Again
+    }
+
+    fn tunnel_ended(&mut self, ended: Result<(), Broken>) -> Step {
+        if let Err(error) = ended {
+            let peer = self.requests.info.connection.peer;
+            debug!(%peer, error = %text_of(&error), "tunnel ended early");
         }
         self.close()
     }
@@ -250,7 +294,8 @@ impl Driver {
             Engine::Asleep => self.engine = Engine::Closing,
             Engine::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
             Engine::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
-            Engine::Closing | Engine::Lingering => {}
+            // What is spoken in a tunnel has no end that could be asked for.
+            Engine::Tunnel(..) | Engine::Closing | Engine::Lingering => {}
         }
     }
 
@@ -278,12 +323,17 @@ impl Driver {
         match &self.engine {
             Engine::Closing if unmoved < STALL_TIMEOUT => {}
             Engine::Closing | Engine::Lingering => return Verdict::GiveUp,
+            Engine::Tunnel(tunnel, _) if unmoved < tunnel.idle => {}
+            Engine::Tunnel(..) => {
+                self.tunnel_ended(Err(Broken::Idle));
+            }
             Engine::Asleep | Engine::Http1(_) | Engine::Http2(_) => {
                 if self.requests.info.connection.in_flight() > 0 {
                     self.clock.idle_since = now;
                     self.clock.idle_from = progress;
                     self.keep_buffers_longer();
-                    if unmoved > STALL_TIMEOUT {
+                    // Tunnels have a clock of their own.
+                    if unmoved > STALL_TIMEOUT && !self.requests.info.connection.has_tunnels() {
                         return Verdict::GiveUp;
                     }
                 } else if self.idle_too_long(now) {
@@ -329,6 +379,7 @@ impl Driver {
                 left.max(CONNECTION_TICK)
             }
             Engine::Http1(_) => self.buffers_kept,
+            Engine::Tunnel(tunnel, _) => tunnel.tick(),
             Engine::Http2(_) | Engine::Closing | Engine::Lingering => CONNECTION_TICK,
         }
     }
@@ -375,6 +426,8 @@ fn http2_builder(tasks: NewTasks) -> http2::Builder<NewTasks> {
     builder
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_header_list_size(HTTP2_HEADER_LIST_BYTES_MAX)
+        // WebSocket and the like by extended CONNECT (RFC 8441); who may is for dispatch to say.
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS_MAX)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES);

@@ -13,7 +13,7 @@ use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::Sit
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue, Method, Request, Response,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -29,6 +29,7 @@ use super::{
     error::{Fault, RequestError},
     framing::Refusal,
     malformed, page,
+    tunnel::Tunnel,
 };
 use crate::{
     Shared,
@@ -37,7 +38,7 @@ use crate::{
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
     snapshot::{Revision, Snapshot},
     text_of,
-    tls::TlsInfo,
+    tls::{TlsInfo, stream::Stream},
 };
 
 /// What all requests of a connection share.
@@ -51,6 +52,9 @@ pub struct ConnInfo {
     /// a connection asks for the same host. Handed out in an `Arc` of the connection's own: one
     /// that all connections share would be fought over by all cores.
     last: Mutex<Option<Arc<Remembered>>>,
+    /// What its answer, a 101 on its way, makes of an HTTP/1.1 connection.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
+    stream: Stream,
 }
 
 struct Remembered {
@@ -62,10 +66,21 @@ struct Remembered {
 impl ConnInfo {
     pub(crate) fn new(
         connection: Arc<Connection>,
-        tls: Option<TlsInfo>,
+        (stream, tls): (Stream, Option<TlsInfo>),
         shared: Arc<Shared>,
     ) -> Self {
-        Self { connection, tls, shared, last: Mutex::default() }
+        Self { connection, tls, shared, last: Mutex::default(), tunnel: Mutex::default(), stream }
+    }
+
+    /// Writes the head of an interim answer (1xx) before that of the answer, on HTTP/1.1. Only
+    /// while an answer is being made, and by who makes it. Whether it was written.
+    pub(crate) fn inform(&self, head: &[u8]) -> bool {
+        self.stream.interject(head)
+    }
+
+    /// What the last answer makes of the connection.
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn local(&self) -> SocketAddr {
@@ -158,6 +173,10 @@ fn finish(
         note(&error, request, info);
         page::response(&error)
     });
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let tunnel = Tunnel::attached_to(response.extensions_mut());
+        *info.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel;
+    }
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
     response.map(|body| Counted { body, in_flight })
 }

@@ -10,3 +10,4 @@ pub mod framing;
 pub mod malformed;
 pub mod page;
 mod tasks;
+pub(crate) mod tunnel;

@@ -45,6 +45,8 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
+    /// Whether the last write was refused: who writes keeps bytes that are to come next.
+    refused: bool,
     progress: Progress,
 }
 
@@ -87,6 +89,7 @@ impl Stream {
             unsent: Vec::new(),
             expected: 0,
             blocked: false,
+            refused: false,
             progress: Progress::default(),
         };
         Self(Arc::new(Mutex::new(wire)))
@@ -164,6 +167,17 @@ impl Stream {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.wire().framing.held_bytes()
+    }
+
+    /// Writes between two writes of who else writes here. Whether it was written: not where that
+    /// one has bytes left that come first, nor to a peer that takes nothing.
+    pub(crate) fn interject(&self, bytes: &[u8]) -> bool {
+        let mut wire = self.wire();
+        let may = !wire.refused && wire.unsent.len() + bytes.len() <= UNSENT_BYTES_MAX;
+        if may {
+            wire.unsent.extend_from_slice(bytes);
+        }
+        may
     }
 
     /// What has passed so far.
@@ -314,6 +328,7 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.refused = true;
         if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
         }
@@ -323,9 +338,11 @@ impl Wire {
             if tls.wants_write() || !self.unsent.is_empty() {
                 ready!(self.poll_send(cx))?;
             }
+            self.refused = false;
             let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
             return Poll::Ready(tls.writer().write_vectored(parts));
         }
+        self.refused = false;
         if self.unsent.is_empty() {
             self.unsent.reserve(length.max(self.expected));
         }

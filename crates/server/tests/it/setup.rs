@@ -8,10 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bindery_model::document::Configuration;
 use bindery_testkit::{
     ca::{LeafOptions, TestCa, TestLeaf},
     http1::{Answer, Http1},
-    server::{Sockets, TestServer},
+    server::{Sockets, TestServer, configuration},
     tls::{Refused, TestClient, TestConnection},
 };
 use tempfile::TempDir;
@@ -105,6 +106,14 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start(&mut self) -> TestServer {
         TestServer::start(&self.text, self.folder.path(), std::mem::take(&mut self.sockets))
+    }
+
+    /// Serves it with a change that the text does not say.
+    #[track_caller]
+    pub(crate) fn start_with(&mut self, change: impl FnOnce(&mut Configuration)) -> TestServer {
+        let mut configuration = configuration(&self.text, self.folder.path());
+        change(&mut configuration);
+        TestServer::start_of(configuration, std::mem::take(&mut self.sockets))
     }
 
     /// Serves it from now on instead of what `server` serves.
