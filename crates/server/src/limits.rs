@@ -36,12 +36,19 @@ pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
 /// From the first byte of a request head to its last. Later the connection is closed.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A kept connection without a request is closed after this.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(70);
+/// A kept connection without a request is closed after this: browsers keep theirs for 60 s and more.
+/// With what else may pass before (unwanted content, a tick) and after (the client's last word), who
+/// does nothing is gone within 75 s.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// A connection with a request under way on which no byte moves in either direction is closed
-/// after this: the peer does not take its answer.
+/// A client that is waited for, to send content or to take its answer, and moves nothing for so long
+/// is given up. Bytes that move on HTTP/2 without being content, such as PINGs, do not count.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// While it is waited for, a client owes this; what it has moved is taken off. One that owes as much
+/// as comes together in [`STALL_TIMEOUT`] is given up, so that dripping helps nobody. As in HTTP.SYS
+/// (MinBytesPerSecond).
+pub const CLIENT_BYTES_PER_SECOND_MIN: u64 = 240;
 
 /// An HTTP/1.1 connection on which nothing moves for so long gives its buffers back, most of what
 /// it costs. The time doubles whenever it turns out to be busy, up to [`BUFFERS_KEPT_MAX`].
@@ -67,7 +74,7 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const REQUEST_FIELDS_MAX: usize = 100;
 
 /// The target of a request on HTTP/1.1. Longer ones are answered 414.
-pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
+pub const REQUEST_TARGET_BYTES_MAX: usize = 24 * 1024;
 
 /// A method on HTTP/1.1: longer than any that is registered. Longer ones are answered 501.
 pub const METHOD_BYTES_MAX: usize = 32;

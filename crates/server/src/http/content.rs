@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::malformed::has_forbidden_trailer;
+use super::{malformed::has_forbidden_trailer, waits::Waits};
 use crate::connections::Connection;
 
 /// The content of a request. Dropped before its end, it says so to its connection, which then does
@@ -19,6 +19,7 @@ pub struct Content {
     incoming: Option<Incoming>,
     bytes_left: u64,
     connection: Arc<Connection>,
+    waits: Option<Arc<Waits>>,
 }
 
 /// Why there is no more content.
@@ -38,7 +39,13 @@ pub enum ContentError {
 impl Content {
     pub(crate) fn new(incoming: Incoming, connection: &Arc<Connection>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, bytes_left: u64::MAX, connection: Arc::clone(connection) }
+        let waits = incoming.is_some().then(|| Waits::new(connection));
+        Self { incoming, bytes_left: u64::MAX, connection: Arc::clone(connection), waits }
+    }
+
+    /// What tells who is waited for, of the request that this belongs to.
+    pub(crate) fn waits(&self) -> Arc<Waits> {
+        self.waits.clone().unwrap_or_else(|| Waits::new(&self.connection))
     }
 
     /// Takes it out, for who reads it while the answer is on its way.
@@ -48,6 +55,7 @@ impl Content {
             incoming: self.incoming.take(),
             bytes_left: self.bytes_left,
             connection: Arc::clone(&self.connection),
+            waits: self.waits.take(),
         }
     }
 
@@ -69,7 +77,11 @@ impl Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, ContentError>>> {
         let content = &mut *self;
         let Some(incoming) = &mut content.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
+        let polled = Pin::new(incoming).poll_frame(cx);
+        if let Some(waits) = &content.waits {
+            waits.set_content(polled.is_pending());
+        }
+        match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
                 content.incoming = None;
@@ -90,6 +102,7 @@ impl Body for Content {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 match content.bytes_left.checked_sub(bytes) {
                     Some(left) => {
+                        content.connection.count_content(usize::try_from(bytes).unwrap_or(0));
                         content.bytes_left = left;
                         Poll::Ready(Some(Ok(frame)))
                     }
@@ -114,6 +127,9 @@ impl Body for Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
+        if let Some(waits) = &self.waits {
+            waits.set_content(false);
+        }
         if !self.is_end_stream() {
             self.connection.note_unread_content();
         }

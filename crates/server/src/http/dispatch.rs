@@ -102,7 +102,10 @@ pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answ
             return Answer::Now(Some(finish(answer, &request, info, in_flight)));
         }
     }
-    Answer::Later(Box::pin(answer_later(request, content, Arc::clone(info), in_flight)))
+    let waits = content.waits();
+    let in_flight = in_flight.watched_by(&waits);
+    let answer = answer_later(request, content, Arc::clone(info), in_flight);
+    Answer::Later(Box::pin(waits.watch(answer)))
 }
 
 /// An answer that is there, or will be.
@@ -305,7 +308,6 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
 /// A body that counts as a request under way until it is sent or given up.
 pub struct Counted {
     body: Body,
-    #[allow(dead_code, reason = "counts down when it is dropped")]
     in_flight: InFlight,
 }
 
@@ -317,7 +319,13 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.in_flight.note_answer(match &polled {
+            Poll::Pending => None,
+            Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(_) => Some(0),
+        });
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -11,3 +11,4 @@ pub mod malformed;
 pub mod page;
 mod tasks;
 pub(crate) mod tunnel;
+pub(crate) mod waits;

@@ -8,6 +8,7 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod attacks;
 mod decision;
 mod handshake;
 mod http1;

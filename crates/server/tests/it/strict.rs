@@ -42,7 +42,7 @@ fn chunks(what: &'static str, content: impl AsRef<[u8]>) -> Case {
 }
 
 fn heads() -> Vec<Case> {
-    let long = "a".repeat(20_000);
+    let long = "a".repeat(25_000);
     let many: String = (0..120).map(|number| format!("x{number}: y\r\n")).collect();
     vec![
         line("a method and nothing more", "GET", &[400]),
