@@ -50,6 +50,8 @@ pub struct Connection {
     waiting_for_us: AtomicU32,
     /// Bytes of content that came from the client or were there to be sent to it.
     content: AtomicU64,
+    /// Requests under way that wait for another server.
+    waiting: AtomicU32,
     waker: AtomicWaker,
 }
 
@@ -66,6 +68,7 @@ impl Connection {
             unread_content: AtomicBool::new(false),
             waiting_for_us: AtomicU32::new(0),
             content: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         }
     }
@@ -210,6 +213,35 @@ impl Drop for InFlight {
             waits.set_source(false);
         }
         self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A request that now and then waits for another server, and tells its connection so.
+pub(crate) struct Waiting {
+    connection: Arc<Connection>,
+    on: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(connection: &Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(connection), on: false }
+    }
+
+    /// Whether it waits now.
+    pub(crate) fn set(&mut self, on: bool) {
+        if self.on != on {
+            self.on = on;
+            match on {
+                true => self.connection.waiting.fetch_add(1, Ordering::Relaxed),
+                false => self.connection.waiting.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 

@@ -206,3 +206,46 @@ pub const CENTRAL_FILES_MAX: usize = 1_000_000;
 /// A session ticket, in bytes. What a client sends beyond it is not decrypted, and no longer one is
 /// made; the client then does a full handshake.
 pub const TICKET_BYTES_MAX: usize = 16 * 1024;
+
+// Upstream servers. They are an administrator's own and yet may be broken or taken over.
+
+/// What hyper buffers of one upstream connection, the head of an answer included. A longer head is
+/// no answer: 502.
+pub const UPSTREAM_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that an upstream may send before the end of the head of its answer, interim answers
+/// included. More is no answer: 502.
+pub const UPSTREAM_HEAD_BYTES_MAX: u64 = 256 * 1024;
+
+/// For so long the content of a request waits for an upstream's `100 Continue`. Then it is sent
+/// without: many servers never say it (RFC 9110, 10.1.1).
+pub const UPSTREAM_CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often one request is tried, the first time included.
+pub const UPSTREAM_TRIES_MAX: u32 = 3;
+
+/// A connection to an upstream that was not used for so long is closed.
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a member's idle connections are looked at.
+pub const UPSTREAM_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Connections to one member that speaks HTTP/2. Each carries as many requests as the member
+/// allows; further requests wait.
+pub const UPSTREAM_HTTP2_CONNECTIONS_MAX: usize = 8;
+
+/// Requests on an HTTP/2 connection to a member before another connection is opened.
+pub const UPSTREAM_HTTP2_STREAMS: u32 = 100;
+
+/// The addresses of a name are believed for so long. Shorter than anybody waits for a change of
+/// them, longer than a burst of requests.
+pub const RESOLVED_FOR: Duration = Duration::from_secs(5);
+
+/// Names whose addresses are remembered. With more, the oldest are forgotten.
+pub const RESOLVED_NAMES_MAX: usize = 1024;
+
+/// Elements of `Forwarded` and `X-Forwarded-For` that are read, from the right. What is further left
+/// is nobody's word that could matter.
+pub const FORWARDED_ELEMENTS_MAX: usize = 32;
+
+const _: () = assert!((UPSTREAM_BUFFER_BYTES_MAX as u64) < UPSTREAM_HEAD_BYTES_MAX);

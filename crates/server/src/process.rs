@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     connections::Connections,
-    handler::static_files::FileCache,
+    handler::{proxy::group::Upstreams, static_files::FileCache},
     log::StrangerLog,
     tls::{
         cache::CertificateCache,
@@ -27,12 +27,14 @@ pub struct Process {
     pub(crate) files: Arc<FileCache>,
     pub(crate) strangers: StrangerLog,
     /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
-    pub(crate) faults: StrangerLog,
+    pub(crate) faults: Arc<StrangerLog>,
+    pub(crate) upstreams: Upstreams,
     failed_handshakes: AtomicU64,
 }
 
 impl Process {
     pub(crate) fn new(now: SystemTime) -> Result<Self, NoRandomBytes> {
+        let faults: Arc<StrangerLog> = Arc::default();
         Ok(Self {
             started: Instant::now(),
             connections: Connections::default(),
@@ -40,7 +42,8 @@ impl Process {
             tickets: Arc::new(TicketKeys::new(now)?),
             files: Arc::default(),
             strangers: StrangerLog::default(),
-            faults: StrangerLog::default(),
+            upstreams: Upstreams::new(Arc::clone(&faults)),
+            faults,
             failed_handshakes: AtomicU64::new(0),
         })
     }

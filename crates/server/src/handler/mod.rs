@@ -1,5 +1,6 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
+pub mod proxy;
 pub mod redirect;
 pub mod respond;
 pub mod static_files;
@@ -9,15 +10,23 @@ use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
 use bindery_model::{
     binding::{BindingInformation, Protocol},
     decide::route,
+    document::Configuration,
     name::Host,
     site::{Route, RouteAction, SiteState},
-    table::MemoryTable,
 };
 use http::{Response, request::Parts};
+use ipnet::IpNet;
 
-use self::{redirect::Redirect, respond::Respond, static_files::StaticFiles};
+use self::{proxy::Proxy, redirect::Redirect, respond::Respond, static_files::StaticFiles};
 use crate::{
-    http::{authority, body::Body, content::Content, dispatch::ConnInfo, error::RequestError},
+    http::{
+        authority,
+        body::Body,
+        client::{Client, client},
+        content::Content,
+        dispatch::ConnInfo,
+        error::RequestError,
+    },
     process::Process,
 };
 
@@ -25,6 +34,8 @@ use crate::{
 pub enum Handler {
     /// Files of a folder.
     StaticFiles(StaticFiles),
+    /// Other servers that speak HTTP.
+    Proxy(Proxy),
     /// Another address.
     Redirect(Redirect),
     /// One answer to everything.
@@ -39,9 +50,8 @@ impl Handler {
                 Self::StaticFiles(StaticFiles::new(path, files, Arc::clone(&process.files)))
             }
             RouteAction::Redirect { to, status } => Self::Redirect(Redirect::new(to, *status)),
-            RouteAction::Proxy(_) | RouteAction::FastCgi(_) => {
-                Self::Respond(Respond::new(501, "", ""))
-            }
+            RouteAction::Proxy(proxy) => Self::Proxy(Proxy::new(path, proxy, &process.upstreams)),
+            RouteAction::FastCgi(_) => Self::Respond(Respond::new(501, "", "")),
             RouteAction::Respond { status, body, content_type } => {
                 Self::Respond(Respond::new(*status, body, content_type))
             }
@@ -55,6 +65,7 @@ impl Handler {
     ) -> Option<Result<Response<Body>, RequestError>> {
         match self {
             Self::StaticFiles(files) => files.answer_now(request),
+            Self::Proxy(_) => None,
             Self::Redirect(redirect) => Some(redirect.handle(request)),
             Self::Respond(respond) => Some(Ok(respond.response())),
         }
@@ -68,11 +79,12 @@ impl Handler {
     pub async fn handle(
         &self,
         request: &mut Parts,
-        _content: &mut Content,
-        _ctx: &RequestCtx<'_>,
+        content: &mut Content,
+        ctx: &RequestCtx<'_>,
     ) -> Result<Response<Body>, RequestError> {
         match self {
             Self::StaticFiles(files) => files.handle(request).await,
+            Self::Proxy(proxy) => proxy.handle(request, content, ctx).await,
             Self::Redirect(redirect) => redirect.handle(request),
             Self::Respond(respond) => Ok(respond.response()),
         }
@@ -88,6 +100,18 @@ pub struct RequestCtx<'a> {
     pub site: &'a SiteRuntime,
     /// What of it answers.
     pub route: &'a RouteRuntime,
+}
+
+impl RequestCtx<'_> {
+    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    #[must_use]
+    pub fn client<'r>(&self, request: &'r Parts) -> Client<'r> {
+        let host = authority::authority(request.version, &request.uri, &request.headers);
+        let host = host.ok().flatten().unwrap_or_default();
+        let peer = self.info.connection.peer;
+        let https = self.info.tls.is_some();
+        client(peer, https, host, &request.headers, &self.site.trusted_proxies)
+    }
 }
 
 /// What answers below a path of a site.
@@ -110,12 +134,15 @@ pub struct SiteRuntime {
     root: RouteRuntime,
     /// What answers elsewhere, longest path first.
     routes: Vec<RouteRuntime>,
+    /// Whose word on their clients is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Where its requests without TLS are sent, if they are.
     https: Vec<BindingInformation>,
 }
 
 impl SiteRuntime {
-    pub(crate) fn new(table: &MemoryTable, site: u32, process: &Process) -> Self {
+    pub(crate) fn new(configuration: &Configuration, site: u32, process: &Process) -> Self {
+        let table = &configuration.table;
         #[allow(clippy::indexing_slicing, reason = "a binding is made with the place of its site")]
         let record = &table.sites[site as usize];
         let bindings = table.bindings_of(site).map(|binding| &binding.information);
@@ -127,7 +154,14 @@ impl SiteRuntime {
         let mut routes: Vec<_> =
             record.routes.iter().map(|route| RouteRuntime::new(route, process)).collect();
         routes.sort_by_key(|route| Reverse(route.path.len()));
-        Self { name: record.name.clone(), state: record.state, root, routes, https }
+        Self {
+            name: record.name.clone(),
+            state: record.state,
+            root,
+            routes,
+            trusted_proxies: configuration.settings.trusted_proxies.clone(),
+            https,
+        }
     }
 
     /// What answers at the path of a request.

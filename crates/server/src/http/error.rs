@@ -5,6 +5,8 @@ use std::{io, path::PathBuf};
 
 use http::{Method, StatusCode};
 
+use super::content::ContentError;
+
 /// Whose doing a failure is. Decides the level of the log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -121,7 +123,7 @@ pub enum RequestError {
 
     /// The content of the request broke off.
     #[error("the content of the request broke off")]
-    Content(#[source] super::content::ContentError),
+    Content(#[source] ContentError),
 
     /// The client makes more requests than it may (RFC 6585, 4).
     #[error("too many requests")]
@@ -215,14 +217,18 @@ impl RequestError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest { .. } | Self::NoSite { .. } | Self::Content(_) => {
+            Self::BadRequest { .. }
+            | Self::NoSite { .. }
+            | Self::Content(ContentError::Broken(_) | ContentError::Trailer) => {
                 StatusCode::BAD_REQUEST
             }
             Self::Framing(refusal) => refusal.status(),
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ContentTooLarge { .. } | Self::Content(ContentError::TooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BadGateway { .. } | Self::NoUpstream { .. } => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,

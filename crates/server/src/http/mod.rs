@@ -2,10 +2,12 @@
 
 pub mod authority;
 pub mod body;
+pub mod client;
 pub mod connection;
 pub mod content;
 pub mod dispatch;
 pub mod error;
+pub mod forwarded;
 pub mod framing;
 pub mod malformed;
 pub mod page;

@@ -14,6 +14,7 @@ mod handshake;
 mod http1;
 mod http2;
 mod limits;
+mod proxy;
 mod proxy_protocol;
 mod rest;
 mod resumption;

@@ -116,6 +116,12 @@ impl Setup {
         TestServer::start_of(configuration, std::mem::take(&mut self.sockets))
     }
 
+    /// Serves it, changed by `change`.
+    #[track_caller]
+    pub(crate) fn start_changed(&mut self, change: impl FnOnce(&mut Configuration)) -> TestServer {
+        self.start_with(change)
+    }
+
     /// Serves it from now on instead of what `server` serves.
     #[track_caller]
     pub(crate) fn replace(&mut self, server: &TestServer) -> usize {
