@@ -13,6 +13,7 @@
 //! | [`inspect`] | what is wrong with a configuration that only this machine can tell? |
 //! | [`limits`] | how much of anything can a peer have? |
 
+mod addresses;
 pub mod blocking;
 pub mod clock;
 pub mod connections;

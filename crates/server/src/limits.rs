@@ -109,6 +109,24 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Connections open at once. Further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 262_144;
 
+/// Connections of one client (an IPv4 address, or an IPv6 /64) at once; further ones are closed.
+/// Behind one address of a provider's NAT are some hundred customers, who open one connection to a
+/// site on HTTP/2 and six on HTTP/1.1: 4,096 are more than 600 of them at the same moment. Who wants
+/// all connections of this server needs 64 addresses. Where the option is not set, trusted proxies
+/// and this machine itself have no bound.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 4096;
+
+/// Handshakes under way at once, some 10 KB each; further connections are closed.
+pub const HANDSHAKES_MAX: usize = 8192;
+
+/// With more handshakes under way than this, who takes longer than [`HANDSHAKE_PRESSED_TIMEOUT`] is
+/// given up. At 3 s each that is as many new clients a second as one core can take.
+pub const HANDSHAKES_PRESSED: usize = 2048;
+
+/// What a handshake may take while there are too many of them: some round trips, and one packet
+/// that was lost.
+pub const HANDSHAKE_PRESSED_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Of the open files that this process may have, one in so many is kept from connections: without
 /// it, idle ones could leave no descriptor for the files and keys that others ask for.
 pub const FILES_KEPT_FROM_CONNECTIONS: u64 = 4;
@@ -137,6 +155,9 @@ pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
 
 const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
 const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
+const _: () = assert!((CONNECTIONS_PER_ADDRESS_MAX as usize) < CONNECTIONS_MAX / 32);
+const _: () = assert!(HANDSHAKES_PRESSED < HANDSHAKES_MAX);
+const _: () = assert!(HANDSHAKE_PRESSED_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 

@@ -3,14 +3,16 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime},
 };
 
 use crate::{
+    addresses::Addresses,
     connections::Connections,
     handler::{proxy::group::Upstreams, static_files::FileCache},
+    limits::{HANDSHAKES_MAX, HANDSHAKES_PRESSED},
     log::StrangerLog,
     tls::{
         cache::CertificateCache,
@@ -30,6 +32,17 @@ pub struct Process {
     pub(crate) faults: Arc<StrangerLog>,
     pub(crate) upstreams: Upstreams,
     failed_handshakes: AtomicU64,
+    pub(crate) addresses: Addresses,
+    handshakes: AtomicUsize,
+}
+
+/// A handshake under way, until it is dropped.
+pub(crate) struct Handshake<'a>(&'a AtomicUsize);
+
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Process {
@@ -45,7 +58,20 @@ impl Process {
             upstreams: Upstreams::new(Arc::clone(&faults)),
             faults,
             failed_handshakes: AtomicU64::new(0),
+            addresses: Addresses::default(),
+            handshakes: AtomicUsize::new(0),
         })
+    }
+
+    /// One handshake more, unless there are too many.
+    pub(crate) fn begin_handshake(&self) -> Option<Handshake<'_>> {
+        let handshake = Handshake(&self.handshakes);
+        (self.handshakes.fetch_add(1, Ordering::Relaxed) < HANDSHAKES_MAX).then_some(handshake)
+    }
+
+    /// Whether there are more handshakes under way than honest clients alone would make.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.handshakes.load(Ordering::Relaxed) > HANDSHAKES_PRESSED
     }
 
     pub(crate) fn count_failed_handshake(&self) {
