@@ -89,8 +89,8 @@ mod tests {
     use super::*;
     use crate::connections::Connections;
 
-    #[tokio::test]
-    async fn a_request_waits_for_us_until_its_client_keeps_it_waiting() {
+    #[test]
+    fn a_request_waits_for_us_until_its_client_keeps_it_waiting() {
         let all = Connections::default();
         let address = "192.0.2.1:1".parse().unwrap();
         let entered = all.enter(address, address);
@@ -98,7 +98,8 @@ mod tests {
         let waits = Waits::new(connection);
         let mut answer = Box::pin(Arc::clone(&waits).watch(std::future::pending::<()>()));
         assert!(!connection.waits_for_us());
-        assert!(futures_util::poll!(&mut answer).is_pending());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
         assert!(connection.waits_for_us(), "for the answer");
         waits.set_content(true);
         assert!(!connection.waits_for_us(), "for the client's content");
