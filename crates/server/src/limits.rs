@@ -100,6 +100,9 @@ pub const HTTP2_STREAMS_MAX: u32 = 100;
 /// Streams reset before they were answered (CVE-2023-44487). Beyond it the connection ends.
 pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
 
+/// Streams that a client makes us reset by its errors (CVE-2025-8671). Beyond it the connection ends.
+pub const HTTP2_ERROR_RESETS_MAX: usize = 100;
+
 /// What may be received for one HTTP/2 stream before its reader asks for more.
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 

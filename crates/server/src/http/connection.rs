@@ -31,9 +31,10 @@ use crate::{
     connections::InTunnel,
     limits::{
         BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CLIENT_BYTES_PER_SECOND_MIN, CONNECTION_TICK,
-        HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX,
-        HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT,
-        REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
+        HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERROR_RESETS_MAX, HTTP2_HEADER_LIST_BYTES_MAX,
+        HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX, KEEP_ALIVE_TIMEOUT,
+        LINGER_TIMEOUT, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT,
+        STALL_TIMEOUT,
     },
     text_of,
     tls::stream::{Progress, Stream},
@@ -507,6 +508,7 @@ fn http2_builder(tasks: NewTasks) -> http2::Builder<NewTasks> {
         // WebSocket and the like by extended CONNECT (RFC 8441); who may is for dispatch to say.
         .enable_connect_protocol()
         .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(HTTP2_ERROR_RESETS_MAX)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
     builder

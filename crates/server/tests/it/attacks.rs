@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bindery_server::limits::HTTP2_STREAMS_MAX;
-use bindery_testkit::{server::TestServer, tls::TestClient};
+use bindery_testkit::{http2::Http2, server::TestServer, soon, tls::TestClient};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -256,4 +256,96 @@ async fn who_holds_a_connection_without_using_it_is_cut_off() {
         }
     }
     assert!(late.is_empty(), "\n{}", late.join("\n"));
+}
+
+/// What a server says on HTTP/2 to these bytes, up to the end that it makes.
+async fn said(port: u16, bytes: &[u8]) -> Vec<u8> {
+    let client = TestClient::with_alpn(&["h2"]);
+    let stream = connected(&client, port, "a.example").await.stream;
+    let (mut read, mut write) = tokio::io::split(stream);
+    let mut said = Vec::new();
+    let writing = async {
+        // The server may be through with us before the end.
+        drop(write.write_all(bytes).await);
+        drop(write.flush().await);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        // Closed or reset: both are the end.
+        _ = soon("the end", read.read_to_end(&mut said)) => {}
+        () = writing => {}
+    }
+    said
+}
+
+#[tokio::test]
+async fn floods_on_http2_end_their_own_connection() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    setup.files("a", &[&format!("https/127.0.0.1:{port}:a.example")], &[("f", b"f")]);
+    let _server = setup.start();
+    let many = |frames: fn(u32) -> Vec<u8>| {
+        let frames: Vec<_> = (0..2000).map(|number| frames(2 * number + 1)).collect();
+        http2(65535, &frames)
+    };
+    // A field of 3,900 bytes in the table of HPACK, and then named 20,000 times.
+    let mut bomb = vec![0x40, 1, b'x', 0x7f, 0xbd, 0x1d];
+    bomb.extend([b'y'; 127 + 0x3d + (0x1d << 7)]);
+    let bomb = [frame(1, 1, 1, &bomb), frame(9, 4, 1, &[0xbe; 10_000])].concat();
+    for (what, bytes) in [
+        (
+            "resets",
+            many(|stream| [open(stream, "/f", true), frame(3, 0, stream, &[0, 0, 0, 8])].concat()),
+        ),
+        (
+            "resets that errors make",
+            many(|stream| [open(stream, "/f", false), frame(8, 0, stream, &[0; 4])].concat()),
+        ),
+        (
+            "resets that lengths make",
+            many(|stream| {
+                let block = [&[0x83, 0x87, 0x84, 0x41, 9][..], b"a.example", &[0x5c, 1, b'1']];
+                [frame(1, 4, stream, &block.concat()), frame(0, 0, stream, b"xx")].concat()
+            }),
+        ),
+        ("CONTINUATION", http2(0, &[frame(1, 1, 1, &[0x82]), frame(9, 0, 1, &[]).repeat(100)])),
+        (
+            "fields without an end",
+            http2(0, &[frame(1, 1, 1, &[]), frame(9, 0, 1, &[0x82; 16_000]).repeat(5)]),
+        ),
+        ("an HPACK bomb", http2(0, &[bomb])),
+    ] {
+        let said = said(port, &bytes).await;
+        // GOAWAY, ENHANCE_YOUR_CALM or COMPRESSION_ERROR.
+        let gone = said.windows(9).any(|head| head[3..] == [7, 0, 0, 0, 0, 0]);
+        assert!(gone, "{what}: {said:?}");
+        let mut client =
+            Http2::new(connected(&TestClient::with_alpn(&["h2"]), port, "a.example").await.stream)
+                .await;
+        assert_eq!(client.get("a.example", "/f").await.unwrap().text(), "f", "after {what}");
+    }
+}
+
+#[tokio::test]
+async fn more_requests_at_once_than_are_allowed_are_refused() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    let content = bytes_of(1024 * 1024);
+    setup.files("a", &[&format!("https/127.0.0.1:{port}:a.example")], &[("large", &content)]);
+    let _server = setup.start();
+    let client = TestClient::with_alpn(&["h2"]);
+    let mut stream = connected(&client, port, "a.example").await.stream;
+    let frames: Vec<_> =
+        (0..=HTTP2_STREAMS_MAX).map(|number| open(2 * number + 1, "/large", true)).collect();
+    stream.write_all(&http2(0, &frames)).await.unwrap();
+    stream.flush().await.unwrap();
+    let last = (2 * HTTP2_STREAMS_MAX + 1).to_be_bytes();
+    // RST_STREAM of the last one, REFUSED_STREAM.
+    let refused = [&[0, 0, 4, 3, 0][..], &last, &[0, 0, 0, 7]].concat();
+    let mut said = Vec::new();
+    while !said.windows(refused.len()).any(|bytes| bytes == refused) {
+        assert!(soon("a refusal", stream.read_buf(&mut said)).await.unwrap() > 0);
+    }
 }
