@@ -9,6 +9,13 @@ pub const BLOCKING_THREADS_MAX: usize = 64;
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What one connection may receive before the others of its thread have their turn. Of the smallest
+/// frames of HTTP/2 that is half a millisecond of work.
+pub const TURN_RECEIVED_BYTES_MAX: usize = 64 * 1024;
+
+/// What one connection may write before the others have their turn.
+pub const TURN_SENT_BYTES_MAX: usize = 256 * 1024;
+
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
@@ -119,12 +126,12 @@ pub const CONNECTIONS_MAX: usize = 262_144;
 /// and this machine itself have no bound.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 4096;
 
-/// Handshakes under way at once, some 10 KB each; further connections are closed.
-pub const HANDSHAKES_MAX: usize = 8192;
+/// Handshakes under way at once, some 20 KB each; further connections are closed.
+pub const HANDSHAKES_MAX: usize = 4096;
 
 /// With more handshakes under way than this, who takes longer than [`HANDSHAKE_PRESSED_TIMEOUT`] is
-/// given up. At 3 s each that is as many new clients a second as one core can take.
-pub const HANDSHAKES_PRESSED: usize = 2048;
+/// given up. Honest ones take some tenths of a second: as many mean 5,000 new clients a second.
+pub const HANDSHAKES_PRESSED: usize = 1024;
 
 /// What a handshake may take while there are too many of them: some round trips, and one packet
 /// that was lost.

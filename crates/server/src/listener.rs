@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -414,24 +414,24 @@ async fn handshake(
     let (local, peer) = (connection.local, connection.peer);
     let mut seen = tls::HelloInfo::default();
     let mut first = [0];
-    let accept = async {
-        // Who has said nothing yet has nothing that would have to be finished first.
-        tokio::select! {
-            said = tcp.peek(&mut first) => { said?; }
-            () = connection.drained() => return Err(HandshakeError::Silent),
+    let error = {
+        // Pinned where it is: it is large, and each move would make room for it once more.
+        let accept = pin!(async {
+            // Who has said nothing yet has nothing that would have to be finished first.
+            tokio::select! {
+                said = tcp.peek(&mut first) => { said?; }
+                () = connection.drained() => return Err(HandshakeError::Silent),
+            }
+            tls::accept(tcp, (local, peer), (&shared.live, &shared.process), &mut seen).await
+        });
+        match shared.process.begin_handshake() {
+            None => HandshakeError::TooMany,
+            Some(_handshake) => match in_time(accept, (&shared.process, deadline)).await {
+                Some(Ok(done)) => return Some(done),
+                Some(Err(error)) => error,
+                None => HandshakeError::Timeout,
+            },
         }
-        tls::accept(tcp, (local, peer), (&shared.live, &shared.process), &mut seen).await
-    };
-    let error = match shared.process.begin_handshake() {
-        None => {
-            drop(accept);
-            HandshakeError::TooMany
-        }
-        Some(_handshake) => match in_time(accept, (&shared.process, deadline)).await {
-            Some(Ok(done)) => return Some(done),
-            Some(Err(error)) => error,
-            None => HandshakeError::Timeout,
-        },
     };
     shared.process.count_failed_handshake();
     if matches!(error, HandshakeError::Silent) {
@@ -446,10 +446,9 @@ async fn handshake(
 
 /// What a handshake comes to, if it does in time: less of it while there are too many of them.
 async fn in_time<T>(
-    handshake: impl Future<Output = T>,
+    mut handshake: Pin<&mut impl Future<Output = T>>,
     (process, deadline): (&Process, Instant),
 ) -> Option<T> {
-    let mut handshake = pin!(handshake);
     let pressed = deadline.min(Instant::now() + HANDSHAKE_PRESSED_TIMEOUT);
     if let Ok(done) = timeout_at(pressed, &mut handshake).await {
         return Some(done);
@@ -478,14 +477,14 @@ mod tests {
         let process = Process::new(crate::clock::now()).unwrap();
         let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
         let slow = || tokio::time::sleep(2 * HANDSHAKE_PRESSED_TIMEOUT);
-        assert!(in_time(slow(), (&process, deadline)).await.is_some());
+        assert!(in_time(pin!(slow()), (&process, deadline)).await.is_some());
         let begin = |_| process.begin_handshake().unwrap();
         let mut others: Vec<_> = (0..=HANDSHAKES_PRESSED).map(begin).collect();
         let began = Instant::now();
-        assert!(in_time(slow(), (&process, deadline)).await.is_none());
+        assert!(in_time(pin!(slow()), (&process, deadline)).await.is_none());
         assert_eq!(began.elapsed(), HANDSHAKE_PRESSED_TIMEOUT);
         let quick = tokio::time::sleep(HANDSHAKE_PRESSED_TIMEOUT / 2);
-        assert!(in_time(quick, (&process, deadline)).await.is_some());
+        assert!(in_time(pin!(quick), (&process, deadline)).await.is_some());
         others.extend((others.len()..HANDSHAKES_MAX).map(begin));
         assert!(process.begin_handshake().is_none());
         drop(others.pop());

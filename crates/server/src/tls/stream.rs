@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     http::framing::{Framing, Passed},
-    limits::{PLAIN_READ_BYTES, UNSENT_BYTES_MAX},
+    limits::{PLAIN_READ_BYTES, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX, UNSENT_BYTES_MAX},
 };
 
 /// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
@@ -45,9 +45,28 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
+    turn: Turn,
     /// Whether the last write was refused: who writes keeps bytes that are to come next.
     refused: bool,
     progress: Progress,
+}
+
+/// What was received and written, in bytes, since the connection was polled.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    received: usize,
+    written: usize,
+}
+
+impl Turn {
+    /// Whether it was enough: the others of this thread come first, and then this one again.
+    fn is_over(self, cx: &Context<'_>) -> bool {
+        let over = self.received >= TURN_RECEIVED_BYTES_MAX || self.written >= TURN_SENT_BYTES_MAX;
+        if over {
+            cx.waker().wake_by_ref();
+        }
+        over
+    }
 }
 
 enum Layer {
@@ -89,6 +108,7 @@ impl Stream {
             unsent: Vec::new(),
             expected: 0,
             blocked: false,
+            turn: Turn::default(),
             refused: false,
             progress: Progress::default(),
         };
@@ -102,7 +122,9 @@ impl Stream {
 
     /// Sends all that was written. `Pending` when the peer does not take it.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire().poll_send(cx)
+        let mut wire = self.wire();
+        wire.turn = Turn::default();
+        wire.poll_send(cx)
     }
 
     /// Ready when there is something to read, or nothing will come any more.
@@ -300,9 +322,15 @@ impl Wire {
 
     /// Takes what the socket has into TLS.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(())) };
         match tls.read_tls(&mut PollIo { tcp: &mut self.tcp, cx }) {
-            Ok(received) => self.progress.received += received as u64,
+            Ok(received) => {
+                self.turn.received += received;
+                self.progress.received += received as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
@@ -317,8 +345,12 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let mut buf = ReadBuf::new(buf);
         ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
+        self.turn.received += buf.filled().len();
         self.progress.received += buf.filled().len() as u64;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -329,6 +361,9 @@ impl Wire {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.refused = true;
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
         }
@@ -340,7 +375,9 @@ impl Wire {
             }
             self.refused = false;
             let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
-            return Poll::Ready(tls.writer().write_vectored(parts));
+            let written = tls.writer().write_vectored(parts)?;
+            self.turn.written += written;
+            return Poll::Ready(Ok(written));
         }
         self.refused = false;
         if self.unsent.is_empty() {
@@ -349,6 +386,7 @@ impl Wire {
         for part in parts {
             self.unsent.extend_from_slice(part);
         }
+        self.turn.written += length;
         Poll::Ready(Ok(length))
     }
 
