@@ -150,7 +150,11 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
         driver.requests.info.connection.register(cx.waker());
-        if driver.requests.info.connection.is_draining() && !driver.told {
+        // A request that has begun to come is answered first. Hyper knows nothing of it yet.
+        if driver.requests.info.connection.is_draining()
+            && !driver.told
+            && driver.stream.held_bytes() == 0
+        {
             driver.finish();
         }
         loop {

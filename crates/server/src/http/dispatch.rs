@@ -13,8 +13,8 @@ use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::Sit
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{EXPECT, SERVER},
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -181,6 +181,12 @@ fn finish(
         *info.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel;
     }
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
+    if info.connection.is_draining()
+        && request.version < Version::HTTP_2
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response.map(|body| Counted { body, in_flight })
 }
 
