@@ -3,15 +3,17 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime},
 };
 
 use crate::{
+    addresses::Addresses,
     connections::Connections,
     handler::{fastcgi::Programs, proxy::group::Upstreams, static_files::FileCache},
     http::compress::Compressions,
+    limits::{HANDSHAKES_MAX, HANDSHAKES_PRESSED},
     log::StrangerLog,
     rules::{auth::Passwords, rate::RateTable, site::SiteLoads},
     tls::{
@@ -39,6 +41,17 @@ pub struct Process {
     pub(crate) faults: Arc<StrangerLog>,
     pub(crate) upstreams: Upstreams,
     failed_handshakes: AtomicU64,
+    pub(crate) addresses: Addresses,
+    handshakes: AtomicUsize,
+}
+
+/// A handshake under way, until it is dropped.
+pub(crate) struct Handshake<'a>(&'a AtomicUsize);
+
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Process {
@@ -59,7 +72,20 @@ impl Process {
             upstreams: Upstreams::new(Arc::clone(&faults))?,
             faults,
             failed_handshakes: AtomicU64::new(0),
+            addresses: Addresses::default(),
+            handshakes: AtomicUsize::new(0),
         })
+    }
+
+    /// One handshake more, unless there are too many.
+    pub(crate) fn begin_handshake(&self) -> Option<Handshake<'_>> {
+        let handshake = Handshake(&self.handshakes);
+        (self.handshakes.fetch_add(1, Ordering::Relaxed) < HANDSHAKES_MAX).then_some(handshake)
+    }
+
+    /// Whether there are more handshakes under way than honest clients alone would make.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.handshakes.load(Ordering::Relaxed) > HANDSHAKES_PRESSED
     }
 
     pub(crate) fn count_failed_handshake(&self) {

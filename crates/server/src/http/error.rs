@@ -32,6 +32,10 @@ pub enum RequestError {
     #[error("bad request: {}", .0.reason())]
     Framing(super::framing::Refusal),
 
+    /// More fields than [`crate::limits`] allows (RFC 6585, 5).
+    #[error("too many fields")]
+    TooManyFields,
+
     /// No binding answers for the host.
     #[error("no site answers for {host:?}")]
     NoSite {
@@ -196,6 +200,7 @@ impl RequestError {
         match self {
             Self::BadRequest { .. }
             | Self::Framing(_)
+            | Self::TooManyFields
             | Self::NoSite { .. }
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
@@ -227,8 +232,11 @@ impl RequestError {
         match self {
             Self::BadRequest { .. }
             | Self::NoSite { .. }
-            | Self::Content(ContentError::Broken(_)) => StatusCode::BAD_REQUEST,
+            | Self::Content(ContentError::Broken(_) | ContentError::Trailer) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Framing(refusal) => refusal.status(),
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,

@@ -66,6 +66,7 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::BadRequest { .. } | RequestError::Framing(_) => {
             "The request contradicts itself or the protocol."
         }
+        RequestError::TooManyFields => "The request has too many fields.",
         RequestError::NoSite { .. } => "No site answers for this host name here.",
         RequestError::Misdirected { .. } => {
             "This connection was opened for another host name. Please try again."

@@ -25,7 +25,10 @@ use tokio::{
 
 use crate::{
     http::framing::{Framing, Passed},
-    limits::{PLAIN_READ_BYTES, TLS_WRITE_BYTES_MAX, UNSENT_BYTES_MAX},
+    limits::{
+        PLAIN_READ_BYTES, TLS_WRITE_BYTES_MAX, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX,
+        UNSENT_BYTES_MAX,
+    },
 };
 
 /// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
@@ -47,9 +50,28 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
+    turn: Turn,
     /// Whether the last write was refused: who writes holds bytes that come next.
     refused: bool,
     progress: Progress,
+}
+
+/// What was received and written, in bytes, since the connection was polled.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    received: usize,
+    written: usize,
+}
+
+impl Turn {
+    /// Whether it was enough: the others of this thread come first, and then this one again.
+    fn is_over(self, cx: &Context<'_>) -> bool {
+        let over = self.received >= TURN_RECEIVED_BYTES_MAX || self.written >= TURN_SENT_BYTES_MAX;
+        if over {
+            cx.waker().wake_by_ref();
+        }
+        over
+    }
 }
 
 enum Layer {
@@ -91,6 +113,7 @@ impl Stream {
             unsent: Vec::new(),
             expected: 0,
             blocked: false,
+            turn: Turn::default(),
             refused: false,
             progress: Progress::default(),
         };
@@ -104,7 +127,9 @@ impl Stream {
 
     /// Sends all that was written. `Pending` when the peer does not take it.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire().poll_send(cx)
+        let mut wire = self.wire();
+        wire.turn = Turn::default();
+        wire.poll_send(cx)
     }
 
     /// Ready when there is something to read, or nothing will come any more.
@@ -321,9 +346,15 @@ impl Wire {
 
     /// Takes what the socket has into TLS.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(())) };
         match tls.read_tls(&mut PollIo { tcp: &mut self.tcp, cx }) {
-            Ok(received) => self.progress.received += received as u64,
+            Ok(received) => {
+                self.turn.received += received;
+                self.progress.received += received as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
@@ -338,8 +369,12 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let mut buf = ReadBuf::new(buf);
         ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
+        self.turn.received += buf.filled().len();
         self.progress.received += buf.filled().len() as u64;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -349,8 +384,15 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.turn.is_over(cx) {
+            self.refused = true;
+            return Poll::Pending;
+        }
         let written = self.poll_take(cx, parts);
         self.refused = written.is_pending();
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.turn.written += bytes;
+        }
         written
     }
 

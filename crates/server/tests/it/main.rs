@@ -8,6 +8,7 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod attacks;
 mod decision;
 mod fastcgi;
 mod files;
@@ -26,6 +27,7 @@ mod setup;
 mod sockets;
 mod stop;
 mod strict;
+mod strict2;
 mod swap;
 mod tools;
 mod tunnel;
