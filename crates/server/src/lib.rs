@@ -11,6 +11,7 @@
 //! | [`http`] | what is asked, and may this connection answer it? |
 //! | [`handler`] | what is the answer? |
 //! | [`inspect`] | what is wrong with a configuration that only this machine can tell? |
+//! | [`log`] | what is written about it? |
 //! | [`limits`] | how much of anything can a peer have? |
 
 pub mod blocking;
@@ -21,7 +22,8 @@ pub mod http;
 pub mod inspect;
 pub mod limits;
 pub mod listener;
-mod log;
+pub mod log;
+mod metrics;
 pub mod process;
 pub mod server;
 pub mod snapshot;

@@ -34,6 +34,7 @@ use crate::{
         ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_TIMEOUT,
         LISTEN_BACKLOG,
     },
+    log::errors::{ErrorsLine, Reason},
     text_of,
     tls::{self, HandshakeError, stream::Stream},
 };
@@ -319,11 +320,15 @@ async fn handshake(
         tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen).await
     };
     let error = match timeout(HANDSHAKE_TIMEOUT, accept).await {
-        Ok(Ok(done)) => return Some(done),
+        Ok(Ok(done)) => {
+            shared.process.logs.inner().count_handshake(done.1.negotiated);
+            return Some(done);
+        }
         Ok(Err(error)) => error,
         Err(_) => HandshakeError::Timeout,
     };
-    shared.process.count_failed_handshake();
+    shared.process.count_failed_handshake(error.word());
+    note_failed_handshake(&error, connection, &seen, shared);
     if matches!(error, HandshakeError::Silent) {
         debug!(%peer, %local, "{error}");
     } else if shared.process.strangers.may_write() {
@@ -332,6 +337,28 @@ async fn handshake(
         warn!(%peer, %local, server_name = name, alpn = seen.alpn, reason, "tls handshake failed");
     }
     None
+}
+
+/// In the errors log, but for who only looked whether anybody listens.
+fn note_failed_handshake(
+    error: &HandshakeError,
+    connection: &Connection,
+    seen: &tls::HelloInfo,
+    shared: &Shared,
+) {
+    if matches!(error, HandshakeError::Silent) || !shared.process.logs.is_observing() {
+        return;
+    }
+    shared.process.note(&ErrorsLine {
+        client: connection.peer,
+        server: connection.local,
+        request: None,
+        status: None,
+        site: None,
+        reason: Reason::Handshake(error.word()),
+        server_name: seen.server_name.as_ref().map_or("", |name| name.as_str()),
+        detail: &text_of(error),
+    });
 }
 
 #[cfg(test)]

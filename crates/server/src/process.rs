@@ -11,7 +11,8 @@ use std::{
 use crate::{
     connections::Connections,
     handler::static_files::FileCache,
-    log::StrangerLog,
+    log::{StrangerLog, access::Logs, errors::ErrorsLine},
+    snapshot::Snapshot,
     tls::{
         cache::CertificateCache,
         tickets::{NoRandomBytes, TicketKeys},
@@ -28,6 +29,8 @@ pub struct Process {
     pub(crate) strangers: StrangerLog,
     /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
     pub(crate) faults: StrangerLog,
+    /// The access log, the errors log, and what is counted on the way.
+    pub(crate) logs: Logs,
     failed_handshakes: AtomicU64,
 }
 
@@ -41,12 +44,27 @@ impl Process {
             files: Arc::default(),
             strangers: StrangerLog::default(),
             faults: StrangerLog::default(),
+            logs: Logs::default(),
             failed_handshakes: AtomicU64::new(0),
         })
     }
 
-    pub(crate) fn count_failed_handshake(&self) {
+    /// Logs and counts what `snapshot` says, from its revision on. Before it is published.
+    pub(crate) fn observe(&self, snapshot: &Snapshot) {
+        let settings = &snapshot.configuration.settings;
+        let counting = settings.admin.is_some();
+        self.logs.configure(snapshot.revision, settings.access_log.as_ref(), counting);
+    }
+
+    /// Notes what never reached a site in the errors log.
+    pub fn note(&self, line: &ErrorsLine<'_>) {
+        self.logs.note(line);
+    }
+
+    /// Counts a handshake that came to nothing, by the word for why.
+    pub(crate) fn count_failed_handshake(&self, word: &'static str) {
         self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+        self.logs.inner().count_failed_handshake(word);
     }
 
     /// Handshakes that came to nothing since the start.

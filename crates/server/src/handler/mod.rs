@@ -10,7 +10,7 @@ use bindery_model::{
     binding::{BindingInformation, Protocol},
     decide::route,
     name::Host,
-    site::{Route, RouteAction, SiteState},
+    site::{Route, RouteAction, SiteId, SiteState},
     table::MemoryTable,
 };
 use http::{Response, request::Parts};
@@ -18,6 +18,7 @@ use http::{Response, request::Parts};
 use self::{redirect::Redirect, respond::Respond, static_files::StaticFiles};
 use crate::{
     http::{authority, body::Body, content::Content, dispatch::ConnInfo, error::RequestError},
+    metrics::HandlerKind,
     process::Process,
 };
 
@@ -95,16 +96,28 @@ pub struct RouteRuntime {
     /// As [`Route::path`].
     pub(crate) path: String,
     pub(crate) handler: Handler,
+    /// What the handler is, for who counts.
+    pub(crate) kind: HandlerKind,
 }
 
 impl RouteRuntime {
     fn new(route: &Route, process: &Process) -> Self {
-        Self { path: route.path.clone(), handler: Handler::new(route, process) }
+        let kind = match route.action {
+            RouteAction::Files(_) => HandlerKind::Files,
+            RouteAction::Proxy(_) => HandlerKind::Proxy,
+            RouteAction::FastCgi(_) => HandlerKind::FastCgi,
+            RouteAction::Redirect { .. } => HandlerKind::Redirect,
+            RouteAction::Respond { .. } => HandlerKind::Respond,
+        };
+        Self { path: route.path.clone(), handler: Handler::new(route, process), kind }
     }
 }
 
 /// What serves a site, made when it is first asked for.
 pub struct SiteRuntime {
+    pub(crate) id: SiteId,
+    /// Whether its requests are logged, where any are.
+    pub(crate) access_log: bool,
     pub(crate) name: String,
     pub(crate) state: SiteState,
     root: RouteRuntime,
@@ -127,7 +140,15 @@ impl SiteRuntime {
         let mut routes: Vec<_> =
             record.routes.iter().map(|route| RouteRuntime::new(route, process)).collect();
         routes.sort_by_key(|route| Reverse(route.path.len()));
-        Self { name: record.name.clone(), state: record.state, root, routes, https }
+        Self {
+            id: record.id,
+            access_log: record.access_log,
+            name: record.name.clone(),
+            state: record.state,
+            root,
+            routes,
+            https,
+        }
     }
 
     /// What answers at the path of a request.

@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -17,6 +20,8 @@ use crate::connections::Connection;
 pub struct Content {
     incoming: Option<Incoming>,
     bytes_left: u64,
+    /// What has come, for the access log; `None` where nothing comes.
+    received: Option<Arc<AtomicU64>>,
     connection: Arc<Connection>,
 }
 
@@ -34,7 +39,8 @@ pub enum ContentError {
 impl Content {
     pub(crate) fn new(incoming: Incoming, connection: &Arc<Connection>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, bytes_left: u64::MAX, connection: Arc::clone(connection) }
+        let received = incoming.is_some().then(Arc::default);
+        Self { incoming, bytes_left: u64::MAX, received, connection: Arc::clone(connection) }
     }
 
     /// Takes it out, for who reads it while the answer is on its way.
@@ -43,8 +49,14 @@ impl Content {
         Self {
             incoming: self.incoming.take(),
             bytes_left: self.bytes_left,
+            received: self.received.clone(),
             connection: Arc::clone(&self.connection),
         }
+    }
+
+    /// How many bytes have come, now and later; `None` where nothing comes.
+    pub(crate) fn received(&self) -> Option<Arc<AtomicU64>> {
+        self.received.clone()
     }
 
     /// From now on at most so many bytes are given out. Whether the length that the client announced
@@ -78,6 +90,9 @@ impl Body for Content {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                if let Some(received) = &content.received {
+                    received.fetch_add(bytes, Ordering::Relaxed);
+                }
                 match content.bytes_left.checked_sub(bytes) {
                     Some(left) => {
                         content.bytes_left = left;

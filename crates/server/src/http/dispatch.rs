@@ -5,8 +5,9 @@ use std::{
     net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::SiteState};
@@ -34,6 +35,12 @@ use crate::{
     connections::{Connection, InFlight},
     handler::{RequestCtx, SiteRuntime},
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
+    log::{
+        errors::{ErrorsLine, Reason},
+        line::{Connected, Head, Line, SiteLog},
+        substatus::Substatus,
+    },
+    metrics::{HandlerKind, Outcome},
     snapshot::{Revision, Snapshot},
     text_of,
     tls::TlsInfo,
@@ -56,6 +63,18 @@ struct Remembered {
     authority: Box<str>,
     revision: Revision,
     runtime: Arc<SiteRuntime>,
+    /// How its requests are logged and counted, where somebody wants to know.
+    log: Option<SiteLog>,
+}
+
+/// What is found out about a request on its way, for the access log.
+#[derive(Default)]
+struct Seen {
+    /// When it began; `None` where nobody wants to know.
+    begun: Option<Instant>,
+    site: Option<Arc<Remembered>>,
+    kind: HandlerKind,
+    received: Option<Arc<AtomicU64>>,
 }
 
 impl ConnInfo {
@@ -70,6 +89,26 @@ impl ConnInfo {
     fn local(&self) -> SocketAddr {
         self.connection.local
     }
+
+    /// Notes in the errors log what never reached a site.
+    pub(super) fn note(
+        &self,
+        reason: Reason,
+        detail: &str,
+        (request, status): (Option<&http::request::Parts>, Option<u16>),
+    ) {
+        let server_name = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+        self.shared.process.note(&ErrorsLine {
+            client: self.connection.peer,
+            server: self.local(),
+            request,
+            status,
+            site: None,
+            reason,
+            server_name: server_name.map_or("", |name| name.as_str()),
+            detail,
+        });
+    }
 }
 
 /// Answers a request. Never fails: what goes wrong is an answer too.
@@ -80,13 +119,15 @@ pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answ
     let in_flight = info.connection.begin();
     let (request, content) = request.into_parts();
     let content = Content::new(content, &info.connection);
+    let begun = info.shared.process.logs.is_observing().then(Instant::now);
+    let mut seen = Seen { begun, received: content.received(), ..Seen::default() };
     if content.is_end_stream() {
-        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&request, info)));
+        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&request, info, &mut seen)));
         if let Some(answer) = now.unwrap_or(Some(Err(RequestError::Panicked))) {
-            return Answer::Now(Some(finish(answer, &request, info, in_flight)));
+            return Answer::Now(Some(finish(answer, &request, seen, info, in_flight)));
         }
     }
-    Answer::Later(Box::pin(answer_later(request, content, Arc::clone(info), in_flight)))
+    Answer::Later(Box::pin(answer_later(request, content, seen, Arc::clone(info), in_flight)))
 }
 
 /// An answer that is there, or will be.
@@ -110,10 +151,14 @@ impl Future for Answer {
 fn answer_now(
     request: &http::request::Parts,
     info: &ConnInfo,
+    seen: &mut Seen,
 ) -> Option<Result<Response<Body>, RequestError>> {
-    match route(request, info) {
+    match route(request, info, seen) {
         Ok(Route::Site(site)) => match site.runtime.route(request.uri.path()) {
-            Ok(route) => route.handler.answer_now(request),
+            Ok(route) => {
+                seen.kind = route.kind;
+                route.handler.answer_now(request)
+            }
             Err(error) => Some(Err(error)),
         },
         Ok(Route::Answered(response)) => Some(Ok(response)),
@@ -124,14 +169,16 @@ fn answer_now(
 async fn answer_later(
     mut request: http::request::Parts,
     mut content: Content,
+    mut seen: Seen,
     info: Arc<ConnInfo>,
     in_flight: InFlight,
 ) -> Response<Counted> {
     let answer = async {
-        match route(&request, &info)? {
+        match route(&request, &info, &mut seen)? {
             Route::Site(site) => {
                 let site = &site.runtime;
                 let route = site.route(request.uri.path())?;
+                seen.kind = route.kind;
                 let ctx = RequestCtx { info: &info, site, route };
                 route.handler.handle(&mut request, &mut content, &ctx).await
             }
@@ -143,22 +190,61 @@ async fn answer_later(
     if let Err(error) = drop_content(content, &request).await {
         answer = Err(error);
     }
-    finish(answer, &request, &info, in_flight)
+    finish(answer, &request, seen, &info, in_flight)
 }
 
 /// What every answer gets.
 fn finish(
     answer: Result<Response<Body>, RequestError>,
     request: &http::request::Parts,
+    seen: Seen,
     info: &ConnInfo,
     in_flight: InFlight,
 ) -> Response<Counted> {
+    let mut substatus = Substatus::default();
     let mut response = answer.unwrap_or_else(|error| {
         note(&error, request, info);
-        page::response(&error)
+        substatus = Substatus::of(&error);
+        let response = page::response(&error);
+        if seen.site.is_none() {
+            let status = Some(response.status().as_u16());
+            info.note(Reason::of(&error), &text_of(&error), (Some(request), status));
+        }
+        response
     });
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
-    response.map(|body| Counted { body, in_flight })
+    let logged =
+        seen.begun.and_then(|begun| logged((begun, seen), request, &response, substatus, info));
+    response.map(|body| Counted { body, logged, in_flight })
+}
+
+/// Begins the line of the access log. A request without a site has none and is only counted.
+fn logged(
+    (begun, seen): (Instant, Seen),
+    request: &http::request::Parts,
+    response: &Response<Body>,
+    substatus: Substatus,
+    info: &ConnInfo,
+) -> Option<Logged> {
+    let (status, kind) = (response.status().as_u16(), seen.kind);
+    let Some(site) = seen.site else {
+        let (version, taken) = (request.version, begun.elapsed());
+        info.shared.process.logs.inner().count(&Outcome {
+            version,
+            status,
+            kind,
+            taken,
+            sent: 0,
+            received: 0,
+            complete: true,
+        });
+        return None;
+    };
+    let head = Head { request, begun, received: seen.received, status, substatus, kind };
+    let line = Line::begin(site.log.as_ref()?, head);
+    // These have no content, whatever the body says (RFC 9110, 6.4.1).
+    let ended = request.method == Method::HEAD || matches!(status, 100..200 | 204 | 304);
+    Some(Logged { line, site, sent: 0, ended, failed: false })
 }
 
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
@@ -190,13 +276,18 @@ enum Route {
     Answered(Response<Body>),
 }
 
-fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, RequestError> {
+fn route(
+    request: &http::request::Parts,
+    info: &ConnInfo,
+    seen: &mut Seen,
+) -> Result<Route, RequestError> {
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
     if request.method == Method::CONNECT {
         return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });
     }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
     let site = site(authority.unwrap_or_default(), info)?;
+    seen.site = seen.begun.map(|_| Arc::clone(&site));
     if site.runtime.state == SiteState::Stopped {
         return Err(RequestError::SiteStopped { site: site.runtime.name.clone() });
     }
@@ -219,13 +310,35 @@ fn site(authority: &str, info: &ConnInfo) -> Result<Arc<Remembered>, RequestErro
         return Ok(Arc::clone(last));
     }
     let snapshot = info.shared.live.current();
-    let remembered = Arc::new(Remembered {
-        authority: authority.into(),
-        revision: snapshot.revision,
-        runtime: decided(authority, info, &snapshot)?,
-    });
+    let runtime = decided(authority, info, &snapshot)?;
+    let log = site_log(authority, info, &snapshot, &runtime);
+    let (authority, revision) = (authority.into(), snapshot.revision);
+    let remembered = Arc::new(Remembered { authority, revision, runtime, log });
     *last = Some(Arc::clone(&remembered));
     Ok(remembered)
+}
+
+/// How requests of this connection for a host are logged and counted, where they are.
+fn site_log(
+    authority: &str,
+    info: &ConnInfo,
+    snapshot: &Snapshot,
+    site: &SiteRuntime,
+) -> Option<SiteLog> {
+    let settings = &snapshot.configuration.settings;
+    let log = settings.access_log.as_ref().filter(|_| site.access_log);
+    if log.is_none() && settings.admin.is_none() {
+        return None;
+    }
+    let logs = Arc::clone(info.shared.process.logs.inner());
+    let connected = Connected {
+        local: info.local(),
+        peer: info.connection.peer,
+        tls: info.tls.as_ref(),
+        authority,
+        site: site.id,
+    };
+    Some(SiteLog::new(logs, snapshot.revision, log, &connected))
 }
 
 fn decided(
@@ -278,11 +391,33 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     }
 }
 
-/// A body that counts as a request under way until it is sent or given up.
+/// A body that counts as a request under way until it is sent or given up, and is logged then.
 pub struct Counted {
     body: Body,
+    logged: Option<Logged>,
     #[allow(dead_code, reason = "counts down when it is dropped")]
     in_flight: InFlight,
+}
+
+/// A line of the access log that ends with the body.
+struct Logged {
+    line: Line,
+    site: Arc<Remembered>,
+    sent: u64,
+    /// Whether there is no more to come.
+    ended: bool,
+    failed: bool,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(Logged { line, site, sent, ended, failed }) = self.logged.take()
+            && let Some(log) = &site.log
+        {
+            let complete = !failed && (ended || self.body.is_end_stream());
+            line.end(log, sent, complete);
+        }
+    }
 }
 
 impl http_body::Body for Counted {
@@ -293,7 +428,17 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Some(logged), Poll::Ready(frame)) = (&mut self.logged, &polled) {
+            match frame {
+                Some(Ok(frame)) => {
+                    logged.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                }
+                Some(Err(_)) => logged.failed = true,
+                None => logged.ended = true,
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,3 +8,4 @@ pub mod dispatch;
 pub mod error;
 pub mod page;
 mod tasks;
+pub mod user;

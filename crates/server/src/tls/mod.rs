@@ -11,6 +11,8 @@ pub mod tickets;
 
 mod accept;
 mod choice;
+mod negotiated;
 
 pub use accept::{HandshakeError, HelloInfo, TlsInfo, accept};
 pub use choice::{CertificateChoiceError, candidates};
+pub use negotiated::Negotiated;

@@ -1,5 +1,29 @@
-//! Log lines about strangers, who may make as many of them as they like: written up to a bound,
-//! counted beyond it.
+//! Logs: of requests, of what never was one, and the bound on lines about strangers.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`line`] | what does a line of the access log say? |
+//! | [`substatus`] | by which numbers does IIS say more than a status? |
+//! | [`errors`] | what does a line of the errors log say? |
+//! | [`escape`] | how does a stranger's value stay within its field? |
+//! | [`date`] | what time is it, in the words of logs? |
+//! | [`access`] | where do lines wait, and requests get counted? |
+//! | [`writer`] | who writes them? |
+//! | [`files`] | into which file? |
+//! | [`sweep`] | what becomes of files that are full? |
+
+pub(crate) mod access;
+mod date;
+pub mod errors;
+mod escape;
+mod files;
+pub(crate) mod line;
+pub(crate) mod substatus;
+mod sweep;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,7 +34,8 @@ use tracing::warn;
 
 use crate::limits::STRANGER_LOG_LINES_PER_SECOND;
 
-/// Says which lines are written.
+/// Log lines about strangers, who may make as many of them as they like: written up to a bound,
+/// counted beyond it.
 #[derive(Debug, Default)]
 pub(crate) struct StrangerLog(Mutex<Window>);
 
