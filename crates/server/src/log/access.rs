@@ -125,15 +125,7 @@ impl Logs {
     /// From this revision on requests are logged so, and counted if `counting` says so.
     pub(crate) fn configure(&self, from: Revision, settings: Option<&AccessLog>, counting: bool) {
         let inner = &self.0;
-        let mut all = inner.settings();
-        let last = all.back().and_then(|last| last.settings.as_deref());
-        if all.is_empty() || last != settings {
-            all.push_back(Since { from, settings: settings.cloned().map(Arc::new) });
-            if all.len() > LOG_SETTINGS_KEPT_MAX {
-                all.pop_front();
-            }
-        }
-        drop(all);
+        self.keep(from, settings);
         inner.logging.store(settings.is_some(), Ordering::Release);
         inner.observing.store(settings.is_some() || counting, Ordering::Release);
         if settings.is_some() && inner.thread.get().is_none() {
@@ -144,6 +136,24 @@ impl Logs {
             }
         }
         inner.wake();
+    }
+
+    /// From this revision on lines are written so.
+    fn keep(&self, from: Revision, settings: Option<&AccessLog>) {
+        let mut all = self.0.settings();
+        let last = all.back().and_then(|last| last.settings.as_deref());
+        if all.is_empty() || last != settings {
+            all.push_back(Since { from, settings: settings.cloned().map(Arc::new) });
+            if all.len() > LOG_SETTINGS_KEPT_MAX {
+                all.pop_front();
+            }
+        }
+    }
+
+    /// The same without a thread that writes.
+    #[cfg(test)]
+    pub(super) fn settings_for_tests(&self, from: Revision, settings: Option<&AccessLog>) {
+        self.keep(from, settings);
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

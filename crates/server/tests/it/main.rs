@@ -13,6 +13,7 @@ mod handshake;
 mod http1;
 mod http2;
 mod limits;
+mod log;
 mod rest;
 mod resumption;
 mod setup;

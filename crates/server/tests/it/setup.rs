@@ -8,10 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bindery_model::document::Configuration;
 use bindery_testkit::{
     ca::{LeafOptions, TestCa, TestLeaf},
     http1::{Answer, Http1},
-    server::{Sockets, TestServer},
+    server::{Sockets, TestServer, configuration},
     tls::{Refused, TestClient, TestConnection},
 };
 use tempfile::TempDir;
@@ -105,6 +106,20 @@ impl Setup {
     #[track_caller]
     pub(crate) fn start(&mut self) -> TestServer {
         TestServer::start(&self.text, self.folder.path(), std::mem::take(&mut self.sockets))
+    }
+
+    /// What it says by now.
+    #[track_caller]
+    pub(crate) fn configuration(&self) -> Configuration {
+        configuration(&self.text, self.folder.path())
+    }
+
+    /// Serves it with changes that the text cannot say.
+    #[track_caller]
+    pub(crate) fn start_with(&mut self, change: impl FnOnce(&mut Configuration)) -> TestServer {
+        let mut configuration = self.configuration();
+        change(&mut configuration);
+        TestServer::serve(configuration, std::mem::take(&mut self.sockets))
     }
 
     /// Serves it from now on instead of what `server` serves.
