@@ -225,7 +225,7 @@ fn logged(
     response: &Response<Body>,
     substatus: Substatus,
     info: &ConnInfo,
-) -> Option<Logged> {
+) -> Option<Box<Logged>> {
     let (status, kind) = (response.status().as_u16(), seen.kind);
     let Some(site) = seen.site else {
         let (version, taken) = (request.version, begun.elapsed());
@@ -244,7 +244,7 @@ fn logged(
     let line = Line::begin(site.log.as_ref()?, head);
     // These have no content, whatever the body says (RFC 9110, 6.4.1).
     let ended = request.method == Method::HEAD || matches!(status, 100..200 | 204 | 304);
-    Some(Logged { line, site, sent: 0, ended, failed: false })
+    Some(Box::new(Logged { line, site, sent: 0, ended, failed: false }))
 }
 
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
@@ -394,7 +394,8 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
 /// A body that counts as a request under way until it is sent or given up, and is logged then.
 pub struct Counted {
     body: Body,
-    logged: Option<Logged>,
+    /// Boxed, because it is moved a few times on its way through hyper.
+    logged: Option<Box<Logged>>,
     #[allow(dead_code, reason = "counts down when it is dropped")]
     in_flight: InFlight,
 }
@@ -411,9 +412,9 @@ struct Logged {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(Logged { line, site, sent, ended, failed }) = self.logged.take()
-            && let Some(log) = &site.log
-        {
+        let Some(logged) = self.logged.take() else { return };
+        let Logged { line, site, sent, ended, failed } = *logged;
+        if let Some(log) = &site.log {
             let complete = !failed && (ended || self.body.is_end_stream());
             line.end(log, sent, complete);
         }

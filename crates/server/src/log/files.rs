@@ -150,7 +150,7 @@ impl Files {
     ) -> Written {
         let mut written = Written::default();
         match target.roll {
-            Roll::Daily | Roll::Hourly => self.append_to(target, hour, texts, now, &mut written),
+            Roll::Daily | Roll::Hourly => self.append_to(target, (hour, now), texts, &mut written),
             Roll::Size(bytes_max) => {
                 for text in texts {
                     let mut rest = *text;
@@ -158,7 +158,7 @@ impl Files {
                         let used = self.open.get(target).map_or(0, |open| open.bytes);
                         let room = usize::try_from(bytes_max.saturating_sub(used)).unwrap_or(0);
                         let (now_written, later) = rest.split_at(lines_within(rest, room));
-                        self.append_to(target, hour, &[now_written], now, &mut written);
+                        self.append_to(target, (hour, now), &[now_written], &mut written);
                         rest = later;
                         if written.error.is_some() {
                             // What is full or not there is so for the next line too.
@@ -175,9 +175,8 @@ impl Files {
     fn append_to(
         &mut self,
         target: &Target,
-        hour: u32,
+        (hour, now): (u32, SystemTime),
         texts: &[&[u8]],
-        now: SystemTime,
         written: &mut Written,
     ) {
         let lines: u64 = texts.iter().map(|text| lines(text)).sum();
@@ -190,7 +189,7 @@ impl Files {
         };
         written.lost += lost.0;
         written.lines += lines - lost.0;
-        written.error = lost.1.or(written.error.take());
+        written.error = lost.1.or_else(|| written.error.take());
     }
 
     /// The file for an hour, open, with its head, and still where its name says.
