@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    hash::{Hash as _, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -94,6 +95,7 @@ pub(super) struct Batch {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) end: usize,
+    pub(super) lines: u64,
     pub(super) revision: Revision,
     pub(super) site: SiteId,
     /// Hours since 1970.
@@ -195,30 +197,35 @@ impl Drop for Logs {
 }
 
 impl Inner {
+    /// Counts a request in a place.
+    pub(super) fn count_at(&self, place: usize, outcome: &Outcome) {
+        self.shard(place).stats.count(outcome);
+    }
+
     /// Counts a request.
     pub(crate) fn count(&self, outcome: &Outcome) {
-        self.shard().stats.count(outcome);
+        self.count_at(self.place(), outcome);
     }
 
     /// Counts a handshake.
     pub(crate) fn count_handshake(&self, negotiated: Negotiated) {
-        self.shard().stats.count_handshake(negotiated);
+        self.shard(self.place()).stats.count_handshake(negotiated);
     }
 
     /// Counts a handshake that came to nothing.
     pub(crate) fn count_failed_handshake(&self, word: &'static str) {
-        self.shard().stats.count_failed_handshake(word);
+        self.shard(self.place()).stats.count_failed_handshake(word);
     }
 
     /// Counts a request and takes its line. `write` is called with room for about so many bytes.
     pub(super) fn write(
         &self,
         outcome: &Outcome,
-        (revision, site): (Revision, SiteId),
+        (place, revision, site): (usize, Revision, SiteId),
         now: Instant,
         (bytes, write): (usize, impl FnOnce(&mut Vec<u8>, &Date)),
     ) {
-        let mut shard = self.shard();
+        let mut shard = self.shard(place);
         let Waiting { batch, date, stats } = &mut *shard;
         stats.count(outcome);
         let before = batch.text.len();
@@ -232,7 +239,7 @@ impl Inner {
         };
         write(&mut batch.text, date);
         let after = batch.text.len();
-        batch.mark(Mark { end: after, revision, site, hour: date.hour });
+        batch.mark(Mark { end: after, lines: 1, revision, site, hour: date.hour });
         drop(shard);
         if before == 0 {
             self.wake();
@@ -300,11 +307,34 @@ impl Inner {
         }
     }
 
-    fn shard(&self) -> MutexGuard<'_, Waiting> {
-        // A thread that is moved in between locks another core's place, which costs it a moment.
-        let place = rustix::thread::sched_getcpu() % self.shards.len();
+    /// The place of the thread that asks. Workers are born one after another, so each has its own
+    /// as long as there are no more of them than cores.
+    pub(super) fn place(&self) -> usize {
+        let mut number = Number(0);
+        thread::current().id().hash(&mut number);
+        usize::try_from(number.0).unwrap_or_default() % self.shards.len()
+    }
+
+    fn shard(&self, place: usize) -> MutexGuard<'_, Waiting> {
         #[allow(clippy::indexing_slicing, reason = "a remainder; there is one shard at least")]
-        self.shards[place].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[place % self.shards.len()].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The number of a thread, which std gives to nobody but a hasher.
+struct Number(u64);
+
+impl Hasher for Number {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
     }
 }
 
@@ -323,6 +353,7 @@ impl Batch {
                     == (mark.revision, mark.site, mark.hour) =>
             {
                 last.end = mark.end;
+                last.lines += mark.lines;
             }
             _ => self.marks.push(mark),
         }

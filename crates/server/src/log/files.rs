@@ -134,7 +134,6 @@ struct OpenFile {
 /// What became of lines.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    pub(super) lines: u64,
     pub(super) lost: u64,
     pub(super) error: Option<(PathBuf, io::Error)>,
 }
@@ -179,16 +178,17 @@ impl Files {
         texts: &[&[u8]],
         written: &mut Written,
     ) {
-        let lines: u64 = texts.iter().map(|text| lines(text)).sum();
         let lost = match self.file(target, hour, now) {
             Ok(open) => open.append(texts).map_or_else(
                 |(lost, error)| (lost, Some((open.path.clone(), error))),
                 |()| (0, None),
             ),
-            Err(error) => (lines, Some((target.folder.clone(), error))),
+            // Counted only where they are lost: it takes as long as writing them.
+            Err(error) => {
+                (texts.iter().map(|text| lines(text)).sum(), Some((target.folder.clone(), error)))
+            }
         };
         written.lost += lost.0;
-        written.lines += lines - lost.0;
         written.error = lost.1.or_else(|| written.error.take());
     }
 

@@ -46,6 +46,9 @@ const CLIENT_LOST: u16 = 64;
 /// How requests of one connection for one host are logged and counted.
 pub(crate) struct SiteLog {
     logs: Arc<Inner>,
+    /// Where its lines wait: the place of the thread that its first request came to. Connections
+    /// seldom move to another.
+    place: usize,
     line: Option<SiteLine>,
 }
 
@@ -91,7 +94,7 @@ impl SiteLog {
                 ..empty_line(revision, LogFormat::Combined, connected)
             },
         });
-        Self { logs, line }
+        Self { place: logs.place(), logs, line }
     }
 }
 
@@ -223,14 +226,14 @@ impl Line {
         let taken = now - self.begun;
         let (version, status, kind) = (self.version, self.status, self.kind);
         let outcome = Outcome { version, status, kind, taken, sent, received, complete };
-        let Some(line) = &log.line else { return log.logs.count(&outcome) };
+        let Some(line) = &log.line else { return log.logs.count_at(log.place, &outcome) };
         let numbers = Numbers {
             taken,
             win32: if complete { self.win32 } else { CLIENT_LOST },
             sent,
             received,
         };
-        let at = (line.revision, line.site);
+        let at = (log.place, line.revision, line.site);
         log.logs.write(
             &outcome,
             at,

@@ -74,6 +74,7 @@ struct Piece {
     batch: usize,
     from: usize,
     to: usize,
+    lines: u64,
 }
 
 impl Writer {
@@ -100,9 +101,10 @@ impl Writer {
         self.write_batches(&batches, &settings, now);
         let latest = settings.iter().rev().find_map(|since| since.settings.clone());
         if let Some(log) = latest.as_ref().filter(|_| !errors.is_empty()) {
+            let errors_lines = errors.iter().filter(|byte| **byte == b'\n').count() as u64;
             let target = Target::errors(&log.folder, FIELDS);
             let written = self.files.append(&target, date::hour_of(now), &[&errors], now);
-            self.wrote(written);
+            self.wrote(written, errors_lines);
         }
         self.keep(batches);
         self.say_lost();
@@ -135,19 +137,16 @@ impl Writer {
                 Some(log) => {
                     let target = target(log, first.site);
                     let written = self.files.append(&target, first.hour, &texts, now);
-                    self.wrote(written);
+                    self.wrote(written, group.iter().map(|piece| piece.lines).sum());
                 }
                 // An answer that took longer than its settings are kept.
-                None => {
-                    let lines = texts.iter().flat_map(|text| text.iter()).filter(|b| **b == b'\n');
-                    self.lose(lines.count() as u64);
-                }
+                None => self.lose(group.iter().map(|piece| piece.lines).sum()),
             }
         }
     }
 
-    fn wrote(&mut self, written: Written) {
-        self.inner.written.fetch_add(written.lines, Ordering::Relaxed);
+    fn wrote(&mut self, written: Written, lines: u64) {
+        self.inner.written.fetch_add(lines.saturating_sub(written.lost), Ordering::Relaxed);
         self.lose(written.lost);
         if let Some((path, error)) = written.error {
             self.last_error = Some((path, error.to_string()));
@@ -239,6 +238,7 @@ fn pieces(batches: &[Batch]) -> Vec<Piece> {
                 batch: place,
                 from,
                 to: mark.end,
+                lines: mark.lines,
             });
             from = mark.end;
         }
