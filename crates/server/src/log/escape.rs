@@ -17,7 +17,7 @@ pub(crate) fn w3c(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
     // Without a branch, so that the compiler takes many bytes at once. Nearly all values end here.
     let mut odd = false;
-    for byte in out.iter_mut().skip(from) {
+    for byte in out.get_mut(from..).unwrap_or_default() {
         odd |= !(b' '..=b'~').contains(byte) | (*byte == b'"');
         *byte = if *byte == b' ' { b'+' } else { *byte };
     }
