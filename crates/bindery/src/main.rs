@@ -1,5 +1,6 @@
 //! Bindery's program: which command, or which dialect by the name it was called with.
 
+mod admin;
 mod commands;
 mod config;
 mod output;

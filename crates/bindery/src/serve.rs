@@ -38,6 +38,7 @@ use tracing_subscriber::{
 
 use crate::{
     ConfigOption,
+    admin::{Admin, Metrics},
     commands::check::all_problems,
     config::{self, Loaded},
     output::{self, Failure},
@@ -97,6 +98,9 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     let sockets =
         listener::prepare(&document.configuration.table, &Default::default(), inherited())
             .map_err(|error| Failure::because("cannot listen", error))?;
+    // Before giving up root, as the others.
+    let admin = Admin::default();
+    let admin_socket = admin.prepare(settings.admin)?;
     let state_folder = status::make_folder(&settings.state_dir, user.as_ref());
     if let Some(user) = user {
         user.replace_root()?;
@@ -119,7 +123,8 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         let signals = Signals::listen()?;
         let server = Server::start(proof, sockets)
             .map_err(|error| Failure::because("the server cannot start", error))?;
-        let running = Arc::new(Running { server, path, in_force: Mutex::new(in_force) });
+        let running = Arc::new(Running { server, path, admin, in_force: Mutex::new(in_force) });
+        running.admin.adopt(admin_socket, &running.metrics());
         if let Ok(socket) = status_socket
             && let Ok(socket) = UnixListener::from_std(socket)
         {
@@ -203,6 +208,7 @@ fn notify(state: &[NotifyState<'_>]) {
 pub(crate) struct Running {
     server: Server,
     path: PathBuf,
+    admin: Admin,
     in_force: Mutex<InForce>,
 }
 
@@ -219,6 +225,12 @@ impl Running {
     pub(crate) fn status(&self) -> status::Status {
         let problems = self.in_force().problems.clone();
         status::of(&self.server, &self.path, problems)
+    }
+
+    /// What it counts, for as long as it is there.
+    fn metrics(self: &Arc<Self>) -> Metrics {
+        let own = Arc::downgrade(self);
+        Arc::new(move || own.upgrade().map(|own| own.server.metrics_text()).unwrap_or_default())
     }
 
     fn in_force(&self) -> MutexGuard<'_, InForce> {
@@ -265,8 +277,9 @@ impl Running {
         let running = Arc::clone(self);
         let work = blocking::run("reload", move || running.replacement());
         match work.await {
-            Ok(Ok((proof, sockets, next))) => {
+            Ok(Ok((proof, sockets, admin, next))) => {
                 let disturbed = self.server.replace(proof, sockets);
+                self.admin.adopt(admin, &self.metrics());
                 *self.in_force() = next;
                 info!(disturbed, "configuration reloaded");
             }
@@ -291,9 +304,10 @@ impl Running {
             Vec::new(),
         )
         .map_err(|error| Failure::because("cannot listen", error))?;
+        let admin = self.admin.prepare(loaded.document.configuration.settings.admin)?;
         let proof = prove(loaded.document.configuration);
         let Loaded { text, folder, .. } = loaded;
-        Ok((proof, sockets, InForce { text, folder, problems: placed }))
+        Ok((proof, sockets, admin, InForce { text, folder, problems: placed }))
     }
 
     /// What is wrong with one site's files must not keep others from being changed, so only errors
@@ -338,7 +352,8 @@ impl Running {
     }
 }
 
-type Replacement = (bindery_server::server::Proof, listener::Prepared, InForce);
+type Replacement =
+    (bindery_server::server::Proof, listener::Prepared, crate::admin::Prepared, InForce);
 
 fn all_placed(problems: &[Problem], file: &str, text: &str) -> Vec<PlacedProblem> {
     problems.iter().map(|problem| problems::placed(problem, file, text)).collect()

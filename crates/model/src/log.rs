@@ -47,7 +47,7 @@ pub enum LogFormat {
 }
 
 /// When a new file begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Roll {
     /// At midnight, UTC.
     #[default]

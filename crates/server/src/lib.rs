@@ -12,6 +12,7 @@
 //! | [`handler`] | what is the answer? |
 //! | [`inspect`] | what is wrong with a configuration that only this machine can tell? |
 //! | [`rules`] | what happens around the answer? |
+//! | [`log`] | what is written about it? |
 //! | [`limits`] | how much of anything can a peer have? |
 
 mod addresses;
@@ -23,7 +24,8 @@ pub mod http;
 pub mod inspect;
 pub mod limits;
 pub mod listener;
-mod log;
+pub mod log;
+mod metrics;
 pub mod process;
 pub mod rules;
 pub mod server;

@@ -434,3 +434,46 @@ pub const FASTCGI_CONNECT_RETRY_DELAY: Duration = Duration::from_millis(5);
 pub const FASTCGI_SCRIPTS_IN_PATH_MAX: usize = 8;
 
 const _: () = assert!(FASTCGI_FIRST_READ_BYTES < FASTCGI_READ_BYTES);
+// Logs. A client that may ask may make lines, so all that waits for the disk has a bound.
+
+/// A value of a client in a line of a log, in bytes, before escaping. Longer ones are cut, with
+/// `...` behind them.
+pub const LOG_FIELD_BYTES_MAX: usize = 4096;
+
+/// Places where lines wait for the writer: one for each core, up to this.
+pub const LOG_SHARDS_MAX: usize = 32;
+
+/// Lines that wait in one place, in bytes. Where the disk is slower than that for so long, further
+/// lines are lost and counted. All places together hold 64 MiB at most.
+pub const LOG_SHARD_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// With so many bytes in one place the writer does not wait for its time.
+pub const LOG_SHARD_BYTES_READY: usize = 256 * 1024;
+
+/// How often lines are written.
+pub const LOG_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often a writer that has nothing to write looks at the hour, to put old files away.
+pub const LOG_IDLE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// So long a stop waits for the last lines to be written.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is said that lines were lost.
+pub const LOG_LOST_SAID_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Log files open at once. With more sites than that files are opened for a batch of lines.
+pub const LOG_FILES_OPEN_MAX: usize = 256;
+
+/// Settings of the log that are kept for answers on their way when a configuration changes. The
+/// lines of older ones are lost.
+pub const LOG_SETTINGS_KEPT_MAX: usize = 16;
+
+/// Lines of the errors log that wait, in bytes. Further ones are lost and counted.
+pub const LOG_ERRORS_BYTES_MAX: usize = 1024 * 1024;
+
+/// Lines of the errors log in a second. Further ones are counted, not written.
+pub const LOG_ERRORS_LINES_PER_SECOND: u32 = 1000;
+
+const _: () = assert!(LOG_SHARD_BYTES_READY * 4 <= LOG_SHARD_BYTES_MAX);
+const _: () = assert!(LOG_SHARD_BYTES_MAX * LOG_SHARDS_MAX <= 64 * 1024 * 1024);

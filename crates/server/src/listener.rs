@@ -41,6 +41,7 @@ use crate::{
         ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
         FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_PRESSED_TIMEOUT, HANDSHAKE_TIMEOUT, LISTEN_BACKLOG,
     },
+    log::errors::{ErrorsLine, Reason},
     process::Process,
     text_of,
     tls::{self, HandshakeError, stream::Stream},
@@ -356,7 +357,10 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
     let connection = Arc::clone(&entered.connection);
     let client = connection.peer.ip();
     let max = connections_max(&shared.live.current().configuration.settings, client);
-    let Some(_place) = shared.process.addresses.enter(client, max) else { return };
+    let Some(_place) = shared.process.addresses.enter(client, max) else {
+        note(Reason::ConnLimit, "", &connection, (&Default::default(), &shared));
+        return;
+    };
     let (stream, tls) = match protocol {
         None => return,
         Some(Protocol::Http) => (Stream::plain(tcp), None),
@@ -427,13 +431,17 @@ async fn handshake(
         match shared.process.begin_handshake() {
             None => HandshakeError::TooMany,
             Some(_handshake) => match in_time(accept, (&shared.process, deadline)).await {
-                Some(Ok(done)) => return Some(done),
+                Some(Ok(done)) => {
+                    shared.process.logs.inner().count_handshake(done.1.negotiated);
+                    return Some(done);
+                }
                 Some(Err(error)) => error,
                 None => HandshakeError::Timeout,
             },
         }
     };
-    shared.process.count_failed_handshake();
+    shared.process.count_failed_handshake(error.word());
+    note_failed_handshake(&error, connection, &seen, shared);
     if matches!(error, HandshakeError::Silent) {
         debug!(%peer, %local, "{error}");
     } else if shared.process.strangers.may_write() {
@@ -457,6 +465,37 @@ async fn in_time<T>(
         return None;
     }
     timeout_at(deadline, handshake).await.ok()
+}
+
+/// In the errors log, but for who only looked whether anybody listens.
+fn note_failed_handshake(
+    error: &HandshakeError,
+    connection: &Connection,
+    seen: &tls::HelloInfo,
+    shared: &Shared,
+) {
+    if !matches!(error, HandshakeError::Silent) && shared.process.logs.is_observing() {
+        let detail = text_of(error);
+        note(Reason::Handshake(error.word()), &detail, connection, (seen, shared));
+    }
+}
+
+fn note(
+    reason: Reason,
+    detail: &str,
+    connection: &Connection,
+    (seen, shared): (&tls::HelloInfo, &Shared),
+) {
+    shared.process.note(&ErrorsLine {
+        client: connection.peer,
+        server: connection.local,
+        request: None,
+        status: None,
+        site: None,
+        reason,
+        server_name: seen.server_name.as_ref().map_or("", |name| name.as_str()),
+        detail,
+    });
 }
 
 #[cfg(test)]

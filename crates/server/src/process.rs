@@ -14,8 +14,9 @@ use crate::{
     handler::{fastcgi::Programs, proxy::group::Upstreams, static_files::FileCache},
     http::compress::Compressions,
     limits::{HANDSHAKES_MAX, HANDSHAKES_PRESSED},
-    log::StrangerLog,
+    log::{StrangerLog, access::Logs, errors::ErrorsLine},
     rules::{auth::Passwords, rate::RateTable, site::SiteLoads},
+    snapshot::Snapshot,
     tls::{
         cache::CertificateCache,
         tickets::{NoRandomBytes, TicketKeys},
@@ -40,6 +41,8 @@ pub struct Process {
     /// What strangers find broken here. Apart, so that a flood of bad handshakes hides none of it.
     pub(crate) faults: Arc<StrangerLog>,
     pub(crate) upstreams: Upstreams,
+    /// The access log, the errors log, and what is counted on the way.
+    pub(crate) logs: Logs,
     failed_handshakes: AtomicU64,
     pub(crate) addresses: Addresses,
     handshakes: AtomicUsize,
@@ -71,6 +74,7 @@ impl Process {
             strangers: StrangerLog::default(),
             upstreams: Upstreams::new(Arc::clone(&faults))?,
             faults,
+            logs: Logs::default(),
             failed_handshakes: AtomicU64::new(0),
             addresses: Addresses::default(),
             handshakes: AtomicUsize::new(0),
@@ -88,8 +92,22 @@ impl Process {
         self.handshakes.load(Ordering::Relaxed) > HANDSHAKES_PRESSED
     }
 
-    pub(crate) fn count_failed_handshake(&self) {
+    /// Logs and counts what `snapshot` says, from its revision on. Before it is published.
+    pub(crate) fn observe(&self, snapshot: &Snapshot) {
+        let settings = &snapshot.configuration.settings;
+        let counting = settings.admin.is_some();
+        self.logs.configure(snapshot.revision, settings.access_log.as_ref(), counting);
+    }
+
+    /// Notes what never reached a site in the errors log.
+    pub fn note(&self, line: &ErrorsLine<'_>) {
+        self.logs.note(line);
+    }
+
+    /// Counts a handshake that came to nothing, by the word for why.
+    pub(crate) fn count_failed_handshake(&self, word: &'static str) {
         self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+        self.logs.inner().count_failed_handshake(word);
     }
 
     /// Handshakes that came to nothing since the start.

@@ -26,6 +26,7 @@ use crate::{
     handler::proxy::MemberStatus,
     limits::CERTIFICATE_SWEEP_INTERVAL,
     listener::{Listeners, Prepared},
+    metrics::Scrape,
     process::Process,
     snapshot::{Live, Policies, Revision, Snapshot},
     text_of,
@@ -126,10 +127,10 @@ impl Server {
     /// When the kernel gives no random bytes for the ticket keys.
     pub fn start(proof: Proof, sockets: Prepared) -> Result<Self, NoRandomBytes> {
         let first = Revision(1);
-        let shared = Arc::new(Shared {
-            live: Live::new(proof.snapshot(first)),
-            process: Process::new(clock::now())?,
-        });
+        let process = Process::new(clock::now())?;
+        let snapshot = proof.snapshot(first);
+        process.observe(&snapshot);
+        let shared = Arc::new(Shared { live: Live::new(snapshot), process });
         let listeners = Listeners::default();
         listeners.adopt(sockets, &shared);
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
@@ -142,6 +143,7 @@ impl Server {
         let revision = Revision(self.revision.fetch_add(1, Ordering::AcqRel) + 1);
         // Published before accepting: a new socket must find its sites.
         let snapshot = proof.snapshot(revision);
+        self.shared.process.observe(&snapshot);
         self.shared.live.publish(Arc::clone(&snapshot));
         self.forget_certificates(&snapshot);
         let disturbed = self.listeners.adopt(sockets, &self.shared);
@@ -208,9 +210,23 @@ impl Server {
         if timeout(drain, connections.all_closed()).await.is_err() {
             let left = connections.open();
             warn!(connections = left, "cut off at the end of the drain time");
+            self.shared.process.logs.flush().await;
             return left;
         }
+        self.shared.process.logs.flush().await;
         0
+    }
+
+    /// Waits until all that was logged by now is in its files.
+    pub async fn flush_logs(&self) {
+        self.shared.process.logs.flush().await;
+    }
+
+    /// What it counts, as OpenMetrics has it. Reads files of `/proc` and blocks for a moment.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let (process, counters) = (&self.shared.process, self.counters());
+        Scrape::new(process, &counters).text()
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
         dispatch::ConnInfo,
         error::RequestError,
     },
+    metrics::HandlerKind,
     process::Process,
     rules::{RulesRuntime, site::LimitedSite},
 };
@@ -147,13 +148,23 @@ pub struct RouteRuntime {
     /// As [`Route::path`].
     pub(crate) path: String,
     pub(crate) handler: Handler,
+    /// What the handler is, for who counts.
+    pub(crate) kind: HandlerKind,
     /// What happens around the answer; `None` for nothing.
     pub(crate) rules: Option<Arc<RulesRuntime>>,
 }
 
 impl RouteRuntime {
     fn new(route: &Route, rules: Option<Arc<RulesRuntime>>, process: &Process) -> Self {
-        Self { path: route.path.clone(), handler: Handler::new(route, process), rules }
+        let kind = match route.action {
+            RouteAction::Files(_) => HandlerKind::Files,
+            RouteAction::Proxy(_) => HandlerKind::Proxy,
+            RouteAction::FastCgi(_) => HandlerKind::FastCgi,
+            RouteAction::Redirect { .. } => HandlerKind::Redirect,
+            RouteAction::Respond { .. } => HandlerKind::Respond,
+        };
+        let handler = Handler::new(route, process);
+        Self { path: route.path.clone(), handler, kind, rules }
     }
 }
 
@@ -178,6 +189,9 @@ impl<'a> SharedRules<'a> {
 
 /// What serves a site, made when it is first asked for.
 pub struct SiteRuntime {
+    pub(crate) id: SiteId,
+    /// Whether its requests are logged, where any are.
+    pub(crate) access_log: bool,
     pub(crate) name: String,
     pub(crate) state: SiteState,
     root: RouteRuntime,
@@ -206,6 +220,8 @@ impl SiteRuntime {
         let mut routes: Vec<_> = record.routes.iter().map(make).collect();
         routes.sort_by_key(|route| Reverse(route.path.len()));
         Self {
+            id: record.id,
+            access_log: record.access_log,
             name: record.name.clone(),
             state: record.state,
             root,
@@ -248,9 +264,9 @@ impl SiteRuntime {
     }
 
     /// What answers at a place, where nothing happens around the answer.
-    pub(crate) fn plain(&self, place: usize) -> Option<&Handler> {
+    pub(crate) fn plain(&self, place: usize) -> Option<&RouteRuntime> {
         let route = self.route_at(place);
-        (route.rules.is_none() && self.limits.is_none()).then_some(&route.handler)
+        (route.rules.is_none() && self.limits.is_none()).then_some(route)
     }
 
     /// The way to the https binding of the same host, for a request that came without TLS to

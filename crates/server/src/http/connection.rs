@@ -36,6 +36,7 @@ use crate::{
         HTTP2_UNSENT_BYTES_MAX, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT, REQUEST_FIELDS_MAX,
         REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
     },
+    log::errors::Reason,
     text_of,
     tls::stream::{Progress, Stream},
 };
@@ -262,6 +263,7 @@ impl Driver {
         if let Err(error) = result {
             let peer = self.requests.info.connection.peer;
             debug!(%peer, error = %text_of(&error), "connection ended early");
+            self.note_error(&error);
             // What was wrong with it may not have been read to its end.
             self.requests.info.connection.note_unread_content();
         }
@@ -352,6 +354,7 @@ impl Driver {
         match &self.engine {
             Engine::Lingering => return Verdict::GiveUp,
             Engine::Closing | Engine::Http1(_) | Engine::Http2(_) if self.owes_too_much() => {
+                self.note(Reason::TimerMinBytesPerSecond, "");
                 return Verdict::GiveUp;
             }
             Engine::Closing => {}
@@ -368,6 +371,7 @@ impl Driver {
                     if self.told {
                         return Verdict::GiveUp;
                     }
+                    self.note(self.idle_reason(), "");
                     self.finish();
                 } else if unmoved.is_zero() || self.has_begun() {
                     self.keep_buffers_longer();
@@ -444,6 +448,32 @@ impl Driver {
         self.clock.idle_from.received != self.clock.progress.received
     }
 
+    /// Notes in the errors log why the connection ends.
+    fn note(&self, reason: Reason, detail: &str) {
+        self.requests.info.note(reason, detail, (None, None));
+    }
+
+    /// Notes what hyper found wrong with what the client sent. A client that goes away is no error.
+    fn note_error(&self, error: &hyper::Error) {
+        let detail = text_of(error);
+        if error.is_parse_too_large() {
+            self.requests.info.note(Reason::RequestLength, &detail, (None, Some(431)));
+        } else if error.is_parse() {
+            self.requests.info.note(Reason::BadRequest, &detail, (None, Some(400)));
+        } else if error.is_incomplete_message() {
+            self.note(Reason::ConnectionDropped, &detail);
+        } else if matches!(self.engine, Engine::Http2(_)) && !is_broken(error) {
+            self.note(Reason::BadRequest, &detail);
+        }
+    }
+
+    fn idle_reason(&self) -> Reason {
+        match (&self.engine, self.has_begun()) {
+            (Engine::Http1(_), true) => Reason::TimerHeaderWait,
+            _ => Reason::TimerConnectionIdle,
+        }
+    }
+
     /// A connection without a request may wait for one; one that has begun to send it must go on.
     fn idle_too_long(&self, now: Instant) -> bool {
         now - self.clock.idle_since > self.idle_bound()
@@ -503,6 +533,18 @@ impl Driver {
             other => self.engine = other,
         }
     }
+}
+
+/// Whether the connection itself broke, which is nobody's request.
+fn is_broken(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn http1_builder() -> http1::Builder {

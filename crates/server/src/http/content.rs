@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -18,6 +21,8 @@ use crate::connections::Connection;
 pub struct Content {
     incoming: Option<Incoming>,
     bytes_left: u64,
+    /// What has come, for the access log; `None` where nothing comes.
+    received: Option<Arc<AtomicU64>>,
     connection: Arc<Connection>,
     waits: Option<Arc<Waits>>,
 }
@@ -40,7 +45,9 @@ impl Content {
     pub(crate) fn new(incoming: Incoming, connection: &Arc<Connection>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
         let waits = incoming.is_some().then(|| Waits::new(connection));
-        Self { incoming, bytes_left: u64::MAX, connection: Arc::clone(connection), waits }
+        let received = incoming.is_some().then(Arc::default);
+        let connection = Arc::clone(connection);
+        Self { incoming, bytes_left: u64::MAX, received, connection, waits }
     }
 
     /// What tells who is waited for, of the request that this belongs to.
@@ -54,9 +61,15 @@ impl Content {
         Self {
             incoming: self.incoming.take(),
             bytes_left: self.bytes_left,
+            received: self.received.clone(),
             connection: Arc::clone(&self.connection),
             waits: self.waits.take(),
         }
+    }
+
+    /// How many bytes have come, now and later; `None` where nothing comes.
+    pub(crate) fn received(&self) -> Option<Arc<AtomicU64>> {
+        self.received.clone()
     }
 
     /// From now on at most so many bytes are given out. Whether the length that the client announced
@@ -100,6 +113,9 @@ impl Body for Content {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                if let Some(received) = &content.received {
+                    received.fetch_add(bytes, Ordering::Relaxed);
+                }
                 match content.bytes_left.checked_sub(bytes) {
                     Some(left) => {
                         content.connection.count_content(usize::try_from(bytes).unwrap_or(0));

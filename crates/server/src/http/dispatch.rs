@@ -5,8 +5,9 @@ use std::{
     net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::SiteState};
@@ -37,7 +38,13 @@ use crate::{
     connections::{Connection, InFlight},
     handler::{RequestCtx, SiteRuntime},
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
-    rules::site::Share,
+    log::{
+        errors::{ErrorsLine, Reason},
+        line::{Connected, Head, Line, SiteLog},
+        substatus::Substatus,
+    },
+    metrics::{HandlerKind, Outcome},
+    rules::{self, site::Share},
     snapshot::{Revision, Snapshot},
     text_of,
     tls::{TlsInfo, stream::Stream},
@@ -63,6 +70,18 @@ pub(super) struct Remembered {
     authority: Box<str>,
     revision: Revision,
     pub(super) runtime: Arc<SiteRuntime>,
+    /// How its requests are logged and counted, where somebody wants to know.
+    log: Option<SiteLog>,
+}
+
+/// What is found out about a request on its way, for the access log.
+#[derive(Default)]
+struct Seen {
+    /// When it began; `None` where nobody wants to know.
+    begun: Option<Instant>,
+    site: Option<Arc<Remembered>>,
+    kind: HandlerKind,
+    received: Option<Arc<AtomicU64>>,
 }
 
 impl ConnInfo {
@@ -92,6 +111,26 @@ impl ConnInfo {
     fn local(&self) -> SocketAddr {
         self.connection.local
     }
+
+    /// Notes in the errors log what never reached a site.
+    pub(super) fn note(
+        &self,
+        reason: Reason,
+        detail: &str,
+        (request, status): (Option<&http::request::Parts>, Option<u16>),
+    ) {
+        let server_name = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+        self.shared.process.note(&ErrorsLine {
+            client: self.connection.peer,
+            server: self.local(),
+            request,
+            status,
+            site: None,
+            reason,
+            server_name: server_name.map_or("", |name| name.as_str()),
+            detail,
+        });
+    }
 }
 
 /// Answers a request. Never fails: what goes wrong is an answer too.
@@ -102,19 +141,23 @@ pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answ
     let in_flight = info.connection.begin();
     let (mut request, content) = request.into_parts();
     let content = Content::new(content, &info.connection);
+    let begun = info.shared.process.logs.is_observing().then(Instant::now);
+    let mut seen = Seen { begun, received: content.received(), ..Seen::default() };
     let mut begun = None;
     if content.is_end_stream() {
-        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&mut request, info)));
-        match now.unwrap_or(Now::Answer(Err(RequestError::Panicked), None)) {
+        let now = AssertUnwindSafe(|| answer_now(&mut request, info, &mut seen));
+        match panic::catch_unwind(now).unwrap_or(Now::Answer(Err(RequestError::Panicked), None)) {
             Now::Answer(answer, passage) => {
-                return Answer::Now(Some(finish(answer, &request, info, (in_flight, passage))));
+                let rest = (in_flight, passage);
+                return Answer::Now(Some(finish(answer, &request, seen, info, rest)));
             }
             Now::Later(stage) => begun = stage,
         }
     }
     let waits = content.waits();
     let in_flight = in_flight.watched_by(&waits);
-    let answer = answer_later(request, content, Arc::clone(info), begun, in_flight);
+    let rest = (begun, in_flight);
+    let answer = answer_later(request, content, seen, Arc::clone(info), rest);
     Answer::Later(Box::pin(waits.watch(answer)))
 }
 
@@ -147,8 +190,8 @@ impl Future for Answer {
     }
 }
 
-fn answer_now(request: &mut http::request::Parts, info: &ConnInfo) -> Now {
-    let site = match route(request, info) {
+fn answer_now(request: &mut http::request::Parts, info: &ConnInfo, seen: &mut Seen) -> Now {
+    let site = match route(request, info, seen) {
         Ok(Route::Site(site)) => site,
         Ok(Route::Answered(response)) => return Now::Answer(Ok(response), None),
         Err(error) => return Now::Answer(Err(error), None),
@@ -157,13 +200,15 @@ fn answer_now(request: &mut http::request::Parts, info: &ConnInfo) -> Now {
         Ok(place) => place,
         Err(error) => return Now::Answer(Err(error), None),
     };
-    if let Some(handler) = site.runtime.plain(place) {
-        return match handler.answer_now(request) {
+    if let Some(route) = site.runtime.plain(place) {
+        seen.kind = route.kind;
+        return match route.handler.answer_now(request) {
             Some(answer) => Now::Answer(answer, None),
             None => Now::Later(None),
         };
     }
     let (passage, mut stage) = Passage::begin(site, place, request, info);
+    seen.kind = passage.route().kind;
     if let Stage::Handler = stage
         && let Some(answer) = passage.route().handler.answer_now(request)
     {
@@ -181,18 +226,21 @@ fn answer_now(request: &mut http::request::Parts, info: &ConnInfo) -> Now {
 async fn answer_later(
     mut request: http::request::Parts,
     mut content: Content,
+    mut seen: Seen,
     info: Arc<ConnInfo>,
-    begun: Option<Begun>,
-    in_flight: InFlight,
+    (begun, in_flight): (Option<Begun>, InFlight),
 ) -> Response<Counted> {
     let mut passage = None;
-    let answer = answer(&mut request, &mut content, &info, begun, &mut passage);
+    let answer = answer(&mut request, &mut content, &info, (begun, &mut seen), &mut passage);
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
     if let Err(error) = drop_content(content, &request).await {
         answer = Err(error);
     }
-    finish(answer, &request, &info, (in_flight, passage))
+    if let Some(passage) = &passage {
+        seen.kind = passage.route().kind;
+    }
+    finish(answer, &request, seen, &info, (in_flight, passage))
 }
 
 /// Takes a request from where it is to its answer. `kept` gets the request on its way, where there
@@ -201,20 +249,21 @@ async fn answer(
     request: &mut http::request::Parts,
     content: &mut Content,
     info: &Arc<ConnInfo>,
-    begun: Option<Begun>,
+    (begun, seen): (Option<Begun>, &mut Seen),
     kept: &mut Option<Box<Passage>>,
 ) -> Result<Response<Body>, RequestError> {
     let (passage, stage) = match begun {
         Some(begun) => begun,
         None => {
-            let site = match route(request, info)? {
+            let site = match route(request, info, seen)? {
                 Route::Site(site) => site,
                 Route::Answered(response) => return Ok(response),
             };
             let place = site.runtime.place(request.uri.path())?;
-            if let Some(handler) = site.runtime.plain(place) {
-                let (site, route) = (&site.runtime, site.runtime.route_at(place));
-                return handler.handle(request, content, &RequestCtx { info, site, route }).await;
+            if let Some(route) = site.runtime.plain(place) {
+                seen.kind = route.kind;
+                let ctx = RequestCtx { info, site: &site.runtime, route };
+                return route.handler.handle(request, content, &ctx).await;
             }
             Passage::begin(site, place, request, info)
         }
@@ -258,12 +307,22 @@ async fn walk(
 fn finish(
     answer: Result<Response<Body>, RequestError>,
     request: &http::request::Parts,
+    seen: Seen,
     info: &ConnInfo,
     (in_flight, passage): (InFlight, Option<Box<Passage>>),
 ) -> Response<Counted> {
+    let mut substatus = Substatus::default();
     let mut response = answer.unwrap_or_else(|error| {
         note(&error, request, info);
-        page::response(&error)
+        substatus = Substatus::of(&error);
+        let response = page::response(&error);
+        if seen.site.is_none() {
+            let status = Some(response.status().as_u16());
+            // In the place of a head that is none stands one of ours.
+            let shown = Some(request).filter(|_| !matches!(error, RequestError::Framing(_)));
+            info.note(Reason::of(&error), &text_of(&error), (shown, status));
+        }
+        response
     });
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let tunnel = Tunnel::attached_to(response.extensions_mut());
@@ -280,7 +339,45 @@ fn finish(
     {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| Counted { body, share, in_flight })
+    let logged = seen.begun.and_then(|begun| {
+        // An error with a page of the administrator's.
+        let substatus = response.extensions_mut().remove().unwrap_or(substatus);
+        logged((begun, seen), request, &response, substatus, info)
+    });
+    response.map(|body| Counted { body, share, logged, in_flight })
+}
+
+/// Begins the line of the access log. A request without a site has none and is only counted.
+fn logged(
+    (begun, seen): (Instant, Seen),
+    request: &http::request::Parts,
+    response: &Response<Body>,
+    substatus: Substatus,
+    info: &ConnInfo,
+) -> Option<Box<Logged>> {
+    let (status, kind) = (response.status().as_u16(), seen.kind);
+    let Some(site) = seen.site else {
+        let (version, taken) = (request.version, begun.elapsed());
+        info.shared.process.logs.inner().count(&Outcome {
+            version,
+            status,
+            kind,
+            taken,
+            sent: 0,
+            received: 0,
+            complete: true,
+        });
+        return None;
+    };
+    let client = match site.runtime.trusted_proxies.is_empty() {
+        true => None,
+        false => Some(rules::client(request, info, &site.runtime).0),
+    };
+    let head = Head { request, begun, client, received: seen.received, status, substatus, kind };
+    let line = Line::begin(site.log.as_ref()?, head);
+    // These have no content, whatever the body says (RFC 9110, 6.4.1).
+    let ended = request.method == Method::HEAD || matches!(status, 100..200 | 204 | 304);
+    Some(Box::new(Logged { line, site, sent: 0, ended, failed: false }))
 }
 
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
@@ -312,7 +409,11 @@ enum Route {
     Answered(Response<Body>),
 }
 
-fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, RequestError> {
+fn route(
+    request: &http::request::Parts,
+    info: &ConnInfo,
+    seen: &mut Seen,
+) -> Result<Route, RequestError> {
     if let Some(refusal) = Refusal::of(request.version, &request.uri) {
         return Err(RequestError::Framing(refusal));
     }
@@ -326,6 +427,7 @@ fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, Reque
     }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
     let site = site(authority.unwrap_or_default(), info)?;
+    seen.site = seen.begun.map(|_| Arc::clone(&site));
     if site.runtime.state == SiteState::Stopped {
         return Err(RequestError::SiteStopped { site: site.runtime.name.clone() });
     }
@@ -351,13 +453,35 @@ fn site(authority: &str, info: &ConnInfo) -> Result<Arc<Remembered>, RequestErro
         return Ok(Arc::clone(last));
     }
     let snapshot = info.shared.live.current();
-    let remembered = Arc::new(Remembered {
-        authority: authority.into(),
-        revision: snapshot.revision,
-        runtime: decided(authority, info, &snapshot)?,
-    });
+    let runtime = decided(authority, info, &snapshot)?;
+    let log = site_log(authority, info, &snapshot, &runtime);
+    let (authority, revision) = (authority.into(), snapshot.revision);
+    let remembered = Arc::new(Remembered { authority, revision, runtime, log });
     *last = Some(Arc::clone(&remembered));
     Ok(remembered)
+}
+
+/// How requests of this connection for a host are logged and counted, where they are.
+fn site_log(
+    authority: &str,
+    info: &ConnInfo,
+    snapshot: &Snapshot,
+    site: &SiteRuntime,
+) -> Option<SiteLog> {
+    let settings = &snapshot.configuration.settings;
+    let log = settings.access_log.as_ref().filter(|_| site.access_log);
+    if log.is_none() && settings.admin.is_none() {
+        return None;
+    }
+    let logs = Arc::clone(info.shared.process.logs.inner());
+    let connected = Connected {
+        local: info.local(),
+        peer: info.connection.peer,
+        tls: info.tls.as_ref(),
+        authority,
+        site: site.id,
+    };
+    Some(SiteLog::new(logs, snapshot.revision, log, &connected))
 }
 
 fn decided(
@@ -410,12 +534,35 @@ pub(super) fn note(error: &RequestError, request: &http::request::Parts, info: &
     }
 }
 
-/// A body that counts as a request under way until it is sent or given up.
+/// A body that counts as a request under way until it is sent or given up, and is logged then.
 pub struct Counted {
     body: Body,
     /// The part of the request in the load of a site with limits.
     share: Option<Box<Share>>,
+    /// Boxed, because it is moved a few times on its way through hyper.
+    logged: Option<Box<Logged>>,
     in_flight: InFlight,
+}
+
+/// A line of the access log that ends with the body.
+struct Logged {
+    line: Line,
+    site: Arc<Remembered>,
+    sent: u64,
+    /// Whether there is no more to come.
+    ended: bool,
+    failed: bool,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Some(logged) = self.logged.take() else { return };
+        let Logged { line, site, sent, ended, failed } = *logged;
+        if let Some(log) = &site.log {
+            let complete = !failed && (ended || self.body.is_end_stream());
+            line.end(log, sent, complete);
+        }
+    }
 }
 
 impl http_body::Body for Counted {
@@ -426,11 +573,20 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let Self { body, share, in_flight } = &mut *self;
+        let Self { body, share, logged, in_flight } = &mut *self;
         let polled = match share {
             None => Pin::new(body).poll_frame(cx),
             Some(share) => share.poll_frame(body, cx),
         };
+        if let (Some(logged), Poll::Ready(frame)) = (logged, &polled) {
+            match frame {
+                Some(Ok(frame)) => {
+                    logged.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                }
+                Some(Err(_)) => logged.failed = true,
+                None => logged.ended = true,
+            }
+        }
         in_flight.note_answer(match &polled {
             Poll::Pending => None,
             Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),

@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     handler::{RouteRuntime, SiteRuntime, static_files::probe::Probe},
+    log::substatus::Substatus,
     rules::{
         self, RulesRuntime,
         auth::{Attempt, Gate, Verdict},
@@ -361,6 +362,8 @@ fn own(
 ) -> Response<Body> {
     note(error, request, info);
     let mut response = page::response(error);
+    // For the access log, which is told of an error no other way.
+    response.extensions_mut().insert(Substatus::of(error));
     page.dress(content, &mut response);
     response
 }

@@ -27,6 +27,7 @@ use tracing::info;
 use super::{
     choice::{CertificateChoiceError, candidates},
     keys::{Certificate, CertificateError, KeyKind, facts_of_der},
+    negotiated::Negotiated,
     policy::{Authorities, PolicyConfig, PolicyError},
     stream::{PollIo, Stream},
     tickets::BoundTickets,
@@ -51,6 +52,8 @@ pub struct TlsInfo {
     pub certificate: Arc<Certificate>,
     /// Whether ALPN chose HTTP/2.
     pub http2: bool,
+    /// What was agreed on.
+    pub negotiated: Negotiated,
 }
 
 /// Why there was no handshake.
@@ -104,6 +107,26 @@ pub enum HandshakeError {
     /// There are more handshakes under way than [`crate::limits`] allows.
     #[error("too many handshakes are under way")]
     TooMany,
+}
+
+impl HandshakeError {
+    /// Its kind in a word, for logs and metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Silent => "TLS_Silent",
+            Self::PlainHttp => "TLS_PlainHttp",
+            Self::Hello(_) => "TLS_Hello",
+            Self::NoBinding => "TLS_NoBinding",
+            Self::Choice { .. } => "TLS_NoCertificate",
+            Self::Policy { .. } => "TLS_Policy",
+            Self::Certificate { .. } => "TLS_Certificate",
+            Self::Tls(_) => "TLS_Failed",
+            Self::Io(_) => "TLS_Broken",
+            Self::Timeout => "TLS_Timeout",
+            Self::TooMany => "TLS_TooMany",
+        }
+    }
 }
 
 /// What is known of a client when its handshake fails.
@@ -171,6 +194,7 @@ pub async fn accept(
         authorities: snapshot.authorities(binding),
         certificate,
         http2,
+        negotiated: Negotiated::of(&connection),
     };
     Ok((Stream::tls(tcp, connection), info))
 }

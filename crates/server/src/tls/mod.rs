@@ -12,6 +12,8 @@ pub(crate) mod upstream;
 
 mod accept;
 mod choice;
+mod negotiated;
 
 pub use accept::{HandshakeError, HelloInfo, TlsInfo, accept};
 pub use choice::{CertificateChoiceError, candidates};
+pub use negotiated::Negotiated;

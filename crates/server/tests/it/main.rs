@@ -16,6 +16,7 @@ mod handshake;
 mod http1;
 mod http2;
 mod limits;
+mod log;
 mod proxy;
 mod proxy_lies;
 mod proxy_protocol;

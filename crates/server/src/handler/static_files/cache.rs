@@ -87,13 +87,12 @@ impl FileCache {
     }
 
     /// Bytes it counts now.
-    #[cfg(test)]
-    pub(super) fn weight(&self) -> u64 {
+    pub(crate) fn weight(&self) -> u64 {
         self.files.weight()
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    /// How many it holds.
+    pub(crate) fn len(&self) -> usize {
         self.files.len()
     }
 }
