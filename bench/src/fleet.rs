@@ -5,6 +5,7 @@
 //! DIR/certs/00000.pem ...  chain and key of name00000.bench.test, ...
 //! DIR/certs/localhost.pem  the same for "localhost", for tools that cannot vary the name
 //! DIR/www/1k.bin           1,024 bytes
+//! DIR/www/1g.bin           1 GiB of zeros, without a place on the disk
 //! ```
 
 use std::fs;
@@ -25,6 +26,12 @@ pub(crate) const BODY_BYTES: usize = 1024;
 
 /// The path of that file in a URL.
 pub(crate) const BODY_PATH: &str = "/1k.bin";
+
+/// The length of the large file.
+pub(crate) const LARGE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The path of the large file in a URL.
+pub(crate) const LARGE_PATH: &str = "/1g.bin";
 
 /// The name for tools that take the server name from the URL and need it resolved.
 pub(crate) const LOCALHOST: &str = "localhost";
@@ -53,6 +60,12 @@ impl Fleet {
         let authority = authority().context(|| "cannot make the local CA".to_owned())?;
         write(&fleet.authority(), authority.pem().as_bytes())?;
         write(&fleet.www().join("1k.bin"), &content())?;
+        let large = fleet.www().join("1g.bin");
+        fs::File::create(&large)
+            .and_then(|file| file.set_len(LARGE_BYTES))
+            .context(|| format!("cannot write {}", large.display()))?;
+        // So that servers that look for the script find one.
+        write(&fleet.www().join("hello.php"), b"<?php echo 'never run';\n")?;
         issue(&authority, LOCALHOST, &fleet.certificates().join("localhost.pem"))?;
         let workers = thread::available_parallelism().map_or(1, usize::from);
         let step = u32::try_from(workers).unwrap_or(1);

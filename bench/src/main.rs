@@ -16,6 +16,7 @@ mod peers;
 mod process;
 mod random;
 mod run;
+mod upstreams;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

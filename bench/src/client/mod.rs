@@ -5,6 +5,7 @@
 //! very one that was made for the name.
 
 pub(crate) mod answer;
+pub(crate) mod echo;
 pub(crate) mod exchange;
 pub(crate) mod generator;
 mod h2;

@@ -7,6 +7,23 @@ pub(super) fn configure(place: &Place) -> Result<Launch, Failure> {
     let state = place.folder.join("state");
     let mut text =
         format!("version = 1\n\n[server]\nworkers = 1\nstate_dir = \"{}\"\n", state.display());
+    if place.given.access_log {
+        text.push_str(&format!("access_log = \"{}\"\n", place.folder.join("log").display()));
+    }
+    let applications = place.given.upstreams.map_or_else(String::new, |ports| {
+        format!(
+            "applications = [
+  {{ path = \"/proxied\", proxy = \"http://127.0.0.1:{}/\" }},
+  {{ path = \"/echo\", proxy = \"http://127.0.0.1:{}\" }},
+  {{ path = \"/app\", root = \"{}\", fastcgi = \"127.0.0.1:{}\" }},
+]
+",
+            ports.files,
+            ports.echo,
+            place.fleet.www().display(),
+            ports.fastcgi
+        )
+    });
     for (number, (host, certificate)) in place.fleet.hosts().enumerate() {
         text.push_str(&format!(
             "
@@ -17,7 +34,7 @@ file = \"{file}\"
 [[site]]
 name = \"name{number:05}\"
 root = \"{www}\"
-
+{applications}
 [[site.bindings]]
 on = \"https/127.0.0.1:{port}:{host}\"
 certificate = \"name{number:05}\"

@@ -5,6 +5,10 @@ use crate::peers::{CONNECTIONS_MAX, IDLE_TIMEOUT_SECONDS, Launch, Place};
 
 pub(super) fn configure(place: &Place) -> Result<Launch, Failure> {
     let (port, www) = (place.port, place.fleet.www());
+    let log = match place.given.access_log {
+        true => format!("access-log: {}\n", place.folder.join("access.log").display()),
+        false => String::new(),
+    };
     // Without the interval it starts a process for each certificate to ask for OCSP answers.
     let mut text = format!(
         "num-threads: 1
@@ -12,9 +16,16 @@ num-name-resolution-threads: 1
 max-connections: {CONNECTIONS_MAX}
 http1-request-timeout: {IDLE_TIMEOUT_SECONDS}
 http2-idle-timeout: {IDLE_TIMEOUT_SECONDS}
-hosts:
+{log}hosts:
 "
     );
+    let upstreams = place.given.upstreams.map_or_else(String::new, |ports| {
+        format!(
+            ", \"/proxied\": {{ proxy.reverse.url: \"http://127.0.0.1:{}\" }}, \"/echo\": {{ \
+             proxy.reverse.url: \"http://127.0.0.1:{}/echo\", proxy.websocket: ON }}",
+            ports.files, ports.echo
+        )
+    });
     for (host, certificate) in place.fleet.hosts() {
         text.push_str(&format!(
             "  \"{host}:{port}\":
@@ -22,7 +33,7 @@ hosts:
       host: 127.0.0.1
       port: {port}
       ssl: {{ certificate-file: {file}, key-file: {file}, ocsp-update-interval: 0 }}
-    paths: {{ \"/\": {{ file.dir: {www} }} }}
+    paths: {{ \"/\": {{ file.dir: {www} }}{upstreams} }}
 ",
             file = certificate.display(),
             www = www.display(),

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 
 use crate::failure::{Context, Failure};
 use crate::fleet::Fleet;
+use crate::upstreams::Ports;
 
 pub(crate) use running::{Cores, Running, free_port};
 
@@ -124,6 +125,16 @@ pub(crate) struct Place {
     pub port: u16,
     /// For the configuration, logs and whatever else the server writes.
     pub folder: PathBuf,
+    pub given: Given,
+}
+
+/// What a server has beside names and files.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given {
+    /// Upstreams for `/proxied/`, `/echo` and `/app/hello.php`.
+    pub upstreams: Option<Ports>,
+    /// A log of all requests, in each server's own default format.
+    pub access_log: bool,
     /// nginx may remember open files and what it knows of them.
     pub open_file_cache: bool,
 }

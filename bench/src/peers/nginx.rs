@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::peers::{CONNECTIONS_MAX, IDLE_TIMEOUT_SECONDS, Launch, Peer, Place};
+use crate::upstreams::Ports;
 
 pub(super) fn configure(peer: &Peer, place: &Place) -> Result<Launch, Failure> {
     let modern = has_http2_directive(&peer.version);
@@ -22,11 +23,14 @@ fn has_http2_directive(version: &str) -> bool {
 fn text(place: &Place, modern: bool) -> String {
     let www = place.fleet.www();
     let (word, directive) = if modern { ("", "http2 on;") } else { (" http2", "") };
-    let cache = if place.open_file_cache {
+    let cache = if place.given.open_file_cache {
         "open_file_cache max=1000 inactive=60s; open_file_cache_valid 60s;"
     } else {
         ""
     };
+    let log =
+        if place.given.access_log { "access_log access.log combined" } else { "access_log off" };
+    let (groups, locations) = upstreams(place);
     let mut text = format!(
         "worker_processes 1;
 worker_rlimit_nofile 20000;
@@ -34,8 +38,8 @@ daemon off;
 pid nginx.pid;
 events {{ worker_connections {CONNECTIONS_MAX}; }}
 http {{
-    access_log off;
-    sendfile on;
+    {log};
+{groups}    sendfile on;
     tcp_nopush on;
     {cache}
     default_type application/octet-stream;
@@ -54,7 +58,7 @@ http {{
     for (host, certificate) in place.fleet.hosts() {
         text.push_str(&format!(
             "    server {{ listen 127.0.0.1:{}{word} ssl; server_name {host}; \
-             ssl_certificate {file}; ssl_certificate_key {file}; }}\n",
+             ssl_certificate {file}; ssl_certificate_key {file};{locations} }}\n",
             place.port,
             file = certificate.display(),
         ));
@@ -62,6 +66,31 @@ http {{
     text.push_str("}\n");
     text
 }
+
+/// The upstreams, with connections that are kept, and what leads to them.
+fn upstreams(place: &Place) -> (String, String) {
+    let Some(Ports { files, echo, fastcgi }) = place.given.upstreams else {
+        return Default::default();
+    };
+    let groups = format!(
+        "    upstream files {{ server 127.0.0.1:{files}; keepalive 64; keepalive_requests 1000000000; }}
+    upstream program {{ server 127.0.0.1:{fastcgi}; keepalive 64; keepalive_requests 1000000000; }}
+"
+    );
+    let locations = format!(
+        "
+        location /proxied/ {{ proxy_pass http://files/; proxy_http_version 1.1;
+            proxy_set_header Connection \"\"; }}
+        location /echo {{ proxy_pass http://127.0.0.1:{echo}; proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}
+        location ~ \\.php$ {{ fastcgi_pass program; fastcgi_keep_conn on; include {PARAMETERS};
+            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; }}"
+    );
+    (groups, locations)
+}
+
+/// What Debian's nginx sends to PHP.
+const PARAMETERS: &str = "/etc/nginx/fastcgi_params";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client::exchange::Task;
 use crate::client::generator::{Course, Generator, Summary, as_f64};
-use crate::client::{self, Audit, Offer, ServerNames};
+use crate::client::{self, Audit, Offer, ServerNames, echo};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, LOCALHOST};
 use crate::peers::Running;
@@ -69,8 +69,10 @@ pub(crate) struct Subject<'a> {
 
 enum Source {
     Handshakes { generator: Box<Generator>, resumes: bool },
-    Wrk,
-    H2load,
+    Wrk(&'static str),
+    H2load(&'static str),
+    Echo,
+    Large,
 }
 
 impl<'a> Subject<'a> {
@@ -87,13 +89,21 @@ impl<'a> Subject<'a> {
                 without_errors(&generator.run(course)?.summary())?;
                 Source::Handshakes { generator: Box::new(generator), resumes }
             }
-            Load::Wrk => {
+            Load::Wrk(path) => {
                 probe(&Offer::PLAIN, Task::KeepHttp1)?;
-                Source::Wrk
+                Source::Wrk(path)
             }
-            Load::H2load => {
+            Load::H2load(path) => {
                 probe(&Offer::PLAIN, Task::KeepHttp2)?;
-                Source::H2load
+                Source::H2load(path)
+            }
+            Load::Echo => {
+                echo::run(server.address(), WARM_UP)?;
+                Source::Echo
+            }
+            Load::Large => {
+                tools::curl(server.address(), Duration::ZERO)?;
+                Source::Large
             }
             Load::Idle => return Err(Failure::new("idle connections are no load")),
         };
@@ -116,8 +126,10 @@ impl<'a> Subject<'a> {
                 resumed = resumes.then_some(share);
                 Count::from(&summary)
             }
-            Source::Wrk => tools::wrk(target, time, folder)?,
-            Source::H2load => tools::h2load(target, time)?,
+            Source::Wrk(path) => tools::wrk(target, path, time, folder)?,
+            Source::H2load(path) => tools::h2load(target, path, time)?,
+            Source::Echo => echo::run(target, time)?,
+            Source::Large => tools::curl(target, time)?,
         };
         let nanoseconds = Used::by(pid)?.since(&before);
         if count.operations == 0 {

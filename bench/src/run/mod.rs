@@ -8,7 +8,7 @@ mod machine;
 mod measure;
 mod report;
 mod scenario;
-mod tools;
+pub(crate) mod tools;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -20,11 +20,12 @@ use clap::Args;
 use crate::client::{self, Offer, Version};
 use crate::failure::{Context, Failure};
 use crate::fleet::Fleet;
-use crate::peers::{Cores, Kind, Peer, Place, Running, free_port};
+use crate::peers::{Cores, Given, Kind, Peer, Place, Running, free_port};
+use crate::upstreams::Upstreams;
 use crate::{idle, process};
 use measure::{Names, Subject};
 use report::{Report, Start};
-use scenario::{IDLE_TASKS, Scenario};
+use scenario::{IDLE_TASKS, Scenario, Setting};
 
 /// Names where the number of names is not what is measured. Some servers look through all of them
 /// for each request, and with thousands that would be all that is seen.
@@ -130,15 +131,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
         .tempdir()
         .context(|| "cannot create a temporary folder".to_owned())?;
     open_to_all(folder.path())?;
-    for (title, names) in [("many", arguments.names), ("few", FEW_NAMES)] {
+    for setting in Setting::ALL {
         let group = Group {
-            scenarios: scenarios
-                .iter()
-                .copied()
-                .filter(|one| one.has_many_names() == (title == "many"))
-                .collect(),
-            folder: folder.path().join(title),
-            names,
+            setting,
+            scenarios: scenarios.iter().copied().filter(|one| one.setting() == setting).collect(),
+            folder: folder.path().join(setting.title()),
+            names: if setting == Setting::ManyNames { arguments.names } else { FEW_NAMES },
         };
         if !group.scenarios.is_empty() {
             group.run(arguments, &peers, &mut report)?;
@@ -151,8 +149,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
 }
 
-/// Scenarios that share servers with a number of names.
+/// Scenarios that share servers.
 struct Group {
+    setting: Setting,
     scenarios: Vec<Scenario>,
     folder: PathBuf,
     names: u32,
@@ -192,9 +191,18 @@ impl Group {
         report: &mut Report,
     ) -> Result<(), Failure> {
         let names = Names::of(fleet)?;
+        let upstreams = match self.setting {
+            Setting::FewNames => Some(Upstreams::start(fleet)?),
+            Setting::ManyNames | Setting::Logged => None,
+        };
+        let given = Given {
+            upstreams: upstreams.as_ref().map(|upstreams| upstreams.ports),
+            access_log: self.setting == Setting::Logged,
+            open_file_cache: arguments.nginx_open_file_cache,
+        };
         let mut running = Vec::new();
         for peer in peers {
-            match start_with_names(arguments, fleet, peer, report) {
+            match start_with_names(arguments, (fleet, given), peer, report) {
                 Ok(server) if is_right(&server, &names, report) => running.push(server),
                 Ok(_) => {}
                 Err(failure) => report.note(format!("{peer} is left out: {}", failure.chain())),
@@ -245,18 +253,18 @@ fn skipped(peer: &Peer, scenario: Scenario, failure: &Failure) -> String {
 /// Starts a server with all names, or with fewer when it cannot.
 fn start_with_names(
     arguments: &RunArguments,
-    fleet: &Fleet,
+    (fleet, given): (&Fleet, Given),
     peer: &Peer,
     report: &mut Report,
 ) -> Result<Running, Failure> {
     eprintln!("starting {peer} with {} names", fleet.names);
-    let server = match start(arguments, fleet, peer) {
+    let server = match start(arguments, (fleet, given), peer) {
         Ok(server) => server,
         Err(failure) if fleet.names > FEWER_NAMES => {
             let all = failure.chain();
             report.note(format!("{peer} is given {FEWER_NAMES} names, as with all of them: {all}"));
             let fewer = Fleet { names: FEWER_NAMES, ..fleet.clone() };
-            start(arguments, &fewer, peer)?
+            start(arguments, (&fewer, given), peer)?
         }
         Err(failure) => return Err(failure),
     };
@@ -270,12 +278,16 @@ fn start_with_names(
     Ok(server)
 }
 
-fn start(arguments: &RunArguments, fleet: &Fleet, peer: &Peer) -> Result<Running, Failure> {
+fn start(
+    arguments: &RunArguments,
+    (fleet, given): (&Fleet, Given),
+    peer: &Peer,
+) -> Result<Running, Failure> {
     let place = Place {
         fleet: fleet.clone(),
         port: free_port()?,
         folder: fleet.folder.join(&peer.label),
-        open_file_cache: arguments.nginx_open_file_cache,
+        given,
     };
     Running::start(peer, place, arguments.cores())
 }
@@ -301,7 +313,7 @@ fn is_right(server: &Running, names: &Names, report: &mut Report) -> bool {
 fn idle_costs(arguments: &RunArguments, fleet: &Fleet, peer: &Peer, report: &mut Report) {
     for (task, title) in IDLE_TASKS {
         eprintln!("Idle connections: {peer}, {title}");
-        let cost = start(arguments, fleet, peer).and_then(|server| {
+        let cost = start(arguments, (fleet, Given::default()), peer).and_then(|server| {
             let name = client::server_name(crate::fleet::LOCALHOST.to_owned())?;
             let load = (server.pid(), arguments.idle_connections);
             idle::measure(server.address(), name, task, load)

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::failure::{Context, Failure};
-use crate::fleet::{BODY_BYTES, BODY_PATH, LOCALHOST};
+use crate::fleet::{BODY_BYTES, LARGE_BYTES, LARGE_PATH, LOCALHOST};
 use crate::peers;
 use crate::run::scenario::{KEPT_CONNECTIONS, STREAMS};
 
@@ -31,7 +31,12 @@ pub(crate) struct Count {
 }
 
 /// HTTP/1.1 on kept connections.
-pub(crate) fn wrk(target: SocketAddr, time: Duration, folder: &Path) -> Result<Count, Failure> {
+pub(crate) fn wrk(
+    target: SocketAddr,
+    path: &str,
+    time: Duration,
+    folder: &Path,
+) -> Result<Count, Failure> {
     let script = folder.join("wrk.lua");
     fs::write(&script, WRK_SCRIPT).context(|| format!("cannot write {}", script.display()))?;
     let mut command = Command::new(tool("wrk", "wrk")?);
@@ -40,19 +45,40 @@ pub(crate) fn wrk(target: SocketAddr, time: Duration, folder: &Path) -> Result<C
         .arg(format!("-d{}s", time.as_secs_f64().ceil().max(1.0)))
         .arg("-s")
         .arg(&script)
-        .arg(format!("https://{LOCALHOST}:{}{BODY_PATH}", target.port()));
+        .arg(format!("https://{LOCALHOST}:{}{path}", target.port()));
     read_wrk(&output(&mut command)?)
 }
 
 /// HTTP/2 with several streams on each connection.
-pub(crate) fn h2load(target: SocketAddr, time: Duration) -> Result<Count, Failure> {
+pub(crate) fn h2load(target: SocketAddr, path: &str, time: Duration) -> Result<Count, Failure> {
     let mut command = Command::new(tool("h2load", "nghttp2-client")?);
     command
         .args(["-t1", &format!("-c{KEPT_CONNECTIONS}"), &format!("-m{STREAMS}")])
         .args(["--npn-list=h2", "-D", &format!("{}ms", time.as_millis())])
         .arg(format!("--connect-to={target}"))
-        .arg(format!("https://{LOCALHOST}:{}{BODY_PATH}", target.port()));
+        .arg(format!("https://{LOCALHOST}:{}{path}", target.port()));
     read_h2load(&output(&mut command)?, time)
+}
+
+/// The large file, again and again until the time is over. An operation is a MiB.
+pub(crate) fn curl(target: SocketAddr, time: Duration) -> Result<Count, Failure> {
+    const MIB: u64 = 1024 * 1024;
+    let (mut files, mut seconds) = (0, 0.0);
+    while files == 0 || seconds < time.as_secs_f64() {
+        let mut command = Command::new(tool("curl", "curl")?);
+        command
+            .args(["--insecure", "--silent", "--show-error", "--fail", "--http1.1"])
+            .args(["--output", "/dev/null", "--write-out", "%{size_download} %{time_total}"])
+            .arg(format!("https://{LOCALHOST}:{}{LARGE_PATH}", target.port()));
+        let text = output(&mut command)?;
+        let (bytes, took) = text.split_once(' ').unwrap_or_default();
+        if bytes.parse() != Ok(LARGE_BYTES) {
+            return Err(Failure::new(format!("curl got {bytes} bytes of {LARGE_BYTES}")));
+        }
+        files += 1;
+        seconds += took.trim().parse::<f64>().context(|| "curl printed no time".to_owned())?;
+    }
+    Ok(Count { operations: files * (LARGE_BYTES / MIB), errors: 0, seconds, latency_us: None })
 }
 
 /// The versions of the tools that are here.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 /// What happens around the answer. The order of the fields is the order in which they act.
+/// The steps one by one are in `http::passage` of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Networks that are let in or not; the first that holds the client decides, and who is in
@@ -21,7 +22,8 @@ pub struct Rules {
     pub rewrites: Vec<RewriteRule>,
     /// The most bytes of a request's content; more is answered 413.
     pub request_bytes_max: Option<u64>,
-    /// Who may read the answers from pages of other origins.
+    /// Who may read the answers from pages of other origins. A preflight is answered before a
+    /// password is asked for, for browsers send none with it.
     pub cors: Option<Cors>,
     /// Changes to the fields of the request before an upstream gets it.
     pub request_headers: Vec<HeaderRule>,

@@ -14,6 +14,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
+use crate::http::waits::Waits;
+
 /// Neighbours in time fall into different shards, so that cores seldom meet.
 const SHARDS: usize = 16;
 
@@ -29,20 +31,45 @@ pub struct Connections {
 
 /// What others may know and ask of a connection.
 pub struct Connection {
-    /// The address the client came to.
+    /// The address of this machine that the client, or the load balancer before it, came to.
+    /// Bindings are found by it.
     pub local: SocketAddr,
-    /// The client.
+    /// The client; behind a load balancer that speaks the PROXY protocol, as that says.
     pub peer: SocketAddr,
+    /// The address that the client came to: `local`, or what a PROXY protocol header says.
+    pub destination: SocketAddr,
     draining: AtomicBool,
     in_flight: AtomicU32,
     /// How many requests have begun.
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
+    /// How many requests wait for something that is not the client.
+    waiting_for_us: AtomicU32,
+    /// Bytes of content that came from the client or were there to be sent to it.
+    content: AtomicU64,
+    /// Requests under way that wait for another server.
+    waiting: AtomicU32,
     waker: AtomicWaker,
 }
 
 impl Connection {
+    fn new(local: SocketAddr, peer: SocketAddr, destination: SocketAddr) -> Self {
+        Self {
+            local,
+            peer,
+            destination,
+            draining: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            unread_content: AtomicBool::new(false),
+            waiting_for_us: AtomicU32::new(0),
+            content: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
     /// Finish what runs, then end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -81,6 +108,42 @@ impl Connection {
         self.unread_content.load(Ordering::Relaxed)
     }
 
+    /// What was not read of content has been, or will be by nobody.
+    pub(crate) fn forget_unread_content(&self) {
+        self.unread_content.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_waiting_for_us(&self) {
+        self.waiting_for_us.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_waiting_for_us(&self) {
+        self.waiting_for_us.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether any request waits for something that is not the client.
+    pub(crate) fn waits_for_us(&self) -> bool {
+        self.waiting_for_us.load(Ordering::Acquire) > 0
+    }
+
+    /// So much content came, or was there to be sent.
+    pub(crate) fn count_content(&self, bytes: usize) {
+        // Nearly always by the connection's own task; what is lost to another one matters little.
+        let content = self.content.load(Ordering::Relaxed);
+        self.content.store(content.wrapping_add(bytes as u64), Ordering::Relaxed);
+    }
+
+    /// Content in either direction, in bytes.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        self.content.load(Ordering::Relaxed)
+    }
+
+    /// Requests under way that wait for another server: that nothing moves is not the client's
+    /// doing.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// The task to wake when it is told to end.
     pub(crate) fn register(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
@@ -92,16 +155,80 @@ impl Connection {
         // Counted here and summed up when asked: a count that all share would be fought over by
         // all cores.
         self.requests.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        // On HTTP/1.1 the one before has been read to its end.
+        self.forget_unread_content();
+        InFlight { connection: Arc::clone(self), waits: None }
+    }
+
+    /// What a request has become goes on, and counts as it did, until the guard is dropped.
+    pub(crate) fn go_on(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight { connection: Arc::clone(self), waits: None }
     }
 }
 
 /// A request under way.
-pub(crate) struct InFlight(Arc<Connection>);
+pub(crate) struct InFlight {
+    connection: Arc<Connection>,
+    waits: Option<Arc<Waits>>,
+}
+
+impl InFlight {
+    /// The same, and this tells what it waits for.
+    pub(crate) fn watched_by(mut self, waits: &Arc<Waits>) -> Self {
+        self.waits = Some(Arc::clone(waits));
+        self
+    }
+
+    /// More of its answer was asked for, and is not there yet, or is: so many bytes.
+    pub(crate) fn note_answer(&mut self, bytes: Option<usize>) {
+        if let Some(bytes) = bytes {
+            self.connection.count_content(bytes);
+        }
+        if bytes.is_none() && self.waits.is_none() {
+            self.waits = Some(Waits::new(&self.connection));
+        }
+        if let Some(waits) = &self.waits {
+            waits.set_source(bytes.is_none());
+        }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if let Some(waits) = &self.waits {
+            waits.set_source(false);
+        }
+        self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A request that now and then waits for another server, and tells its connection so.
+pub(crate) struct Waiting {
+    connection: Arc<Connection>,
+    on: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(connection: &Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(connection), on: false }
+    }
+
+    /// Whether it waits now.
+    pub(crate) fn set(&mut self, on: bool) {
+        if self.on != on {
+            self.on = on;
+            match on {
+                true => self.connection.waiting.fetch_add(1, Ordering::Relaxed),
+                false => self.connection.waiting.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 
@@ -120,15 +247,7 @@ impl Default for Connections {
 impl Connections {
     /// Takes a connection in, until the answer is dropped.
     pub fn enter(&self, local: SocketAddr, peer: SocketAddr) -> Entered<'_> {
-        let connection = Arc::new(Connection {
-            local,
-            peer,
-            draining: AtomicBool::new(false),
-            in_flight: AtomicU32::new(0),
-            requests: AtomicU64::new(0),
-            unread_content: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-        });
+        let connection = Arc::new(Connection::new(local, peer, local));
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.shard(id).insert(id, Arc::clone(&connection));
@@ -195,6 +314,19 @@ pub struct Entered<'a> {
     pub connection: Arc<Connection>,
 }
 
+impl Entered<'_> {
+    /// Whom a PROXY protocol header names as the client, and where that came to. Before the first
+    /// request.
+    pub(crate) fn is_for(&mut self, peer: SocketAddr, destination: SocketAddr) {
+        // Within the shard's lock: who is told to end meanwhile is told once, before or after.
+        let mut shard = self.all.shard(self.id);
+        let connection = Connection::new(self.connection.local, peer, destination);
+        connection.draining.store(self.connection.is_draining(), Ordering::Release);
+        self.connection = Arc::new(connection);
+        shard.insert(self.id, Arc::clone(&self.connection));
+    }
+}
+
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let mut shard = self.all.shard(self.id);
@@ -230,6 +362,26 @@ mod tests {
         drop(two);
         assert_eq!((all.open(), all.total()), (1, 2));
         assert_eq!(all.drain(|_| true), 1);
+    }
+
+    #[test]
+    fn a_connection_for_another_client_stays_one_connection_and_told_what_it_was_told() {
+        let all = Connections::default();
+        let (local, balancer) = (address("10.0.0.1:443"), address("10.0.0.9:1"));
+        let (client, destination) = (address("192.0.2.1:1"), address("203.0.113.1:443"));
+        let mut entered = all.enter(local, balancer);
+        assert_eq!(entered.connection.destination, local);
+        entered.is_for(client, destination);
+        let now = Arc::clone(&entered.connection);
+        assert_eq!((now.local, now.peer, now.destination), (local, client, destination));
+        assert!(!now.is_draining());
+        assert_eq!(all.drain(|connection| connection.peer == client), 1);
+        assert!(now.is_draining());
+        entered.is_for(client, destination);
+        assert!(entered.connection.is_draining());
+        assert_eq!((all.open(), all.total()), (1, 1));
+        drop(entered);
+        assert_eq!(all.open(), 0);
     }
 
     #[test]

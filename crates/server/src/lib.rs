@@ -11,8 +11,10 @@
 //! | [`http`] | what is asked, and may this connection answer it? |
 //! | [`handler`] | what is the answer? |
 //! | [`inspect`] | what is wrong with a configuration that only this machine can tell? |
+//! | [`rules`] | what happens around the answer? |
 //! | [`limits`] | how much of anything can a peer have? |
 
+mod addresses;
 pub mod blocking;
 pub mod clock;
 pub mod connections;
@@ -23,6 +25,7 @@ pub mod limits;
 pub mod listener;
 mod log;
 pub mod process;
+pub mod rules;
 pub mod server;
 pub mod snapshot;
 pub mod tls;

@@ -9,21 +9,56 @@ pub const BLOCKING_THREADS_MAX: usize = 64;
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What one write takes into TLS, where it is encrypted and held until it is sent: the largest piece
+/// of a file. Somebody who writes more at once writes the rest when that is sent.
+pub const TLS_WRITE_BYTES_MAX: usize = FILE_BURST_BYTES;
+/// What one connection may receive before the others of its thread have their turn. Of the smallest
+/// frames of HTTP/2 that is half a millisecond of work.
+pub const TURN_RECEIVED_BYTES_MAX: usize = 64 * 1024;
+
+/// What one connection may write before the others have their turn.
+pub const TURN_SENT_BYTES_MAX: usize = 256 * 1024;
+
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
+
+/// One read from either side of a tunnel. What the other side does not take at once is kept, so this
+/// is also what a tunnel holds in each direction, beside [`UNSENT_BYTES_MAX`].
+pub const TUNNEL_READ_BYTES: usize = 16 * 1024;
+
+/// Protocols in the `Upgrade` of one request. Those behind are not handed on.
+pub const UPGRADE_PROTOCOLS_MAX: usize = 4;
+
+/// Interim answers (1xx) before one answer that are passed on. Further ones are dropped.
+pub const INTERIM_ANSWERS_MAX: u32 = 8;
 
 /// From the connection to the end of the handshake. Who takes longer is idle or hostile.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A PROXY protocol header of version 1: the longest line that its specification knows. A longer
+/// one ends the connection.
+pub const PROXY_HEADER_V1_BYTES_MAX: usize = 107;
+
+/// A PROXY protocol header of version 2 with all its fields. Those in use have some hundred bytes; a
+/// longer one ends the connection.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+
 /// From the first byte of a request head to its last. Later the connection is closed.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A kept connection without a request is closed after this.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(70);
+/// A kept connection without a request is closed after this: browsers keep theirs for 60 s and more.
+/// With what else may pass before (unwanted content, a tick) and after (the client's last word), who
+/// does nothing is gone within 75 s.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// A connection with a request under way on which no byte moves in either direction is closed
-/// after this: the peer does not take its answer.
+/// A client that is waited for, to send content or to take its answer, and moves nothing for so long
+/// is given up. Bytes that move on HTTP/2 without being content, such as PINGs, do not count.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// While it is waited for, a client owes this; what it has moved is taken off. One that owes as much
+/// as comes together in [`STALL_TIMEOUT`] is given up, so that dripping helps nobody. As in HTTP.SYS
+/// (MinBytesPerSecond).
+pub const CLIENT_BYTES_PER_SECOND_MIN: u64 = 240;
 
 /// An HTTP/1.1 connection on which nothing moves for so long gives its buffers back, most of what
 /// it costs. The time doubles whenever it turns out to be busy, up to [`BUFFERS_KEPT_MAX`].
@@ -48,15 +83,35 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// The number of fields of a request. More are answered 431.
 pub const REQUEST_FIELDS_MAX: usize = 100;
 
+/// The target of a request on HTTP/1.1. Longer ones are answered 414.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 24 * 1024;
+
+/// A method on HTTP/1.1: longer than any that is registered. Longer ones are answered 501.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Empty lines before a request. Old clients send one after their content; more are answered 400.
+pub const LEADING_EMPTY_LINES_MAX: usize = 4;
+
+/// The line before a chunk, with its extensions, which nobody uses but to sign chunks. Longer ones
+/// are answered 400.
+pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
+
 /// The fields of a request on HTTP/2, counted as HPACK counts (RFC 7541, 4.1: 32 bytes more for
 /// each field).
 pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
+
+/// Parts of a cookie on HTTP/2, beside [`REQUEST_FIELDS_MAX`]: browsers send each pair alone and keep
+/// up to 180 for a site. More are answered 431.
+pub const HTTP2_COOKIES_MAX: usize = 200;
 
 /// Requests under way on one HTTP/2 connection; further ones are refused (RFC 9113, 5.1.2).
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 
 /// Streams reset before they were answered (CVE-2023-44487). Beyond it the connection ends.
 pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
+
+/// Streams that a client makes us reset by its errors (CVE-2025-8671). Beyond it the connection ends.
+pub const HTTP2_ERROR_RESETS_MAX: usize = 100;
 
 /// What may be received for one HTTP/2 stream before its reader asks for more.
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -66,6 +121,24 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// Connections open at once. Further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 262_144;
+
+/// Connections of one client (an IPv4 address, or an IPv6 /64) at once; further ones are closed.
+/// Behind one address of a provider's NAT are some hundred customers, who open one connection to a
+/// site on HTTP/2 and six on HTTP/1.1: 4,096 are more than 600 of them at the same moment. Who wants
+/// all connections of this server needs 64 addresses. Where the option is not set, trusted proxies
+/// and this machine itself have no bound.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 4096;
+
+/// Handshakes under way at once, some 20 KB each; further connections are closed.
+pub const HANDSHAKES_MAX: usize = 4096;
+
+/// With more handshakes under way than this, who takes longer than [`HANDSHAKE_PRESSED_TIMEOUT`] is
+/// given up. Honest ones take some tenths of a second: as many mean 5,000 new clients a second.
+pub const HANDSHAKES_PRESSED: usize = 1024;
+
+/// What a handshake may take while there are too many of them: some round trips, and one packet
+/// that was lost.
+pub const HANDSHAKE_PRESSED_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Of the open files that this process may have, one in so many is kept from connections: without
 /// it, idle ones could leave no descriptor for the files and keys that others ask for.
@@ -95,7 +168,13 @@ pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
 
 const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
 const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
+const _: () = assert!((CONNECTIONS_PER_ADDRESS_MAX as usize) < CONNECTIONS_MAX / 32);
+const _: () = assert!(HANDSHAKES_PRESSED < HANDSHAKES_MAX);
+const _: () = assert!(HANDSHAKE_PRESSED_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
+const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () =
+    assert!(FILE_CHUNK_BYTES < FILE_BURST_BYTES && FILE_BURST_BYTES <= TLS_WRITE_BYTES_MAX);
 
 // Static files.
 
@@ -132,6 +211,18 @@ pub const FILE_CHUNK_BYTES: usize = 64 * 1024;
 /// chunk, even where the peer opens no window for it: 100 of them times this. Later reads double, up
 /// to [`FILE_CHUNK_BYTES`].
 pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
+
+/// Bytes read at once from a file that is streamed to a peer that takes all it is given.
+pub const FILE_BURST_BYTES: usize = 512 * 1024;
+
+/// Streams that may read [`FILE_BURST_BYTES`] at once; others read [`FILE_CHUNK_BYTES`]. A peer that
+/// stops taking holds a burst twice, as it was read and as it is sent: all of them 32 MiB. More of
+/// them than this take turns anyway.
+pub const FILE_BURSTS_MAX: usize = 32;
+
+/// What an HTTP/2 stream has written and not yet sent. More does not make it faster: the socket
+/// holds what is on its way.
+pub const HTTP2_UNSENT_BYTES_MAX: usize = 128 * 1024;
 
 /// Ranges in one `Range` field. More are ignored, as RFC 9110, 14.2 allows: the answer is the whole.
 pub const RANGES_MAX: usize = 16;
@@ -180,6 +271,125 @@ pub const CENTRAL_FILES_MAX: usize = 1_000_000;
 /// made; the client then does a full handshake.
 pub const TICKET_BYTES_MAX: usize = 16 * 1024;
 
+// Rules of a route, and limits of a site.
+
+/// Clients whose requests or wrong passwords are counted, over all rules, 16 bytes each. With more
+/// of them, those who have asked least are forgotten; nobody is locked out and nothing is searched.
+pub const RATE_CLIENTS_MAX: usize = 262_144;
+
+/// A file of names and passwords, in bytes: 10,000 users. A larger one is refused with an error.
+pub const HTPASSWD_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A file of names and passwords is looked at for changes so often, when somebody asks.
+pub const HTPASSWD_CHECKED_FOR: Duration = Duration::from_secs(1);
+
+/// The cost of a bcrypt hash: 14 is about a second. A line with more is refused with an error, for
+/// anybody may make the server compute it.
+pub const BCRYPT_COST_MAX: u32 = 14;
+
+/// The memory of an argon2 hash, in KiB. A line with more is refused with an error.
+pub const ARGON2_KIB_MAX: u32 = 256 * 1024;
+
+/// Memory times passes of an argon2 hash, in KiB: about a second. A line with more is refused.
+pub const ARGON2_WORK_KIB_MAX: u32 = 1024 * 1024;
+
+/// Passwords that are verified at once. They take whole cores, and those are for others too.
+pub const PASSWORDS_AT_ONCE_MAX: usize = 2;
+
+/// Passwords that wait to be verified. Further ones are answered 429.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+
+/// Who is right once is not verified again for so long.
+pub const PASSWORD_REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// Verified passwords that are remembered, 40 bytes each. With more of them the least used are
+/// verified again.
+pub const PASSWORDS_REMEMBERED_MAX: usize = 16_384;
+
+/// Wrong passwords that one client may try at once; then one every
+/// [`WRONG_PASSWORD_INTERVAL_SECONDS`]. Further ones are answered 429 and not looked at.
+pub const WRONG_PASSWORDS_MAX: u32 = 20;
+
+/// See [`WRONG_PASSWORDS_MAX`].
+pub const WRONG_PASSWORD_INTERVAL_SECONDS: u32 = 2;
+
+/// The content of an error page, in bytes. A larger file is not used, with an error.
+pub const ERROR_PAGE_BYTES_MAX: u64 = 256 * 1024;
+
+/// An error page is looked at for changes so often, when somebody gets it.
+pub const ERROR_PAGE_CHECKED_FOR: Duration = Duration::from_secs(1);
+
+/// Files and streams that are compressed at once; the state of each takes up to 2.3 MiB (brotli) for
+/// as long as its client reads, 108 MiB in all. Further ones are sent as they are.
+pub const COMPRESSIONS_MAX: usize = 48;
+
+/// An answer in memory up to this is compressed to its end before its first byte leaves, so that no
+/// slow reader holds the state of it.
+pub const COMPRESSED_WHOLE_BYTES_MAX: usize = 256 * 1024;
+
+/// What is compressed before others get their turn: about a millisecond at the slowest.
+pub const COMPRESSED_AT_ONCE_BYTES: usize = 16 * 1024;
+
+/// What is sent at once of an answer whose site has no more than so many bytes a second.
+pub const THROTTLED_FRAME_BYTES_MIN: usize = 512;
+
+/// How much later than it was due a throttled answer may come and lose nothing. Timers are late by
+/// milliseconds; without it a site would never get all it may have.
+pub const THROTTLE_BURST: Duration = Duration::from_millis(250);
+// Upstream servers. They are an administrator's own and yet may be broken or taken over.
+
+/// What hyper buffers of one upstream connection, the head of an answer included. A longer head is
+/// no answer: 502.
+pub const UPSTREAM_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that an upstream may send before the end of the head of its answer, interim answers
+/// included. More is no answer: 502.
+pub const UPSTREAM_HEAD_BYTES_MAX: u64 = 256 * 1024;
+
+/// For so long the content of a request waits for an upstream's `100 Continue`. Then it is sent
+/// without: many servers never say it (RFC 9110, 10.1.1).
+pub const UPSTREAM_CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The fields of an upstream's answer on HTTP/2, counted as HPACK counts. More is no answer: 502.
+pub const UPSTREAM_HTTP2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+
+/// How often one request is tried, the first time included.
+pub const UPSTREAM_TRIES_MAX: u32 = 3;
+
+/// A kept connection to an upstream that was busy so lately is used again without asking the kernel
+/// whether anything has come on it: what came is known from the reactor, a turn of it later. At
+/// 50,000 requests a second that saves a system call for nearly all.
+pub const UPSTREAM_VERIFIED_FOR: Duration = Duration::from_millis(5);
+
+/// Idle connections to a member between two sweeps, where the configuration does not allow more.
+/// Each costs about 20 KB; further ones are closed at once.
+pub const UPSTREAM_BURST_CONNECTIONS_MAX: usize = 1024;
+
+/// A connection to an upstream that was not used for so long is closed.
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a member's idle connections are looked at.
+pub const UPSTREAM_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Connections to one member that speaks HTTP/2. Each carries as many requests as the member
+/// allows; further requests wait.
+pub const UPSTREAM_HTTP2_CONNECTIONS_MAX: usize = 8;
+
+/// Requests on an HTTP/2 connection to a member before another connection is opened.
+pub const UPSTREAM_HTTP2_STREAMS: u32 = 100;
+
+/// The addresses of a name are believed for so long. Shorter than anybody waits for a change of
+/// them, longer than a burst of requests.
+pub const RESOLVED_FOR: Duration = Duration::from_secs(5);
+
+/// Names whose addresses are remembered. With more, the oldest are forgotten.
+pub const RESOLVED_NAMES_MAX: usize = 1024;
+
+/// Elements of `Forwarded` and `X-Forwarded-For` that are read, from the right. What is further left
+/// is nobody's word that could matter.
+pub const FORWARDED_ELEMENTS_MAX: usize = 32;
+
+const _: () = assert!((UPSTREAM_BUFFER_BYTES_MAX as u64) < UPSTREAM_HEAD_BYTES_MAX);
 // FastCGI.
 
 /// The head of a program's answer. Longer ones are answered 502.

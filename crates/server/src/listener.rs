@@ -4,15 +4,22 @@
 //! All sockets carry `SO_REUSEPORT`, so that `*:443` can be opened beside a `10.0.0.1:443` that
 //! stays. What it would hide, another program on the same port, is found out before.
 
+mod proxy_protocol;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
-    sync::{Arc, Mutex, PoisonError},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bindery_model::{
     binding::{Endpoint, Protocol},
+    document::Settings,
     endpoint::sockets,
     table::MemoryTable,
 };
@@ -20,20 +27,21 @@ use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::{debug, info, warn};
 
 use crate::{
     Shared,
-    connections::Connection,
+    connections::{Connection, Entered},
     http::{connection, dispatch::ConnInfo},
     limits::{
-        ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_TIMEOUT,
-        LISTEN_BACKLOG,
+        ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+        FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_PRESSED_TIMEOUT, HANDSHAKE_TIMEOUT, LISTEN_BACKLOG,
     },
+    process::Process,
     text_of,
     tls::{self, HandshakeError, stream::Stream},
 };
@@ -186,13 +194,34 @@ fn bind(endpoint: Endpoint, reuse_port: bool) -> io::Result<Socket> {
 /// The sockets that accept.
 pub struct Listeners {
     open: Mutex<BTreeMap<Endpoint, Vec<AbortHandle>>>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
+}
+
+/// Room for connections.
+struct Slots {
+    free: Arc<Semaphore>,
+    /// How many connections were accepted and are not over.
+    taken: AtomicUsize,
+}
+
+/// The room of one connection.
+struct Slot {
+    slots: Arc<Slots>,
+    #[allow(dead_code, reason = "is given back when it is dropped")]
+    permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.taken.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Default for Listeners {
     fn default() -> Self {
         let files = getrlimit(Resource::Nofile).current;
-        Self { open: Mutex::default(), slots: Arc::new(Semaphore::new(slots(files))) }
+        let slots = Slots { free: Arc::new(Semaphore::new(slots(files))), taken: 0.into() };
+        Self { open: Mutex::default(), slots: Arc::new(slots) }
     }
 }
 
@@ -252,11 +281,14 @@ async fn accept_loop(
     socket: TcpListener,
     endpoint: Endpoint,
     shared: Arc<Shared>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
 ) {
     loop {
         // Without a free slot clients wait in the kernel.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&slots.free).acquire_owned().await else { return };
+        while slots.are_full(&shared) {
+            sleep(ACCEPT_RETRY_DELAY).await;
+        }
         let (tcp, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -269,10 +301,32 @@ async fn accept_loop(
             }
         };
         let shared = Arc::clone(&shared);
+        slots.taken.fetch_add(1, Ordering::AcqRel);
+        let slot = Slot { slots: Arc::clone(&slots), permit };
         tokio::spawn(async move {
             serve(tcp, peer, endpoint, shared).await;
             drop(slot);
         });
+    }
+}
+
+impl Slots {
+    /// Whether there are as many connections as the configuration allows. Each listener may have
+    /// begun to accept one more.
+    fn are_full(&self, shared: &Shared) -> bool {
+        let max = shared.live.current().configuration.settings.connections_max;
+        let max = max.and_then(|max| usize::try_from(max).ok());
+        max.is_some_and(|max| self.taken.load(Ordering::Acquire) >= max)
+    }
+}
+
+/// How many connections a client may have.
+fn connections_max(settings: &Settings, client: IpAddr) -> u32 {
+    match settings.connections_per_address_max {
+        Some(max) => max,
+        None if client.is_loopback() => u32::MAX,
+        None if settings.trusted_proxies.iter().any(|one| one.contains(&client)) => u32::MAX,
+        None => CONNECTIONS_PER_ADDRESS_MAX,
     }
 }
 
@@ -286,42 +340,98 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
         },
     };
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let entered = shared.process.connections.enter(local, peer);
-    let protocol = shared.live.current().configuration.table.protocol(local);
+    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    let mut entered = shared.process.connections.enter(local, peer);
+    let (protocol, behind_balancer) = {
+        let snapshot = shared.live.current();
+        let configuration = &snapshot.configuration;
+        let networks = configuration.listener(local).map(|listener| &listener.proxy_protocol);
+        let behind_balancer =
+            networks.is_some_and(|all| all.iter().any(|one| one.contains(&peer.ip())));
+        (configuration.table.protocol(local), behind_balancer)
+    };
+    if behind_balancer && !Box::pin(learn_client(&tcp, &mut entered, (&shared, deadline))).await {
+        return;
+    }
     let connection = Arc::clone(&entered.connection);
+    let client = connection.peer.ip();
+    let max = connections_max(&shared.live.current().configuration.settings, client);
+    let Some(_place) = shared.process.addresses.enter(client, max) else { return };
     let (stream, tls) = match protocol {
         None => return,
         Some(Protocol::Http) => (Stream::plain(tcp), None),
         // Boxed: what a handshake needs is freed when it is over, not when the connection is.
-        Some(Protocol::Https) => match Box::pin(handshake(tcp, &connection, &shared)).await {
-            Some((stream, tls)) => (stream, Some(tls)),
-            None => return,
-        },
+        Some(Protocol::Https) => {
+            match Box::pin(handshake(tcp, &connection, (&shared, deadline))).await {
+                Some((stream, tls)) => (stream, Some(tls)),
+                None => return,
+            }
+        }
     };
-    let info = Arc::new(ConnInfo::new(connection, tls, Arc::clone(&shared)));
-    connection::serve(stream, info).await;
+    let info = ConnInfo::new(connection, (stream.clone(), tls), Arc::clone(&shared));
+    connection::serve(stream, Arc::new(info)).await;
+}
+
+/// Reads the PROXY protocol header of a connection that must begin with one. Whether it does.
+async fn learn_client(
+    tcp: &TcpStream,
+    entered: &mut Entered<'_>,
+    (shared, deadline): (&Shared, Instant),
+) -> bool {
+    let told = Arc::clone(&entered.connection);
+    let read = async {
+        tokio::select! {
+            read = proxy_protocol::read(tcp) => read.map_err(|error| match error {
+                // How load balancers look whether a port is open.
+                proxy_protocol::HeaderError::Silent => None,
+                error => Some(text_of(&error)),
+            }),
+            () = told.drained() => Err(None),
+        }
+    };
+    let late = || Err(Some("the PROXY protocol header took too long".to_owned()));
+    match timeout_at(deadline, read).await.unwrap_or_else(|_| late()) {
+        Ok(Some(addresses)) => entered.is_for(addresses.source, addresses.destination),
+        Ok(None) => {}
+        Err(reason) => {
+            let (peer, local) = (told.peer, told.local);
+            if let Some(reason) = reason
+                && shared.process.strangers.may_write()
+            {
+                warn!(%peer, %local, reason, "connection from a load balancer refused");
+            }
+            return false;
+        }
+    }
+    true
 }
 
 async fn handshake(
     tcp: TcpStream,
     connection: &Connection,
-    shared: &Shared,
+    (shared, deadline): (&Shared, Instant),
 ) -> Option<(Stream, tls::TlsInfo)> {
     let (local, peer) = (connection.local, connection.peer);
     let mut seen = tls::HelloInfo::default();
     let mut first = [0];
-    let accept = async {
-        // Who has said nothing yet has nothing that would have to be finished first.
-        tokio::select! {
-            said = tcp.peek(&mut first) => { said?; }
-            () = connection.drained() => return Err(HandshakeError::Silent),
+    let error = {
+        // Pinned where it is: it is large, and each move would make room for it once more.
+        let accept = pin!(async {
+            // Who has said nothing yet has nothing that would have to be finished first.
+            tokio::select! {
+                said = tcp.peek(&mut first) => { said?; }
+                () = connection.drained() => return Err(HandshakeError::Silent),
+            }
+            tls::accept(tcp, (local, peer), (&shared.live, &shared.process), &mut seen).await
+        });
+        match shared.process.begin_handshake() {
+            None => HandshakeError::TooMany,
+            Some(_handshake) => match in_time(accept, (&shared.process, deadline)).await {
+                Some(Ok(done)) => return Some(done),
+                Some(Err(error)) => error,
+                None => HandshakeError::Timeout,
+            },
         }
-        tls::accept(tcp, local, (&shared.live, &shared.process), &mut seen).await
-    };
-    let error = match timeout(HANDSHAKE_TIMEOUT, accept).await {
-        Ok(Ok(done)) => return Some(done),
-        Ok(Err(error)) => error,
-        Err(_) => HandshakeError::Timeout,
     };
     shared.process.count_failed_handshake();
     if matches!(error, HandshakeError::Silent) {
@@ -334,9 +444,25 @@ async fn handshake(
     None
 }
 
+/// What a handshake comes to, if it does in time: less of it while there are too many of them.
+async fn in_time<T>(
+    mut handshake: Pin<&mut impl Future<Output = T>>,
+    (process, deadline): (&Process, Instant),
+) -> Option<T> {
+    let pressed = deadline.min(Instant::now() + HANDSHAKE_PRESSED_TIMEOUT);
+    if let Ok(done) = timeout_at(pressed, &mut handshake).await {
+        return Some(done);
+    }
+    if process.is_pressed() {
+        return None;
+    }
+    timeout_at(deadline, handshake).await.ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{HANDSHAKES_MAX, HANDSHAKES_PRESSED};
 
     #[test]
     fn connections_leave_descriptors_for_files() {
@@ -344,5 +470,39 @@ mod tests {
         assert_eq!(slots(Some(u64::MAX)), CONNECTIONS_MAX);
         assert_eq!(slots(Some(1024)), 768);
         assert_eq!(slots(Some(1)), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_too_many_handshakes_the_slow_ones_end_and_then_new_ones() {
+        let process = Process::new(crate::clock::now()).unwrap();
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let slow = || sleep(2 * HANDSHAKE_PRESSED_TIMEOUT);
+        assert!(in_time(pin!(slow()), (&process, deadline)).await.is_some());
+        let begin = |_| process.begin_handshake().unwrap();
+        let mut others: Vec<_> = (0..=HANDSHAKES_PRESSED).map(begin).collect();
+        let began = Instant::now();
+        assert!(in_time(pin!(slow()), (&process, deadline)).await.is_none());
+        assert_eq!(began.elapsed(), HANDSHAKE_PRESSED_TIMEOUT);
+        let quick = sleep(HANDSHAKE_PRESSED_TIMEOUT / 2);
+        assert!(in_time(pin!(quick), (&process, deadline)).await.is_some());
+        others.extend((others.len()..HANDSHAKES_MAX).map(begin));
+        assert!(process.begin_handshake().is_none());
+        drop(others.pop());
+        assert!(process.begin_handshake().is_some());
+    }
+
+    #[test]
+    fn trusted_proxies_and_this_machine_have_as_many_connections_as_they_like() {
+        let mut settings = Settings::default();
+        let [client, proxy, own] =
+            ["192.0.2.1", "10.0.0.1", "127.0.0.1"].map(|one| one.parse().unwrap());
+        settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        assert_eq!(connections_max(&settings, client), CONNECTIONS_PER_ADDRESS_MAX);
+        assert_eq!(connections_max(&settings, proxy), u32::MAX);
+        assert_eq!(connections_max(&settings, own), u32::MAX);
+        settings.connections_per_address_max = Some(7);
+        for address in [client, proxy, own] {
+            assert_eq!(connections_max(&settings, address), 7);
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! it is published, by what cannot fail.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     Shared, blocking, clock,
+    handler::proxy::MemberStatus,
     limits::CERTIFICATE_SWEEP_INTERVAL,
     listener::{Listeners, Prepared},
     process::Process,
@@ -107,6 +108,8 @@ pub struct Counters {
     pub connections_total: u64,
     /// Requests since the start.
     pub requests_total: u64,
+    /// Connections that were closed because their client had too many, since the start.
+    pub connections_refused: u64,
     /// Handshakes that came to nothing since the start.
     pub failed_handshakes: u64,
     /// Certificates in memory.
@@ -138,10 +141,23 @@ impl Server {
     pub fn replace(&self, proof: Proof, sockets: Prepared) -> usize {
         let revision = Revision(self.revision.fetch_add(1, Ordering::AcqRel) + 1);
         // Published before accepting: a new socket must find its sites.
-        self.shared.live.publish(proof.snapshot(revision));
+        let snapshot = proof.snapshot(revision);
+        self.shared.live.publish(Arc::clone(&snapshot));
+        self.forget_certificates(&snapshot);
         let disturbed = self.listeners.adopt(sockets, &self.shared);
         info!(revision = revision.0, disturbed, "configuration published");
         disturbed
+    }
+
+    /// Of certificates that a configuration no longer names nothing is kept, least of all what was
+    /// wrong with them.
+    fn forget_certificates(&self, snapshot: &Snapshot) {
+        let named: HashSet<_> =
+            snapshot.configuration.table.certificates.iter().map(|source| &source.files).collect();
+        let central = snapshot.central().map(CentralFolder::folder);
+        self.shared.process.certificates.retain(|files| {
+            named.contains(files) || central.is_some() && files.file.parent() == central
+        });
     }
 
     /// What is decided by now.
@@ -168,10 +184,17 @@ impl Server {
             connections: process.connections.open(),
             connections_total: process.connections.total(),
             requests_total: process.connections.requests(),
+            connections_refused: process.addresses.refused(),
             failed_handshakes: process.failed_handshakes(),
             certificates_in_memory: process.certificates.count(),
             certificate_problems: problems.map(|(files, text)| (files.file, text)).collect(),
         }
+    }
+
+    /// How the upstream servers in use fare.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<MemberStatus> {
+        self.shared.process.upstreams.status()
     }
 
     /// Accepts nobody any more, lets running requests finish for up to `drain`, and ends. Answers

@@ -127,8 +127,7 @@ impl Snapshot {
 
     /// What serves the site of a binding, made when it is first asked for.
     pub(crate) fn runtime(&self, binding: &Binding, process: &Process) -> Arc<SiteRuntime> {
-        let table = &self.configuration.table;
-        let make = || Arc::new(SiteRuntime::new(table, binding.site, process));
+        let make = || Arc::new(SiteRuntime::new(&self.configuration, binding.site, process));
         match self.runtimes.get(binding.site as usize) {
             Some(runtime) => Arc::clone(runtime.get_or_init(make)),
             None => make(),

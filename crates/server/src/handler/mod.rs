@@ -2,6 +2,7 @@
 
 pub mod fastcgi;
 pub mod pattern;
+pub mod proxy;
 pub mod redirect;
 pub mod respond;
 pub mod static_files;
@@ -11,22 +12,36 @@ use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
 use bindery_model::{
     binding::{BindingInformation, Protocol},
     decide::route,
+    document::Configuration,
     name::Host,
-    site::{Route, RouteAction, SiteState},
-    table::MemoryTable,
+    rules::Rules,
+    site::{Route, RouteAction, SiteId, SiteState},
 };
 use http::{Response, request::Parts};
+use ipnet::IpNet;
 
-use self::{fastcgi::FastCgi, redirect::Redirect, respond::Respond, static_files::StaticFiles};
+use self::{
+    fastcgi::FastCgi, proxy::Proxy, redirect::Redirect, respond::Respond, static_files::StaticFiles,
+};
 use crate::{
-    http::{authority, body::Body, content::Content, dispatch::ConnInfo, error::RequestError},
+    http::{
+        authority,
+        body::Body,
+        client::{Client, client},
+        content::Content,
+        dispatch::ConnInfo,
+        error::RequestError,
+    },
     process::Process,
+    rules::{RulesRuntime, site::LimitedSite},
 };
 
 /// What answers.
 pub enum Handler {
     /// Files of a folder.
     StaticFiles(StaticFiles),
+    /// Other servers that speak HTTP.
+    Proxy(Proxy),
     /// Programs that speak FastCGI, and files beside their scripts.
     FastCgi(Box<FastCgi>),
     /// Another address.
@@ -43,7 +58,7 @@ impl Handler {
                 Self::StaticFiles(StaticFiles::new(path, files, Arc::clone(&process.files)))
             }
             RouteAction::Redirect { to, status } => Self::Redirect(Redirect::new(to, *status)),
-            RouteAction::Proxy(_) => Self::Respond(Respond::new(501, "", "")),
+            RouteAction::Proxy(proxy) => Self::Proxy(Proxy::new(path, proxy, &process.upstreams)),
             RouteAction::FastCgi(fastcgi) => {
                 let files = Arc::clone(&process.files);
                 Self::FastCgi(Box::new(FastCgi::new(path, fastcgi, files, &process.fastcgi)))
@@ -54,6 +69,21 @@ impl Handler {
         }
     }
 
+    /// The files among which rules look, for handlers that have any.
+    pub(crate) fn files(&self) -> Option<&StaticFiles> {
+        match self {
+            Self::StaticFiles(files) => Some(files),
+            Self::FastCgi(fastcgi) => Some(&fastcgi.files),
+            Self::Proxy(_) | Self::Redirect(_) | Self::Respond(_) => None,
+        }
+    }
+
+    /// Whether it may turn a stream into a tunnel, so that a CONNECT with a protocol (RFC 8441) is
+    /// one for it.
+    pub(crate) fn opens_tunnels(&self) -> bool {
+        matches!(self, Self::Proxy(_))
+    }
+
     /// The answer to a request, where it can be given without waiting for anything.
     pub(crate) fn answer_now(
         &self,
@@ -61,6 +91,7 @@ impl Handler {
     ) -> Option<Result<Response<Body>, RequestError>> {
         match self {
             Self::StaticFiles(files) => files.answer_now(request),
+            Self::Proxy(_) => None,
             Self::FastCgi(fastcgi) => fastcgi.answer_now(request),
             Self::Redirect(redirect) => Some(redirect.handle(request)),
             Self::Respond(respond) => Some(Ok(respond.response())),
@@ -80,6 +111,7 @@ impl Handler {
     ) -> Result<Response<Body>, RequestError> {
         match self {
             Self::StaticFiles(files) => files.handle(request).await,
+            Self::Proxy(proxy) => proxy.handle(request, content, ctx).await,
             Self::FastCgi(fastcgi) => Box::pin(fastcgi.handle(request, content, ctx)).await,
             Self::Redirect(redirect) => redirect.handle(request),
             Self::Respond(respond) => Ok(respond.response()),
@@ -98,16 +130,49 @@ pub struct RequestCtx<'a> {
     pub route: &'a RouteRuntime,
 }
 
+impl RequestCtx<'_> {
+    /// Who asks: the peer, or whom a trusted proxy speaks for.
+    #[must_use]
+    pub fn client<'r>(&self, request: &'r Parts) -> Client<'r> {
+        let host = authority::authority(request.version, &request.uri, &request.headers);
+        let host = host.ok().flatten().unwrap_or_default();
+        let peer = self.info.connection.peer;
+        let https = self.info.tls.is_some();
+        client(peer, https, host, &request.headers, &self.site.trusted_proxies)
+    }
+}
+
 /// What answers below a path of a site.
 pub struct RouteRuntime {
     /// As [`Route::path`].
     pub(crate) path: String,
     pub(crate) handler: Handler,
+    /// What happens around the answer; `None` for nothing.
+    pub(crate) rules: Option<Arc<RulesRuntime>>,
 }
 
 impl RouteRuntime {
-    fn new(route: &Route, process: &Process) -> Self {
-        Self { path: route.path.clone(), handler: Handler::new(route, process) }
+    fn new(route: &Route, rules: Option<Arc<RulesRuntime>>, process: &Process) -> Self {
+        Self { path: route.path.clone(), handler: Handler::new(route, process), rules }
+    }
+}
+
+type Made<'a> = (&'a Arc<Rules>, Option<Arc<RulesRuntime>>);
+
+/// The rules of the routes of a site, made ready once for all that share them.
+struct SharedRules<'a> {
+    site: SiteId,
+    made: Vec<Made<'a>>,
+}
+
+impl<'a> SharedRules<'a> {
+    fn of(&mut self, route: &'a Route) -> Option<Arc<RulesRuntime>> {
+        if let Some((_, made)) = self.made.iter().find(|(rules, _)| **rules == route.rules) {
+            return made.clone();
+        }
+        let made = RulesRuntime::new(&route.rules, self.site).map(Arc::new);
+        self.made.push((&route.rules, made.clone()));
+        made
     }
 }
 
@@ -118,12 +183,16 @@ pub struct SiteRuntime {
     root: RouteRuntime,
     /// What answers elsewhere, longest path first.
     routes: Vec<RouteRuntime>,
+    limits: Option<LimitedSite>,
+    /// Whose word on their clients is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Where its requests without TLS are sent, if they are.
     https: Vec<BindingInformation>,
 }
 
 impl SiteRuntime {
-    pub(crate) fn new(table: &MemoryTable, site: u32, process: &Process) -> Self {
+    pub(crate) fn new(configuration: &Configuration, site: u32, process: &Process) -> Self {
+        let table = &configuration.table;
         #[allow(clippy::indexing_slicing, reason = "a binding is made with the place of its site")]
         let record = &table.sites[site as usize];
         let bindings = table.bindings_of(site).map(|binding| &binding.information);
@@ -131,23 +200,57 @@ impl SiteRuntime {
             .filter(|information| record.https_redirect && information.protocol == Protocol::Https)
             .cloned()
             .collect();
-        let root = RouteRuntime::new(&record.root, process);
-        let mut routes: Vec<_> =
-            record.routes.iter().map(|route| RouteRuntime::new(route, process)).collect();
+        let mut rules = SharedRules { site: record.id, made: Vec::new() };
+        let mut make = |route| RouteRuntime::new(route, rules.of(route), process);
+        let root = make(&record.root);
+        let mut routes: Vec<_> = record.routes.iter().map(make).collect();
         routes.sort_by_key(|route| Reverse(route.path.len()));
-        Self { name: record.name.clone(), state: record.state, root, routes, https }
+        Self {
+            name: record.name.clone(),
+            state: record.state,
+            root,
+            routes,
+            limits: LimitedSite::new(record, &process.loads),
+            trusted_proxies: configuration.settings.trusted_proxies.clone(),
+            https,
+        }
+    }
+
+    /// How much of the machine it may take.
+    pub(crate) fn limits(&self) -> Option<&LimitedSite> {
+        self.limits.as_ref()
+    }
+
+    /// The place of what answers at the path of a request.
+    ///
+    /// # Errors
+    ///
+    /// 400 when the path is one that different readers read differently.
+    pub(crate) fn place(&self, path: &str) -> Result<usize, RequestError> {
+        let path =
+            route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
+        let longest = self.routes.iter().position(|route| route::covers(&route.path, &path));
+        Ok(longest.unwrap_or(usize::MAX))
     }
 
     /// What answers at the path of a request.
     ///
     /// # Errors
     ///
-    /// 400 when the path is one that different readers read differently.
+    /// As [`Self::place`].
     pub(crate) fn route(&self, path: &str) -> Result<&RouteRuntime, RequestError> {
-        let path =
-            route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
-        let longest = self.routes.iter().find(|route| route::covers(&route.path, &path));
-        Ok(longest.unwrap_or(&self.root))
+        self.place(path).map(|place| self.route_at(place))
+    }
+
+    /// What answers at a place that [`Self::place`] gave.
+    pub(crate) fn route_at(&self, place: usize) -> &RouteRuntime {
+        self.routes.get(place).unwrap_or(&self.root)
+    }
+
+    /// What answers at a place, where nothing happens around the answer.
+    pub(crate) fn plain(&self, place: usize) -> Option<&Handler> {
+        let route = self.route_at(place);
+        (route.rules.is_none() && self.limits.is_none()).then_some(&route.handler)
     }
 
     /// The way to the https binding of the same host, for a request that came without TLS to

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -25,12 +25,15 @@ use tracing::debug;
 use super::{
     dispatch::{Answer, ConnInfo, Counted, dispatch},
     tasks::{NewTasks, Tasks},
+    tunnel::{Broken, Tunnel},
 };
 use crate::{
+    connections::InFlight,
     limits::{
-        BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
-        HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
-        HTTP2_STREAMS_MAX, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT, REQUEST_FIELDS_MAX,
+        BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CLIENT_BYTES_PER_SECOND_MIN, CONNECTION_TICK,
+        HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERROR_RESETS_MAX, HTTP2_HEADER_LIST_BYTES_MAX,
+        HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
+        HTTP2_UNSENT_BYTES_MAX, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT, REQUEST_FIELDS_MAX,
         REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
     },
     text_of,
@@ -41,10 +44,14 @@ use crate::{
 pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + Send {
     let now = Instant::now();
     let progress = stream.progress();
+    let tasks = Box::<Tasks>::default();
+    if !info.tls.as_ref().is_some_and(|tls| tls.http2) {
+        stream.begin_framing();
+    }
     Driver {
-        requests: Requests { info },
+        requests: Requests { info, tasks: tasks.executor() },
         engine: Engine::Asleep,
-        tasks: Box::default(),
+        tasks,
         tick: Box::pin(tokio::time::sleep(CONNECTION_TICK)),
         buffers_kept: BUFFERS_KEPT_MIN,
         clock: Clock::new(now, progress),
@@ -71,6 +78,8 @@ enum Engine {
     Asleep,
     Http1(Box<http1::Connection<Stream, Requests>>),
     Http2(Box<http2::Connection<Stream, Requests, NewTasks>>),
+    /// Not HTTP any more: bytes are carried to an upstream server and back.
+    Tunnel(Box<Tunnel>, #[allow(dead_code, reason = "counts down when it is dropped")] InFlight),
     /// Nothing is read or answered any more; what was written is sent.
     Closing,
     /// The sending side is closed; what still comes is dropped.
@@ -79,8 +88,13 @@ enum Engine {
 
 /// When something last happened, to the precision of a tick.
 struct Clock {
+    ticked: Instant,
     progress: Progress,
     moved: Instant,
+    /// Of content, in bytes.
+    content: u64,
+    /// What the client owes of [`CLIENT_BYTES_PER_SECOND_MIN`], times a thousand.
+    debt: u64,
     idle_since: Instant,
     /// What had passed when the connection became idle.
     idle_from: Progress,
@@ -93,8 +107,11 @@ struct Clock {
 impl Clock {
     fn new(now: Instant, progress: Progress) -> Self {
         Self {
+            ticked: now,
             progress,
             moved: now,
+            content: 0,
+            debt: 0,
             idle_since: now,
             idle_from: progress,
             requests: 0,
@@ -103,10 +120,15 @@ impl Clock {
     }
 }
 
+/// What a client may owe, in thousandths of a byte.
+const DEBT_MAX: u64 = CLIENT_BYTES_PER_SECOND_MIN * 1000 * STALL_TIMEOUT.as_secs();
+
 /// The service of a connection.
 #[derive(Clone)]
 struct Requests {
     info: Arc<ConnInfo>,
+    /// Where a stream that becomes a tunnel goes on.
+    tasks: NewTasks,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -114,7 +136,10 @@ impl Service<Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        if request.method() == Method::CONNECT {
+            request.extensions_mut().insert(self.tasks.clone());
+        }
         dispatch(request, &self.info)
     }
 }
@@ -125,7 +150,11 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
         driver.requests.info.connection.register(cx.waker());
-        if driver.requests.info.connection.is_draining() && !driver.told {
+        // A request that has begun to come is answered first. Hyper knows nothing of it yet.
+        if driver.requests.info.connection.is_draining()
+            && !driver.told
+            && driver.stream.held_bytes() == 0
+        {
             driver.finish();
         }
         loop {
@@ -174,7 +203,19 @@ impl Driver {
                 Poll::Pending => Poll::Pending,
             },
             Engine::Http1(http) => match http.poll_without_shutdown(cx) {
+                Poll::Ready(Err(error)) if error.is_user() => {
+                    // The body of an answer broke off. To a client that takes the end of the
+                    // connection for the end of the answer, only a reset tells the difference.
+                    drop(self.stream.poll_send(cx));
+                    self.stream.abort();
+                    Poll::Ready(Step::Over)
+                }
                 Poll::Ready(result) => Poll::Ready(self.ended(result)),
+                // hyper reads nothing while it waits for an answer. Nobody has another server work
+                // for a client that is gone.
+                Poll::Pending if self.requests.info.connection.waiting() > 0 => {
+                    self.stream.poll_peer_closed(cx).map(|()| Step::Over)
+                }
                 Poll::Pending => Poll::Pending,
             },
             Engine::Http2(http) => loop {
@@ -185,8 +226,12 @@ impl Driver {
                     return Poll::Pending;
                 }
             },
+            Engine::Tunnel(tunnel, _) => match tunnel.poll(&mut self.stream, cx) {
+                Poll::Ready(ended) => Poll::Ready(self.tunnel_ended(ended)),
+                Poll::Pending => Poll::Pending,
+            },
             Engine::Closing => match self.stream.poll_close(cx) {
-                Poll::Ready(Ok(())) if self.requests.info.connection.has_unread_content() => {
+                Poll::Ready(Ok(())) if self.may_have_unread() => {
                     self.engine = Engine::Lingering;
                     self.tick.as_mut().reset(Instant::now() + LINGER_TIMEOUT);
                     Poll::Ready(Step::Again)
@@ -198,7 +243,17 @@ impl Driver {
         }
     }
 
+    /// Whether bytes may be on their way that nobody will read.
+    fn may_have_unread(&self) -> bool {
+        self.requests.info.connection.has_unread_content() || self.stream.is_refused()
+    }
+
     fn ended(&mut self, result: hyper::Result<()>) -> Step {
+        if let Some(tunnel) = self.requests.info.take_tunnel()
+            && result.is_ok()
+        {
+            return self.become_tunnel(tunnel);
+        }
         if matches!(self.engine, Engine::Http2(_)) {
             // Frames may be on their way, updates of windows at least. They must not meet a closed
             // socket: the reset would take the end of the last answer from the peer.
@@ -209,6 +264,31 @@ impl Driver {
             debug!(%peer, error = %text_of(&error), "connection ended early");
             // What was wrong with it may not have been read to its end.
             self.requests.info.connection.note_unread_content();
+        }
+        self.close()
+    }
+
+    /// The answer was a 101, and it is written.
+    fn become_tunnel(&mut self, tunnel: Box<Tunnel>) -> Step {
+        if self.stream.is_refused() {
+            // It has spoken something other than HTTP before it was told that it may, and that is
+            // lost.
+            return self.close();
+        }
+        self.tick.as_mut().reset(Instant::now() + tunnel.tick());
+        let engine = Engine::Tunnel(tunnel, self.requests.info.connection.go_on());
+        if let Engine::Http1(http) = std::mem::replace(&mut self.engine, engine) {
+            // What came with the request belongs to what is spoken from now on.
+            self.stream.end_framing();
+            self.stream.unread(http.into_parts().read_buf);
+        }
+        Step::Again
+    }
+
+    fn tunnel_ended(&mut self, ended: Result<(), Broken>) -> Step {
+        if let Err(error) = ended {
+            let peer = self.requests.info.connection.peer;
+            debug!(%peer, error = %text_of(&error), "tunnel ended early");
         }
         self.close()
     }
@@ -242,7 +322,8 @@ impl Driver {
             Engine::Asleep => self.engine = Engine::Closing,
             Engine::Http1(http) => Pin::new(&mut **http).graceful_shutdown(),
             Engine::Http2(http) => Pin::new(&mut **http).graceful_shutdown(),
-            Engine::Closing | Engine::Lingering => {}
+            // What is spoken in a tunnel has no end that could be asked for.
+            Engine::Tunnel(..) | Engine::Closing | Engine::Lingering => {}
         }
     }
 
@@ -259,6 +340,7 @@ impl Driver {
     fn on_tick(&mut self) -> Verdict {
         let now = Instant::now();
         let progress = self.stream.progress();
+        self.note_debt(now, progress);
         if progress != self.clock.progress {
             self.clock.progress = progress;
             self.clock.moved = now;
@@ -268,16 +350,20 @@ impl Driver {
             self.clock.idle_since = now;
         }
         match &self.engine {
-            Engine::Closing if unmoved < STALL_TIMEOUT => {}
-            Engine::Closing | Engine::Lingering => return Verdict::GiveUp,
+            Engine::Lingering => return Verdict::GiveUp,
+            Engine::Closing | Engine::Http1(_) | Engine::Http2(_) if self.owes_too_much() => {
+                return Verdict::GiveUp;
+            }
+            Engine::Closing => {}
+            Engine::Tunnel(tunnel, _) if unmoved < tunnel.idle => {}
+            Engine::Tunnel(..) => {
+                self.tunnel_ended(Err(Broken::Idle));
+            }
             Engine::Asleep | Engine::Http1(_) | Engine::Http2(_) => {
                 if self.requests.info.connection.in_flight() > 0 {
                     self.clock.idle_since = now;
                     self.clock.idle_from = progress;
                     self.keep_buffers_longer();
-                    if unmoved > STALL_TIMEOUT {
-                        return Verdict::GiveUp;
-                    }
                 } else if self.idle_too_long(now) {
                     if self.told {
                         return Verdict::GiveUp;
@@ -295,6 +381,59 @@ impl Driver {
         Verdict::GoOn
     }
 
+    /// Whether nobody but the client is waited for.
+    fn waits_for_client(&self) -> bool {
+        let connection = &self.requests.info.connection;
+        match &self.engine {
+            Engine::Closing => true,
+            // The answer is there, and the client does not take it.
+            Engine::Http1(_) if !self.stream.is_sent() => true,
+            // Tunnels have a clock of their own.
+            Engine::Http1(_) | Engine::Http2(_) => {
+                connection.in_flight() > 0
+                    && !connection.waits_for_us()
+                    && connection.waiting() == 0
+            }
+            Engine::Asleep | Engine::Tunnel(..) | Engine::Lingering => false,
+        }
+    }
+
+    /// Adds what the client owes for the time since the last tick, and takes off what it moved.
+    fn note_debt(&mut self, now: Instant, progress: Progress) {
+        let before = self.clock.progress;
+        let (received, sent) = (progress.received - before.received, progress.sent - before.sent);
+        let content = self.requests.info.connection.content_bytes();
+        let moved = match &self.engine {
+            // What moves there need not be content. But while the socket is full, all that leaves
+            // it was waited for.
+            Engine::Http2(_) => {
+                let blocked = if self.stream.is_sent() { 0 } else { sent };
+                content.wrapping_sub(self.clock.content) + blocked
+            }
+            _ => received + sent,
+        };
+        self.clock.content = content;
+        let passed = now - std::mem::replace(&mut self.clock.ticked, now);
+        self.clock.debt = match self.waits_for_client() {
+            true => {
+                let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+                let owed = passed.saturating_mul(CLIENT_BYTES_PER_SECOND_MIN);
+                self.clock.debt.saturating_add(owed).saturating_sub(moved.saturating_mul(1000))
+            }
+            false => 0,
+        };
+    }
+
+    fn owes_too_much(&self) -> bool {
+        self.clock.debt >= DEBT_MAX
+    }
+
+    /// How long it takes until the client owes too much, if it moves nothing.
+    fn patience(&self) -> Duration {
+        let left = DEBT_MAX.saturating_sub(self.clock.debt);
+        Duration::from_millis(left.div_ceil(CLIENT_BYTES_PER_SECOND_MIN))
+    }
+
     /// And look at the clock less often.
     fn keep_buffers_longer(&mut self) {
         self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
@@ -307,43 +446,58 @@ impl Driver {
 
     /// A connection without a request may wait for one; one that has begun to send it must go on.
     fn idle_too_long(&self, now: Instant) -> bool {
-        let bound = match (&self.engine, self.has_begun()) {
-            (Engine::Http1(_), true) => REQUEST_HEAD_TIMEOUT,
+        now - self.clock.idle_since > self.idle_bound()
+    }
+
+    fn idle_bound(&self) -> Duration {
+        match (&self.engine, self.has_begun()) {
+            (Engine::Http1(_) | Engine::Asleep, true) => REQUEST_HEAD_TIMEOUT,
             _ => KEEP_ALIVE_TIMEOUT,
-        };
-        now - self.clock.idle_since > bound
+        }
     }
 
     fn next_tick(&self, now: Instant) -> Duration {
+        let left = self.idle_bound().saturating_sub(now - self.clock.idle_since);
         match &self.engine {
-            Engine::Asleep => {
-                let left = KEEP_ALIVE_TIMEOUT.saturating_sub(now - self.clock.idle_since);
-                left.max(CONNECTION_TICK)
-            }
+            Engine::Asleep => left.max(BUFFERS_KEPT_MIN),
             Engine::Http1(_) => self.buffers_kept,
-            Engine::Http2(_) | Engine::Closing | Engine::Lingering => CONNECTION_TICK,
+            Engine::Tunnel(tunnel, _) => tunnel.tick(),
+            // What was told to end, and has nothing under way, may answer that, and no more.
+            Engine::Http2(_) if self.told => LINGER_TIMEOUT,
+            Engine::Http2(_) => left.min(self.patience()).clamp(BUFFERS_KEPT_MIN, CONNECTION_TICK),
+            Engine::Closing | Engine::Lingering => CONNECTION_TICK.min(self.patience()),
         }
     }
 
     /// Takes hyper's buffers away. Only between two requests: with nothing under way, nothing left
-    /// to send, and the last request read to its end, hyper holds nothing but those buffers, and
-    /// bytes of the next head, which are given back to the stream.
+    /// to send, and the last request read to its end, hyper holds nothing but those buffers. It
+    /// never has a part of a head: that is the stream's.
     fn sleep(&mut self) {
-        let connection = &self.requests.info.connection;
-        if connection.has_unread_content() || !self.stream.is_sent() || self.told {
+        if !self.stream.is_between_messages() && self.stream.held_bytes() == 0
+            || !self.stream.is_sent()
+            || self.told
+        {
             return;
         }
         match std::mem::replace(&mut self.engine, Engine::Asleep) {
             Engine::Http1(http) => {
-                let parts = http.into_parts();
-                if !parts.read_buf.is_empty() {
-                    // It came together with the last request. From now on it counts as begun, so
-                    // that this is not done again at every tick.
-                    let left = parts.read_buf.len() as u64;
-                    self.clock.idle_from.received =
-                        self.clock.progress.received.saturating_sub(left);
-                    self.stream.unread(parts.read_buf);
+                let connection = &self.requests.info.connection;
+                let left = http.into_parts().read_buf;
+                if left.is_empty() {
+                    connection.forget_unread_content();
+                } else if connection.has_unread_content() {
+                    // Of content that nobody read, perhaps.
+                    self.close();
+                    return;
+                } else {
+                    self.stream.unread(left);
                     self.wake();
+                }
+                let held = self.stream.held_bytes() as u64;
+                if held > 0 {
+                    // It came together with the last request, and counts as begun from now on.
+                    self.clock.idle_from.received =
+                        self.clock.progress.received.saturating_sub(held);
                 }
             }
             other => self.engine = other,
@@ -367,7 +521,11 @@ fn http2_builder(tasks: NewTasks) -> http2::Builder<NewTasks> {
     builder
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .max_header_list_size(HTTP2_HEADER_LIST_BYTES_MAX)
+        // WebSocket and the like by extended CONNECT (RFC 8441); who may is for dispatch to say.
+        .enable_connect_protocol()
+        .max_send_buf_size(HTTP2_UNSENT_BYTES_MAX)
         .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(HTTP2_ERROR_RESETS_MAX)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
     builder

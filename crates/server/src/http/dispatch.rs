@@ -13,8 +13,8 @@ use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::Sit
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue, Method, Request, Response,
-    header::{EXPECT, SERVER},
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -27,16 +27,20 @@ use super::{
     body::Body,
     content::Content,
     error::{Fault, RequestError},
-    page,
+    framing::Refusal,
+    malformed, page,
+    passage::{self, Passage, Stage},
+    tunnel::Tunnel,
 };
 use crate::{
     Shared,
     connections::{Connection, InFlight},
     handler::{RequestCtx, SiteRuntime},
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
+    rules::site::Share,
     snapshot::{Revision, Snapshot},
     text_of,
-    tls::TlsInfo,
+    tls::{TlsInfo, stream::Stream},
 };
 
 /// What all requests of a connection share.
@@ -50,21 +54,39 @@ pub struct ConnInfo {
     /// a connection asks for the same host. Handed out in an `Arc` of the connection's own: one
     /// that all connections share would be fought over by all cores.
     last: Mutex<Option<Arc<Remembered>>>,
+    /// What its answer, a 101 on its way, makes of an HTTP/1.1 connection.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
+    stream: Stream,
 }
 
-struct Remembered {
+pub(super) struct Remembered {
     authority: Box<str>,
     revision: Revision,
-    runtime: Arc<SiteRuntime>,
+    pub(super) runtime: Arc<SiteRuntime>,
 }
 
 impl ConnInfo {
     pub(crate) fn new(
         connection: Arc<Connection>,
-        tls: Option<TlsInfo>,
+        (stream, tls): (Stream, Option<TlsInfo>),
         shared: Arc<Shared>,
     ) -> Self {
-        Self { connection, tls, shared, last: Mutex::default() }
+        Self { connection, tls, shared, last: Mutex::default(), tunnel: Mutex::default(), stream }
+    }
+
+    /// Writes the head of an interim answer (1xx) before that of the answer, on HTTP/1.1. Only
+    /// while an answer is being made, and by who makes it. Whether it was written.
+    pub(crate) fn inform(&self, head: &[u8]) -> bool {
+        self.stream.interject(head)
+    }
+
+    /// What the last answer makes of the connection.
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     fn local(&self) -> SocketAddr {
@@ -78,16 +100,34 @@ impl ConnInfo {
 /// for its own content, becomes a future with a state of its own.
 pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answer {
     let in_flight = info.connection.begin();
-    let (request, content) = request.into_parts();
+    let (mut request, content) = request.into_parts();
     let content = Content::new(content, &info.connection);
+    let mut begun = None;
     if content.is_end_stream() {
-        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&request, info)));
-        if let Some(answer) = now.unwrap_or(Some(Err(RequestError::Panicked))) {
-            return Answer::Now(Some(finish(answer, &request, info, in_flight)));
+        let now = panic::catch_unwind(AssertUnwindSafe(|| answer_now(&mut request, info)));
+        match now.unwrap_or(Now::Answer(Err(RequestError::Panicked), None)) {
+            Now::Answer(answer, passage) => {
+                return Answer::Now(Some(finish(answer, &request, info, (in_flight, passage))));
+            }
+            Now::Later(stage) => begun = stage,
         }
     }
-    Answer::Later(Box::pin(answer_later(request, content, Arc::clone(info), in_flight)))
+    let waits = content.waits();
+    let in_flight = in_flight.watched_by(&waits);
+    let answer = answer_later(request, content, Arc::clone(info), begun, in_flight);
+    Answer::Later(Box::pin(waits.watch(answer)))
 }
+
+/// What can be done at once.
+enum Now {
+    /// The answer, and where there are rules around it, the request on its way.
+    Answer(Result<Response<Body>, RequestError>, Option<Box<Passage>>),
+    /// From here on it takes time.
+    Later(Option<Begun>),
+}
+
+/// A request on its way, and where it is.
+type Begun = (Box<Passage>, Stage);
 
 /// An answer that is there, or will be.
 pub(super) enum Answer {
@@ -107,17 +147,34 @@ impl Future for Answer {
     }
 }
 
-fn answer_now(
-    request: &http::request::Parts,
-    info: &ConnInfo,
-) -> Option<Result<Response<Body>, RequestError>> {
-    match route(request, info) {
-        Ok(Route::Site(site)) => match site.runtime.route(request.uri.path()) {
-            Ok(route) => route.handler.answer_now(request),
-            Err(error) => Some(Err(error)),
-        },
-        Ok(Route::Answered(response)) => Some(Ok(response)),
-        Err(error) => Some(Err(error)),
+fn answer_now(request: &mut http::request::Parts, info: &ConnInfo) -> Now {
+    let site = match route(request, info) {
+        Ok(Route::Site(site)) => site,
+        Ok(Route::Answered(response)) => return Now::Answer(Ok(response), None),
+        Err(error) => return Now::Answer(Err(error), None),
+    };
+    let place = match site.runtime.place(request.uri.path()) {
+        Ok(place) => place,
+        Err(error) => return Now::Answer(Err(error), None),
+    };
+    if let Some(handler) = site.runtime.plain(place) {
+        return match handler.answer_now(request) {
+            Some(answer) => Now::Answer(answer, None),
+            None => Now::Later(None),
+        };
+    }
+    let (passage, mut stage) = Passage::begin(site, place, request, info);
+    if let Stage::Handler = stage
+        && let Some(answer) = passage.route().handler.answer_now(request)
+    {
+        stage = Stage::Answered(answer);
+    }
+    if let Stage::Answered(answer) = stage {
+        stage = passage.page(answer, request, info);
+    }
+    match stage {
+        Stage::Answered(answer) => Now::Answer(answer, Some(passage)),
+        stage => Now::Later(Some((passage, stage))),
     }
 }
 
@@ -125,25 +182,76 @@ async fn answer_later(
     mut request: http::request::Parts,
     mut content: Content,
     info: Arc<ConnInfo>,
+    begun: Option<Begun>,
     in_flight: InFlight,
 ) -> Response<Counted> {
-    let answer = async {
-        match route(&request, &info)? {
-            Route::Site(site) => {
-                let site = &site.runtime;
-                let route = site.route(request.uri.path())?;
-                let ctx = RequestCtx { info: &info, site, route };
-                route.handler.handle(&mut request, &mut content, &ctx).await
-            }
-            Route::Answered(response) => Ok(response),
-        }
-    };
+    let mut passage = None;
+    let answer = answer(&mut request, &mut content, &info, begun, &mut passage);
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
     if let Err(error) = drop_content(content, &request).await {
         answer = Err(error);
     }
-    finish(answer, &request, &info, in_flight)
+    finish(answer, &request, &info, (in_flight, passage))
+}
+
+/// Takes a request from where it is to its answer. `kept` gets the request on its way, where there
+/// are rules around it.
+async fn answer(
+    request: &mut http::request::Parts,
+    content: &mut Content,
+    info: &Arc<ConnInfo>,
+    begun: Option<Begun>,
+    kept: &mut Option<Box<Passage>>,
+) -> Result<Response<Body>, RequestError> {
+    let (passage, stage) = match begun {
+        Some(begun) => begun,
+        None => {
+            let site = match route(request, info)? {
+                Route::Site(site) => site,
+                Route::Answered(response) => return Ok(response),
+            };
+            let place = site.runtime.place(request.uri.path())?;
+            if let Some(handler) = site.runtime.plain(place) {
+                let (site, route) = (&site.runtime, site.runtime.route_at(place));
+                return handler.handle(request, content, &RequestCtx { info, site, route }).await;
+            }
+            Passage::begin(site, place, request, info)
+        }
+    };
+    // Boxed, so that requests without rules do not carry its state.
+    Box::pin(walk(kept.insert(passage), stage, request, content, info)).await
+}
+
+/// Takes a request through the steps that take time.
+async fn walk(
+    passage: &mut Passage,
+    mut stage: Stage,
+    request: &mut http::request::Parts,
+    content: &mut Content,
+    info: &Arc<ConnInfo>,
+) -> Result<Response<Body>, RequestError> {
+    loop {
+        stage = match stage {
+            Stage::Verify(attempt) => passage.verify(attempt, request, info).await,
+            Stage::Look(rule) => passage.look(rule, request, info).await,
+            Stage::Handler => match passage.limit(request, content) {
+                Ok(()) => {
+                    let (site, route) = (passage.site(), passage.route());
+                    let ctx = RequestCtx { info, site, route };
+                    Stage::Answered(route.handler.handle(request, content, &ctx).await)
+                }
+                Err(error) => error.into(),
+            },
+            Stage::Answered(answer) => match passage.page(answer, request, info) {
+                Stage::Answered(answer) => return answer,
+                stage => stage,
+            },
+            Stage::Page(error, page) => {
+                return passage::read_page(error, &page, request, info).await;
+            }
+        }
+    }
 }
 
 /// What every answer gets.
@@ -151,14 +259,28 @@ fn finish(
     answer: Result<Response<Body>, RequestError>,
     request: &http::request::Parts,
     info: &ConnInfo,
-    in_flight: InFlight,
+    (in_flight, passage): (InFlight, Option<Box<Passage>>),
 ) -> Response<Counted> {
     let mut response = answer.unwrap_or_else(|error| {
         note(&error, request, info);
         page::response(&error)
     });
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let tunnel = Tunnel::attached_to(response.extensions_mut());
+        *info.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = tunnel;
+    }
     response.headers_mut().insert(SERVER, HeaderValue::from_static("Bindery"));
-    response.map(|body| Counted { body, in_flight })
+    let share = passage.and_then(|passage| {
+        passage.dress(&mut response, request, info);
+        passage.into_share()
+    });
+    if info.connection.is_draining()
+        && request.version < Version::HTTP_2
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| Counted { body, share, in_flight })
 }
 
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
@@ -191,9 +313,16 @@ enum Route {
 }
 
 fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, RequestError> {
+    if let Some(refusal) = Refusal::of(request.version, &request.uri) {
+        return Err(RequestError::Framing(refusal));
+    }
+    malformed::check(request)?;
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
-    if request.method == Method::CONNECT {
-        return Err(RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" });
+    // With a protocol it is a request for another protocol instead (RFC 8441).
+    let connect = request.method == Method::CONNECT;
+    let refused = || RequestError::MethodNotAllowed { method: Method::CONNECT, allow: "GET, HEAD" };
+    if connect && request.extensions.get::<hyper::ext::Protocol>().is_none() {
+        return Err(refused());
     }
     let authority = authority::authority(request.version, &request.uri, &request.headers)?;
     let site = site(authority.unwrap_or_default(), info)?;
@@ -204,6 +333,9 @@ fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, Reque
         && let Some(response) = site.runtime.https_redirect(authority, request, info.local())
     {
         return Ok(Route::Answered(response));
+    }
+    if connect && !site.runtime.route(request.uri.path())?.handler.opens_tunnels() {
+        return Err(refused());
     }
     Ok(Route::Site(site))
 }
@@ -266,7 +398,7 @@ fn decided(
 }
 
 /// Writes what went wrong, at the level of whose doing it is.
-fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
+pub(super) fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let peer = info.connection.peer;
     let (method, uri) = (&request.method, &request.uri);
     match error.fault() {
@@ -281,7 +413,8 @@ fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
 /// A body that counts as a request under way until it is sent or given up.
 pub struct Counted {
     body: Body,
-    #[allow(dead_code, reason = "counts down when it is dropped")]
+    /// The part of the request in the load of a site with limits.
+    share: Option<Box<Share>>,
     in_flight: InFlight,
 }
 
@@ -293,14 +426,36 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Self { body, share, in_flight } = &mut *self;
+        let polled = match share {
+            None => Pin::new(body).poll_frame(cx),
+            Some(share) => share.poll_frame(body, cx),
+        };
+        in_flight.note_answer(match &polled {
+            Poll::Pending => None,
+            Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(_) => Some(0),
+        });
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && self.held_bytes() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        match (hint.exact(), self.held_bytes()) {
+            (_, 0) => {}
+            (Some(exact), held) => hint.set_exact(exact.saturating_add(held)),
+            (None, held) => hint.set_lower(hint.lower().saturating_add(held)),
+        }
+        hint
+    }
+}
+
+impl Counted {
+    fn held_bytes(&self) -> u64 {
+        self.share.as_ref().map_or(0, |share| share.held_bytes())
     }
 }

@@ -5,6 +5,8 @@ use std::{io, path::PathBuf};
 
 use http::{Method, StatusCode};
 
+use super::content::ContentError;
+
 /// Whose doing a failure is. Decides the level of the log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -25,6 +27,14 @@ pub enum RequestError {
         /// What is wrong, in the words of the RFC.
         reason: &'static str,
     },
+
+    /// The bytes of the request are no message of HTTP/1 (RFC 9112).
+    #[error("bad request: {}", .0.reason())]
+    Framing(super::framing::Refusal),
+
+    /// More fields than [`crate::limits`] allows (RFC 6585, 5).
+    #[error("too many fields")]
+    TooManyFields,
 
     /// No binding answers for the host.
     #[error("no site answers for {host:?}")]
@@ -117,7 +127,7 @@ pub enum RequestError {
 
     /// The content of the request broke off.
     #[error("the content of the request broke off")]
-    Content(#[source] super::content::ContentError),
+    Content(#[source] ContentError),
 
     /// The client makes more requests than it may (RFC 6585, 4).
     #[error("too many requests")]
@@ -189,6 +199,8 @@ impl RequestError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::BadRequest { .. }
+            | Self::Framing(_)
+            | Self::TooManyFields
             | Self::NoSite { .. }
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
@@ -218,13 +230,19 @@ impl RequestError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest { .. } | Self::NoSite { .. } | Self::Content(_) => {
+            Self::BadRequest { .. }
+            | Self::NoSite { .. }
+            | Self::Content(ContentError::Broken(_) | ContentError::Trailer) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Framing(refusal) => refusal.status(),
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
-            Self::ContentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ContentTooLarge { .. } | Self::Content(ContentError::TooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BadGateway { .. } | Self::NoUpstream { .. } => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,

@@ -8,6 +8,9 @@ use http::{
 
 use super::{body::Body, error::RequestError};
 
+/// When to come again to a site that has all the requests under way that it may.
+const SITE_BUSY_RETRY_SECONDS: u32 = 1;
+
 /// The answer to a request that failed.
 #[must_use]
 pub fn response(error: &RequestError) -> Response<Body> {
@@ -35,6 +38,9 @@ pub fn response(error: &RequestError) -> Response<Body> {
         RequestError::TooManyRequests { retry_after_seconds } => {
             fields.insert(RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
         }
+        RequestError::SiteBusy { .. } => {
+            fields.insert(RETRY_AFTER, HeaderValue::from(SITE_BUSY_RETRY_SECONDS));
+        }
         _ => {}
     }
     response
@@ -57,7 +63,10 @@ fn page(status: StatusCode, text: &'static str) -> String {
 
 fn sentence(error: &RequestError) -> &'static str {
     match error {
-        RequestError::BadRequest { .. } => "The request contradicts itself or the protocol.",
+        RequestError::BadRequest { .. } | RequestError::Framing(_) => {
+            "The request contradicts itself or the protocol."
+        }
+        RequestError::TooManyFields => "The request has too many fields.",
         RequestError::NoSite { .. } => "No site answers for this host name here.",
         RequestError::Misdirected { .. } => {
             "This connection was opened for another host name. Please try again."

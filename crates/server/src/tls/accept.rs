@@ -101,6 +101,9 @@ pub enum HandshakeError {
     /// It took too long.
     #[error("the handshake took too long")]
     Timeout,
+    /// There are more handshakes under way than [`crate::limits`] allows.
+    #[error("too many handshakes are under way")]
+    TooMany,
 }
 
 /// What is known of a client when its handshake fails.
@@ -112,14 +115,14 @@ pub struct HelloInfo {
     pub alpn: String,
 }
 
-/// Does the handshake of a client that came to `local`.
+/// Does the handshake of the client `peer`, which came to `local`.
 ///
 /// # Errors
 ///
 /// When there is none. The client has then been told, by an alert where it understands one.
 pub async fn accept(
     mut tcp: TcpStream,
-    local: SocketAddr,
+    (local, peer): (SocketAddr, SocketAddr),
     (live, process): (&Live, &Process),
     seen: &mut HelloInfo,
 ) -> Result<(Stream, TlsInfo), HandshakeError> {
@@ -158,8 +161,7 @@ pub async fn accept(
     let connection =
         negotiate(&mut tcp, accepted, (&snapshot, binding, process), &certificate).await?;
     if let Some(client) = client_certificate(&connection) {
-        let peer = tcp.peer_addr().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
-        info!(peer, binding = %binding.information, client, "client certificate accepted");
+        info!(%peer, binding = %binding.information, client, "client certificate accepted");
     }
     let http2 = connection.alpn_protocol() == Some(b"h2");
     let info = TlsInfo {

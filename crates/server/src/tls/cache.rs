@@ -144,6 +144,12 @@ impl CertificateCache {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(files);
     }
 
+    /// Forgets all but those that are `wanted`.
+    pub(crate) fn retain(&self, wanted: impl Fn(&CertificateFiles) -> bool) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).retain(|files, _| wanted(files));
+        self.cache.retain(|files, _| wanted(files));
+    }
+
     /// What could not be read, with why, as far as it was asked for.
     pub fn problems(&self) -> Vec<(CertificateFiles, String)> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod policy;
 pub mod stream;
 pub mod tickets;
+pub(crate) mod upstream;
 
 mod accept;
 mod choice;

@@ -6,6 +6,7 @@
 //! call [`Stream::poll_send`] afterwards; nothing else sends.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     io::{BufRead as _, Read, Write},
     pin::Pin,
@@ -14,14 +15,21 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hyper::rt::ReadBufCursor;
 use rustls::ServerConnection;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
-use crate::limits::{PLAIN_READ_BYTES, UNSENT_BYTES_MAX};
+use crate::{
+    http::framing::{Framing, Passed},
+    limits::{
+        PLAIN_READ_BYTES, TLS_WRITE_BYTES_MAX, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX,
+        UNSENT_BYTES_MAX,
+    },
+};
 
 /// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
 #[derive(Clone)]
@@ -30,8 +38,10 @@ pub struct Stream(Arc<Mutex<Wire>>);
 struct Wire {
     tcp: TcpStream,
     layer: Layer,
-    /// Bytes that were read from the peer and given back; they come first.
+    /// Bytes that were read from the peer and given back, or wait for room; they come first.
     unread: Bytes,
+    /// What is read is handed on only as far as it is HTTP/1.
+    framing: Framing,
     /// What was written and not yet handed to the layer below: plain text above TLS, or what goes
     /// out as it is.
     unsent: Vec<u8>,
@@ -40,7 +50,28 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
+    turn: Turn,
+    /// Whether the last write was refused: who writes holds bytes that come next.
+    refused: bool,
     progress: Progress,
+}
+
+/// What was received and written, in bytes, since the connection was polled.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    received: usize,
+    written: usize,
+}
+
+impl Turn {
+    /// Whether it was enough: the others of this thread come first, and then this one again.
+    fn is_over(self, cx: &Context<'_>) -> bool {
+        let over = self.received >= TURN_RECEIVED_BYTES_MAX || self.written >= TURN_SENT_BYTES_MAX;
+        if over {
+            cx.waker().wake_by_ref();
+        }
+        over
+    }
 }
 
 enum Layer {
@@ -78,9 +109,12 @@ impl Stream {
             tcp,
             layer,
             unread: Bytes::new(),
+            framing: Framing::default(),
             unsent: Vec::new(),
             expected: 0,
             blocked: false,
+            turn: Turn::default(),
+            refused: false,
             progress: Progress::default(),
         };
         Self(Arc::new(Mutex::new(wire)))
@@ -93,12 +127,33 @@ impl Stream {
 
     /// Sends all that was written. `Pending` when the peer does not take it.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire().poll_send(cx)
+        let mut wire = self.wire();
+        wire.turn = Turn::default();
+        wire.poll_send(cx)
     }
 
     /// Ready when there is something to read, or nothing will come any more.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire().poll_readable(cx)
+    }
+
+    /// Ready when the peer has closed its side, or is gone. Bytes that wait to be read hide it.
+    pub fn poll_peer_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let wire = self.wire();
+        if ready!(wire.tcp.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        match wire.tcp.ready(Interest::READABLE).now_or_never() {
+            Some(Ok(readiness)) if readiness.is_read_closed() => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// From now on the end of the connection is a reset, which nobody takes for the end of an
+    /// answer.
+    pub fn abort(&self) {
+        // It fails on a socket that is closed already, and then there is nothing to do.
+        drop(self.wire().tcp.set_zero_linger());
     }
 
     /// Tells the peer that nothing follows and closes the sending side.
@@ -121,8 +176,54 @@ impl Stream {
     /// Gives back bytes that were read and not used.
     pub fn unread(&self, bytes: Bytes) {
         let mut wire = self.wire();
-        debug_assert!(wire.unread.is_empty(), "what was given back is read before all else");
-        wire.unread = bytes;
+        wire.unread = match wire.unread.is_empty() {
+            true => bytes,
+            false => [bytes, std::mem::take(&mut wire.unread)].concat().into(),
+        };
+    }
+
+    /// From now on only what is HTTP/1 to the letter is handed on.
+    pub fn begin_framing(&self) {
+        self.wire().framing = Framing::http1();
+    }
+
+    /// From now on all is handed on as it comes: to a tunnel.
+    pub fn end_framing(&self) {
+        let mut wire = self.wire();
+        let held = wire.framing.end();
+        if !held.is_empty() {
+            wire.unread = [std::mem::take(&mut wire.unread), held].concat().into();
+        }
+    }
+
+    /// Whether something was refused, so that nothing is read any more.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.wire().framing.refused().is_some()
+    }
+
+    /// Whether the peer has sent whole messages only, and all of them were read.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        let wire = self.wire();
+        wire.unread.is_empty() && wire.framing.is_between()
+    }
+
+    /// Bytes of a head that is not complete, which nobody has seen.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.wire().framing.held_bytes()
+    }
+
+    /// Writes between two writes of who else writes here. Whether it was written: not where that
+    /// one has bytes left that come first, nor to a peer that takes nothing.
+    pub(crate) fn interject(&self, bytes: &[u8]) -> bool {
+        let mut wire = self.wire();
+        let may = !wire.refused && wire.unsent.len() + bytes.len() <= UNSENT_BYTES_MAX;
+        if may {
+            wire.unsent.extend_from_slice(bytes);
+        }
+        may
     }
 
     /// What has passed so far.
@@ -131,11 +232,11 @@ impl Stream {
         self.wire().progress
     }
 
-    /// Whether everything written was sent.
+    /// Whether everything written was sent, and what was refused came again.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         let wire = self.wire();
-        wire.unsent.is_empty() && !wire.layer.wants_write()
+        wire.unsent.is_empty() && !wire.layer.wants_write() && !wire.refused
     }
 }
 
@@ -176,11 +277,34 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() {
-            let bytes = self.unread.split_to(self.unread.len().min(buf.remaining()));
-            buf.put_slice(&bytes);
-            return Poll::Ready(Ok(()));
+        loop {
+            if !self.unread.is_empty() {
+                let bytes = self.unread.split_to(self.unread.len().min(buf.remaining()));
+                buf.put_slice(&bytes);
+                return Poll::Ready(Ok(()));
+            }
+            match self.framing.refused() {
+                None => {}
+                Some((refusal, true)) => {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, refusal.reason());
+                    return Poll::Ready(Err(error));
+                }
+                // Nothing comes any more. An end would look like the client's.
+                Some((_, false)) => return Poll::Pending,
+            }
+            // Nothing is handed on, but more was read: of a head that is not complete.
+            if ready!(self.poll_read_some(cx, buf))? {
+                return Poll::Ready(Ok(()));
+            }
         }
+    }
+
+    /// Reads once. Whether there was anything to hand on, or the end.
+    fn poll_read_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<bool>> {
         loop {
             let tls = match &mut self.layer {
                 Layer::Tls(tls) => tls,
@@ -189,23 +313,28 @@ impl Wire {
                     let room = buf.remaining().min(scratch.len());
                     let scratch = scratch.get_mut(..room).unwrap_or_default();
                     let read = ready!(self.poll_receive_raw(cx, scratch))?;
-                    buf.put_slice(scratch.get(..read).unwrap_or_default());
-                    return Poll::Ready(Ok(()));
+                    let bytes = scratch.get(..read).unwrap_or_default();
+                    return Poll::Ready(Ok(hand_on(
+                        &mut self.framing,
+                        &mut self.unread,
+                        bytes,
+                        buf,
+                    )));
                 }
             };
             let mut reader = tls.reader();
             match reader.fill_buf() {
                 Ok(bytes) => {
                     let bytes = bytes.get(..buf.remaining()).unwrap_or(bytes);
-                    buf.put_slice(bytes);
+                    let any = hand_on(&mut self.framing, &mut self.unread, bytes, buf);
                     let used = bytes.len();
                     reader.consume(used);
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(any));
                 }
                 // An end without close_notify. A request says itself where it ends, so nothing
                 // that was cut off can pass for whole (RFC 9112, 9.8).
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(true));
                 }
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Poll::Ready(Err(error));
@@ -217,9 +346,15 @@ impl Wire {
 
     /// Takes what the socket has into TLS.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(())) };
         match tls.read_tls(&mut PollIo { tcp: &mut self.tcp, cx }) {
-            Ok(received) => self.progress.received += received as u64,
+            Ok(received) => {
+                self.turn.received += received;
+                self.progress.received += received as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
@@ -234,8 +369,12 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let mut buf = ReadBuf::new(buf);
         ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
+        self.turn.received += buf.filled().len();
         self.progress.received += buf.filled().len() as u64;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -245,17 +384,30 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.turn.is_over(cx) {
+            self.refused = true;
+            return Poll::Pending;
+        }
+        let written = self.poll_take(cx, parts);
+        self.refused = written.is_pending();
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.turn.written += bytes;
+        }
+        written
+    }
+
+    fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
         // What is large gains nothing by waiting and loses by being copied.
-        if let (true, Layer::Tls(tls)) = (length >= UNSENT_BYTES_MAX, &mut self.layer) {
-            if tls.wants_write() || !self.unsent.is_empty() {
-                ready!(self.poll_send(cx))?;
-            }
-            let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
-            return Poll::Ready(tls.writer().write_vectored(parts));
+        if length >= UNSENT_BYTES_MAX {
+            return self.poll_write_large(cx, parts);
         }
         if self.unsent.is_empty() {
             self.unsent.reserve(length.max(self.expected));
@@ -264,6 +416,29 @@ impl Wire {
             self.unsent.extend_from_slice(part);
         }
         Poll::Ready(Ok(length))
+    }
+
+    /// Writes past the gathered bytes, which go first.
+    fn poll_write_large(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.layer.wants_write() || !self.unsent.is_empty() {
+            ready!(self.poll_send(cx))?;
+        }
+        match &mut self.layer {
+            Layer::Tls(tls) => {
+                // All that is taken is encrypted at once and held until it is sent.
+                let parts = beginning(parts, TLS_WRITE_BYTES_MAX);
+                Poll::Ready(tls.writer().write_vectored(&parts))
+            }
+            Layer::Plain => {
+                let bytes = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, parts))?;
+                self.progress.sent += bytes as u64;
+                Poll::Ready(Ok(bytes))
+            }
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -323,6 +498,53 @@ impl Wire {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
+}
+
+/// Hands on what is good of `bytes`: into `buf`, or `unread` where it may not have room. Whether that
+/// was anything, or the end.
+fn hand_on(
+    framing: &mut Framing,
+    unread: &mut Bytes,
+    bytes: &[u8],
+    buf: &mut ReadBufCursor<'_>,
+) -> bool {
+    if framing.is_off() || bytes.is_empty() {
+        buf.put_slice(bytes);
+        return true;
+    }
+    let any = match framing.take(bytes) {
+        Passed::Prefix(good) => {
+            buf.put_slice(bytes.get(..good).unwrap_or_default());
+            good > 0
+        }
+        Passed::Held(good) => {
+            *unread = good;
+            false
+        }
+    };
+    if let Some((refusal, false)) = framing.refused() {
+        // In the place of a head that was refused comes one that says so. All before it is read
+        // first, and answered first.
+        *unread = match unread.is_empty() {
+            true => refusal.request(),
+            false => [std::mem::take(unread), refusal.request()].concat().into(),
+        };
+    }
+    any
+}
+
+/// The first `bytes` of some parts, or all.
+fn beginning<'a>(parts: &'a [io::IoSlice<'a>], mut bytes: usize) -> Cow<'a, [io::IoSlice<'a>]> {
+    if parts.iter().map(|part| part.len()).sum::<usize>() <= bytes {
+        return Cow::Borrowed(parts);
+    }
+    let mut taken = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = part.get(..bytes).unwrap_or(part);
+        bytes -= part.len();
+        taken.push(io::IoSlice::new(part));
+    }
+    Cow::Owned(taken)
 }
 
 /// The socket as rustls wants it: `Pending` becomes `WouldBlock`, and the waker stays registered.

@@ -229,3 +229,27 @@ async fn who_was_verified_by_an_authority_of_before_is_not_served_any_more() {
     setup.replace(&server);
     assert_eq!(kept.get("a.example", "/").await.unwrap().status, 421);
 }
+
+#[tokio::test]
+async fn a_certificate_that_is_no_longer_named_is_forgotten_with_its_problems() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("good", &["good.example"]);
+    setup.site("good", &[&format!("https/127.0.0.1:{port}:good.example")]);
+    let kept = setup.text.clone();
+    let bad = setup.ca.leaf(&["bad.example"]);
+    std::fs::write(setup.certificate_of("bad", &bad), "rubbish").unwrap();
+    let on = format!("https/127.0.0.1:{port}:bad.example");
+    setup.site("bad", &[&format!(r#"{{ on = "{on}", certificate = "bad" }}"#)]);
+    let server = setup.start();
+    assert_eq!(get(port, "good.example").await.text(), "good");
+    assert!(shown(port, Some("bad.example")).await.is_err());
+    let counters = server.counters();
+    assert_eq!((counters.certificates_in_memory, counters.certificate_problems.len()), (2, 1));
+
+    setup.text = kept;
+    assert_eq!(setup.replace(&server), 0);
+    let counters = server.counters();
+    assert_eq!((counters.certificates_in_memory, counters.certificate_problems.len()), (1, 0));
+    assert_eq!(get(port, "good.example").await.text(), "good");
+}

@@ -28,14 +28,13 @@ mod stderr;
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 use bindery_model::{name::HostName, site, upstream::Timeouts};
 use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Response, StatusCode, Uri, header::CONTENT_LENGTH, request::Parts,
-};
+use http::{HeaderValue, Method, Response, StatusCode, header::CONTENT_LENGTH, request::Parts};
 use tokio::time::timeout;
 use tracing::error;
 
@@ -56,23 +55,16 @@ use super::{
     static_files::{FileCache, StaticFiles},
 };
 use crate::{
-    http::{authority, body::Body, content::Content, error::RequestError},
+    http::{authority, body::Body, content::Content, error::RequestError, user::User},
     limits::{FASTCGI_READ_BYTES, FASTCGI_STARVED_AFTER, LINGER_TIMEOUT},
     log::StrangerLog,
+    rules::rewrite::OriginalUri,
 };
-
-/// What was asked for before rules changed it; put into a request's extensions by who changes it.
-#[derive(Clone, Debug)]
-pub struct AskedFor(pub Uri);
-
-/// Who the client has proved to be; put into a request's extensions by who found it out.
-#[derive(Clone, Debug)]
-pub struct RemoteUser(pub Arc<str>);
 
 /// Serves a folder of scripts and files.
 pub struct FastCgi {
     scripts: Scripts,
-    files: StaticFiles,
+    pub(super) files: StaticFiles,
     settings: Settings,
     program: Arc<Program>,
     timeouts: Timeouts,
@@ -155,16 +147,19 @@ impl FastCgi {
         let (source, length) = Source::of(content, &self.filed_bytes).await?;
         let nothing = request.headers.contains_key(CONTENT_LENGTH).then_some(0);
         let authority = authority::authority(request.version, &request.uri, &request.headers)?;
-        let asked = request.extensions.get::<AskedFor>().map_or(&request.uri, |asked| &asked.0);
+        let asked = request.extensions.get::<OriginalUri>().map_or(&request.uri, |asked| &asked.0);
         let tls = ctx.info.tls.as_ref();
+        let (client, peer) = (ctx.client(request), ctx.info.connection.peer);
+        let proxied = client.address != peer.ip().to_canonical();
         let facts = Facts {
             request,
             asked,
             authority,
             local: ctx.info.connection.local,
-            peer: ctx.info.connection.peer,
-            tls: tls.map(|tls| tls.server_name.as_ref().map(HostName::as_str)),
-            remote_user: request.extensions.get::<RemoteUser>().map(|user| &*user.0),
+            client: SocketAddr::new(client.address, if proxied { 0 } else { peer.port() }),
+            https: client.https,
+            server_name: tls.and_then(|tls| tls.server_name.as_ref()).map(HostName::as_str),
+            remote_user: request.extensions.get::<User>().map(|user| &*user.0),
             script: &script,
             path_info: &path_info,
             length: length.or(nothing),

@@ -77,9 +77,12 @@ pub(super) struct Facts<'a> {
     /// The authority as it was sent, and the host in it.
     pub(super) authority: Option<&'a str>,
     pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
-    /// Whether it came by TLS, and for which name.
-    pub(super) tls: Option<Option<&'a str>>,
+    /// The client; behind a trusted proxy as that says, then without a port.
+    pub(super) client: SocketAddr,
+    /// Whether the client came by TLS.
+    pub(super) https: bool,
+    /// The name in the hello of the connection.
+    pub(super) server_name: Option<&'a str>,
     pub(super) remote_user: Option<&'a str>,
     /// The script, below the root, from its first slash on.
     pub(super) script: &'a [u8],
@@ -130,32 +133,30 @@ impl Told<'_> {
     }
 
     fn connection(&mut self, facts: &Facts<'_>) {
-        let Facts { local, peer, .. } = facts;
+        let Facts { local, client, .. } = facts;
         let host = facts.authority.map(host_of).filter(|host| !host.is_empty());
         let host = host.map_or_else(|| Cow::Owned(local.ip().to_string()), Cow::Borrowed);
         self.put(b"SERVER_NAME", &[host.as_bytes()]);
         let mut text = Text::default();
         for (name, address) in [
             (b"SERVER_ADDR", local.ip().to_canonical()),
-            (b"REMOTE_ADDR", peer.ip().to_canonical()),
+            (b"REMOTE_ADDR", client.ip().to_canonical()),
         ] {
             self.put(name, &[text.of(&address)]);
         }
-        for (name, port) in [(b"SERVER_PORT", local.port()), (b"REMOTE_PORT", peer.port())] {
-            self.put(name, &[text.of(&port)]);
+        self.put(b"SERVER_PORT", &[text.of(&local.port())]);
+        if client.port() != 0 {
+            self.put(b"REMOTE_PORT", &[text.of(&client.port())]);
         }
         if let Some(user) = facts.remote_user {
             self.put(b"REMOTE_USER", &[user.as_bytes()]);
         }
-        match facts.tls {
-            Some(name) => {
-                self.put(b"HTTPS", &[b"on"]);
-                self.put(b"REQUEST_SCHEME", &[b"https"]);
-                if let Some(name) = name {
-                    self.put(b"SSL_TLS_SNI", &[name.as_bytes()]);
-                }
-            }
-            None => self.put(b"REQUEST_SCHEME", &[b"http"]),
+        if facts.https {
+            self.put(b"HTTPS", &[b"on"]);
+        }
+        self.put(b"REQUEST_SCHEME", &[if facts.https { b"https" } else { b"http" }]);
+        if let Some(name) = facts.server_name {
+            self.put(b"SSL_TLS_SNI", &[name.as_bytes()]);
         }
     }
 
@@ -273,8 +274,9 @@ mod tests {
             asked: &request.uri,
             authority: Some("[::1]:8080"),
             local: ([127, 0, 0, 1], 80).into(),
-            peer: "[::ffff:192.0.2.1]:1234".parse().unwrap(),
-            tls: None,
+            client: "[::ffff:192.0.2.1]:1234".parse().unwrap(),
+            https: false,
+            server_name: None,
             remote_user: Some("somebody"),
             script: b"/a.php",
             path_info: b"/b",

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use quick_cache::{Equivalent, Weighter, sync::Cache};
+use tokio::sync::Semaphore;
 
 use super::{multipart::Boundary, representation::Representation, versions::Versions};
 use crate::limits;
@@ -29,6 +30,8 @@ pub struct FileCache {
     roots: AtomicU64,
     /// Between the parts of an answer with several.
     boundary: Boundary,
+    /// Who may read much of a large file at once.
+    bursts: Arc<Semaphore>,
 }
 
 impl Default for FileCache {
@@ -47,6 +50,7 @@ impl FileCache {
             started: Instant::now(),
             roots: AtomicU64::new(0),
             boundary: Boundary::new(),
+            bursts: Arc::new(Semaphore::new(limits::FILE_BURSTS_MAX)),
         }
     }
 
@@ -70,6 +74,11 @@ impl FileCache {
     /// What stands between the parts of an answer that has several, as long as the process lives.
     pub(super) fn boundary(&self) -> &Boundary {
         &self.boundary
+    }
+
+    /// A stream that reads much at once holds a permit of these.
+    pub(super) fn bursts(&self) -> &Arc<Semaphore> {
+        &self.bursts
     }
 
     /// `now` as files remember it.

@@ -36,7 +36,7 @@ use std::{
 };
 
 use bindery_model::site::Files;
-use http::{Method, Response, request::Parts};
+use http::{Method, Response, Version, request::Parts};
 
 pub use self::cache::FileCache;
 use self::{
@@ -46,6 +46,7 @@ use self::{
     path::{PathError, RequestPath},
     respond::Content,
     root::Patience,
+    stream::Reads,
     versions::Versions,
 };
 use crate::{
@@ -198,7 +199,9 @@ impl StaticFiles {
                     self.keep(path, &versions, moment, known.is_some());
                     let Opened { kept, file, at_once } = versions.into_chosen(&request.headers);
                     let content = match (file, &kept.content) {
-                        (Some(file), _) => Content::Disk { file, at_once },
+                        (Some(file), _) => {
+                            Content::Disk { file, reads: self.reads(request, at_once) }
+                        }
                         (None, Some(content)) => Content::Memory(content),
                         (None, None) => continue,
                     };
@@ -238,6 +241,12 @@ impl StaticFiles {
         })
         .await
         .unwrap_or_else(|error| Err(LookError::File(FindError::Failed(error))))
+    }
+
+    /// Many small frames are made of what is read for HTTP/2, so large reads gain nothing there.
+    fn reads(&self, request: &Parts, at_once: bool) -> Reads {
+        let bursts = self.folder.cache.bursts();
+        Reads { at_once, bursts: (request.version < Version::HTTP_2).then(|| Arc::clone(bursts)) }
     }
 
     /// Keeps a file in memory if any version of it is small.

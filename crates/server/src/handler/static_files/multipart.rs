@@ -15,7 +15,11 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 
-use super::{range::ByteRange, representation::Stamp, stream::FileStream};
+use super::{
+    range::ByteRange,
+    representation::Stamp,
+    stream::{FileStream, Reads},
+};
 use crate::http::body::Body;
 
 /// What stands between the parts. Nobody knows it before a process has begun, so no file was made
@@ -86,10 +90,10 @@ impl Parts {
     }
 
     /// Of a file that is streamed.
-    pub(super) fn of_disk(self, file: File, stamp: Stamp, at_once: bool) -> Body {
+    pub(super) fn of_disk(self, file: File, stamp: Stamp, reads: Reads) -> Body {
         let Self { parts, end, bytes } = self;
         let file = Arc::new(file);
-        Body::stream(Streamed { file, stamp, at_once, parts, current: None, end, left: bytes })
+        Body::stream(Streamed { file, stamp, reads, parts, current: None, end, left: bytes })
     }
 }
 
@@ -97,7 +101,7 @@ impl Parts {
 struct Streamed {
     file: Arc<File>,
     stamp: Stamp,
-    at_once: bool,
+    reads: Reads,
     parts: VecDeque<(Bytes, ByteRange)>,
     current: Option<FileStream>,
     end: Bytes,
@@ -130,7 +134,7 @@ impl http_body::Body for Streamed {
             Some((head, range)) => {
                 let file = Arc::clone(&body.file);
                 let (first, length) = (range.first(), range.length());
-                let stream = FileStream::new(file, body.stamp, first, length, body.at_once);
+                let stream = FileStream::new(file, body.stamp, first, length, body.reads.clone());
                 body.current = Some(stream);
                 head
             }
@@ -188,6 +192,8 @@ pub(super) mod tests {
         parts
     }
 
+    const READS: Reads = Reads { at_once: true, bursts: None };
+
     fn file_of(content: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
@@ -227,7 +233,7 @@ pub(super) mod tests {
         let file = file_of(&[7; 1000]);
         let same = file.try_clone().unwrap();
         let stamp = Stamp::of(&file.metadata().unwrap());
-        let body = parts("bytes=0-1,500-", 1000, &Boundary::new()).of_disk(file, stamp, true);
+        let body = parts("bytes=0-1,500-", 1000, &Boundary::new()).of_disk(file, stamp, READS);
         same.set_len(600).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let error = runtime.block_on(body.collect()).unwrap_err();
@@ -259,7 +265,7 @@ pub(super) mod tests {
             let memory = collected(made().of_memory(&Bytes::from(content.clone()))).unwrap();
             let file = file_of(&content);
             let stamp = Stamp::of(&file.metadata().unwrap());
-            let disk = collected(made().of_disk(file, stamp, at_once)).unwrap();
+            let disk = collected(made().of_disk(file, stamp, Reads { at_once, bursts: None })).unwrap();
             prop_assert!(memory == disk);
             let read = read(boundary.content_type().to_str().unwrap(), &disk);
             prop_assert_eq!(read.len(), ranges.len());

@@ -17,18 +17,14 @@ use super::{
     multipart::{Boundary, Parts},
     range::ByteRange,
     representation::Representation,
-    stream::FileStream,
+    stream::{FileStream, Reads},
 };
 use crate::http::{body::Body, error::RequestError};
 
 /// Where the bytes of a file are.
 pub(super) enum Content<'a> {
     Memory(&'a Bytes),
-    Disk {
-        file: File,
-        /// Whether reads are tried without waiting.
-        at_once: bool,
-    },
+    Disk { file: File, reads: Reads },
 }
 
 /// Room for our fields and those that every answer gets later, so that the map never grows.
@@ -92,12 +88,12 @@ fn body(content: Content<'_>, range: Option<ByteRange>, of: &Representation) -> 
     match (content, range) {
         (Content::Memory(bytes), None) => Body::full(bytes.clone()),
         (Content::Memory(bytes), Some(range)) => Body::full(bytes.slice_ref(range.of(bytes))),
-        (Content::Disk { file, at_once }, range) => {
+        (Content::Disk { file, reads }, range) => {
             let (first, length) = match range {
                 Some(range) => (range.first(), range.length()),
                 None => (0, of.stamp.length()),
             };
-            let stream = FileStream::new(Arc::new(file), of.stamp, first, length, at_once);
+            let stream = FileStream::new(Arc::new(file), of.stamp, first, length, reads);
             Body::File(Box::new(stream))
         }
     }
@@ -106,7 +102,7 @@ fn body(content: Content<'_>, range: Option<ByteRange>, of: &Representation) -> 
 fn parts_body(content: Content<'_>, parts: Parts, of: &Representation) -> Body {
     match content {
         Content::Memory(bytes) => parts.of_memory(bytes),
-        Content::Disk { file, at_once } => parts.of_disk(file, of.stamp, at_once),
+        Content::Disk { file, reads } => parts.of_disk(file, of.stamp, reads),
     }
 }
 

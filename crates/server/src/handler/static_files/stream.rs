@@ -2,6 +2,10 @@
 //!
 //! What the page cache holds is read at once, on the reactor's thread (`RWF_NOWAIT`). Only what
 //! must come from the disk goes through the blocking pool.
+//!
+//! Over HTTP/1.1 a peer that takes all it is given gets it in large bursts: it then sleeps and is
+//! woken less often, which is a third of the cost of a large file. A burst is memory that a peer can
+//! make us hold, so there are only so many ([`limits::FILE_BURSTS_MAX`]).
 
 use std::{
     fmt,
@@ -16,6 +20,10 @@ use std::{
 
 use bytes::Bytes;
 use rustix::io::{Errno, ReadWriteFlags};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::coop,
+};
 
 use super::representation::Stamp;
 use crate::{blocking, limits};
@@ -33,8 +41,9 @@ pub struct FileStream {
     /// How much the next read takes at most. It doubles with each chunk that was taken, because a
     /// peer that takes nothing holds the first, on each of its streams.
     chunk_bytes: usize,
-    /// Whether a read that may not wait is worth trying.
-    tries_at_once: bool,
+    reads: Reads,
+    /// Held while much is read at once.
+    burst: Option<OwnedSemaphorePermit>,
     reading: Option<Reading>,
     spare: Spare,
 }
@@ -42,8 +51,8 @@ pub struct FileStream {
 /// A read on the blocking pool: the buffer, and how much of it is filled.
 type Reading = Pin<Box<dyn Future<Output = io::Result<(Vec<u8>, usize)>> + Send>>;
 
-/// Where a buffer waits for the next read once its bytes are sent: one per stream.
-type Spare = Arc<Mutex<Option<Vec<u8>>>>;
+/// Where buffers wait for the next reads once their bytes are sent.
+type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl fmt::Debug for FileStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,14 +64,23 @@ impl fmt::Debug for FileStream {
     }
 }
 
+/// How a file is read.
+#[derive(Clone, Debug)]
+pub(super) struct Reads {
+    /// Whether a read that may not wait is worth trying: for file systems that answer from the page
+    /// cache.
+    pub(super) at_once: bool,
+    /// Whom to ask before much is read at once; nobody where that gains nothing.
+    pub(super) bursts: Option<Arc<Semaphore>>,
+}
+
 impl FileStream {
-    /// `tries_at_once` is for file systems that answer from the page cache without waiting.
     pub(super) fn new(
         file: Arc<File>,
         stamp: Stamp,
         offset: u64,
         length: u64,
-        tries_at_once: bool,
+        reads: Reads,
     ) -> Self {
         Self {
             file,
@@ -70,7 +88,8 @@ impl FileStream {
             offset,
             remaining_bytes: length,
             chunk_bytes: limits::FILE_FIRST_CHUNK_BYTES,
-            tries_at_once,
+            reads,
+            burst: None,
             reading: None,
             spare: Spare::default(),
         }
@@ -90,6 +109,12 @@ impl FileStream {
         if self.remaining_bytes == 0 {
             return Poll::Ready(None);
         }
+        if self.reading.is_none() {
+            // One large read counts as the many small ones that it stands for: others have a turn.
+            for _ in 0..self.chunk_bytes / limits::FILE_CHUNK_BYTES {
+                ready!(coop::poll_proceed(context)).made_progress();
+            }
+        }
         let (buffer, filled) = match ready!(self.poll_read(context)) {
             Ok(read) => read,
             Err(error) => {
@@ -99,16 +124,35 @@ impl FileStream {
         };
         self.offset += filled as u64;
         self.remaining_bytes = self.remaining_bytes.saturating_sub(filled as u64);
-        self.chunk_bytes = (self.chunk_bytes * 2).min(limits::FILE_CHUNK_BYTES);
+        self.chunk_bytes = self.next_chunk_bytes();
         let chunk = Chunk { buffer, filled, spare: Arc::clone(&self.spare) };
         Poll::Ready(Some(Ok(Bytes::from_owner(chunk))))
+    }
+
+    /// More than [`limits::FILE_CHUNK_BYTES`] at once only with a permit, which is given back with
+    /// the stream. The last two chunks are ordinary ones: when the last is asked for, all that is
+    /// larger has left this process, because a connection takes no chunk while it holds two.
+    fn next_chunk_bytes(&mut self) -> usize {
+        const USUAL: usize = limits::FILE_CHUNK_BYTES;
+        let next = (self.chunk_bytes * 2).min(limits::FILE_BURST_BYTES);
+        let tail = 2 * USUAL as u64;
+        let before_tail = usize::try_from(self.remaining_bytes.saturating_sub(tail));
+        let most = before_tail.unwrap_or(usize::MAX);
+        if next <= USUAL || most <= USUAL {
+            return next.min(USUAL);
+        }
+        if self.burst.is_none() {
+            let bursts = self.reads.bursts.as_ref().map(Arc::clone);
+            self.burst = bursts.and_then(|bursts| bursts.try_acquire_owned().ok());
+        }
+        if self.burst.is_some() { next.min(most) } else { USUAL }
     }
 
     /// A buffer and how much of it is filled: at least one byte, at most what remains.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Vec<u8>, usize)>> {
         if self.reading.is_none() {
             let mut buffer = self.buffer();
-            if self.tries_at_once {
+            if self.reads.at_once {
                 match self.read_at_once(&mut buffer) {
                     Ok(filled) => {
                         let ending = self.ending(filled).then_some(self.stamp);
@@ -116,7 +160,7 @@ impl FileStream {
                     }
                     Err(Errno::AGAIN | Errno::INTR) => {}
                     // Not this file system, or not this kernel. The other way shows real errors.
-                    Err(_) => self.tries_at_once = false,
+                    Err(_) => self.reads.at_once = false,
                 }
             }
             let ending = self.ending(buffer.len()).then_some(self.stamp);
@@ -140,7 +184,7 @@ impl FileStream {
     fn buffer(&self) -> Vec<u8> {
         let length = usize::try_from(self.remaining_bytes)
             .map_or(self.chunk_bytes, |remaining| remaining.min(self.chunk_bytes));
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match spare {
             Some(mut buffer) if buffer.len() >= length => {
                 buffer.truncate(length);
@@ -213,7 +257,7 @@ impl AsRef<[u8]> for Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(buffer);
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
 
@@ -241,7 +285,8 @@ mod tests {
 
     fn stream(file: File, offset: u64, length: u64, at_once: bool) -> Body {
         let stamp = Stamp::of(&file.metadata().unwrap());
-        Body::File(Box::new(FileStream::new(Arc::new(file), stamp, offset, length, at_once)))
+        let reads = Reads { at_once, bursts: None };
+        Body::File(Box::new(FileStream::new(Arc::new(file), stamp, offset, length, reads)))
     }
 
     async fn collect(mut body: Body) -> io::Result<Vec<u8>> {
@@ -334,6 +379,47 @@ mod tests {
         let second = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(second.as_ptr(), address, "the buffer of the first is used again");
         assert_eq!(second.len(), limits::FILE_CHUNK_BYTES);
+    }
+
+    #[tokio::test]
+    async fn only_so_many_streams_read_in_bursts_and_each_ends_with_ordinary_chunks() {
+        const BURST: usize = limits::FILE_BURST_BYTES;
+        let content = content(6 * BURST + 17);
+        let bursts = Arc::new(Semaphore::new(1));
+        let stream = || {
+            let file = file_of(&content);
+            let stamp = Stamp::of(&file.metadata().unwrap());
+            let reads = Reads { at_once: true, bursts: Some(Arc::clone(&bursts)) };
+            let length = content.len() as u64;
+            Body::File(Box::new(FileStream::new(Arc::new(file), stamp, 0, length, reads)))
+        };
+        let mut first = stream();
+        let mut taken = Vec::new();
+        let mut lengths = Vec::new();
+        while taken.len() < BURST {
+            let chunk = first.frame().await.unwrap().unwrap().into_data().unwrap();
+            taken.extend_from_slice(&chunk);
+        }
+        assert_eq!(bursts.available_permits(), 0);
+        // Another has to do without, and is sent whole all the same.
+        let mut second = stream();
+        let mut all = Vec::new();
+        while let Some(frame) = second.frame().await {
+            let chunk = frame.unwrap().into_data().unwrap();
+            assert!(chunk.len() <= limits::FILE_CHUNK_BYTES);
+            all.extend_from_slice(&chunk);
+        }
+        assert!(all == content);
+        while let Some(frame) = first.frame().await {
+            let chunk = frame.unwrap().into_data().unwrap();
+            lengths.push(chunk.len());
+            taken.extend_from_slice(&chunk);
+        }
+        assert!(taken == content);
+        assert_eq!(lengths.iter().max(), Some(&BURST));
+        assert!(lengths[lengths.len() - 2..].iter().all(|one| *one <= limits::FILE_CHUNK_BYTES));
+        drop(first);
+        assert_eq!(bursts.available_permits(), 1);
     }
 
     #[tokio::test]

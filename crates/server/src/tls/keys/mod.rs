@@ -5,7 +5,7 @@ mod ber;
 mod distinguished_name;
 mod error;
 mod facts;
-mod pem;
+pub(super) mod pem;
 mod pfx;
 mod private;
 mod stamp;

@@ -1,0 +1,249 @@
+//! Who is the client? The peer of the connection, or whom a proxy that is trusted says it speaks
+//! for. One pure function, because the log, access rules, rate limits and upstreams must all get
+//! the same answer.
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{FORWARDED, GetAll},
+};
+use ipnet::IpNet;
+
+use super::{authority, forwarded};
+use crate::limits::FORWARDED_ELEMENTS_MAX;
+
+/// The addresses a request passed, the client's first.
+pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The scheme the client used.
+pub static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The host the client asked for.
+pub static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The port the client came to.
+pub static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// Who asks, and how it asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client<'a> {
+    /// Its address; never an IPv4 address in the clothes of IPv6.
+    pub address: IpAddr,
+    /// Whether it used https.
+    pub https: bool,
+    /// The host it asked for, as `host` or `host:port`; empty where it named none.
+    pub host: Cow<'a, str>,
+    /// Whether the peer of the connection is a trusted proxy, so that what it says is passed on.
+    pub by_proxy: bool,
+}
+
+/// Who asks. `peer` and `https` are those of the connection, `host` that of the request; only the
+/// fields of a peer in `trusted` are looked at.
+///
+/// Of `X-Forwarded-For` the rightmost address counts that is not trusted itself: what is left of it
+/// was written by a stranger. `Forwarded` (RFC 7239) counts where there is no `X-Forwarded-For`. A
+/// proxy in front must therefore set or remove both.
+#[must_use]
+pub fn client<'a>(
+    peer: SocketAddr,
+    https: bool,
+    host: &'a str,
+    fields: &'a HeaderMap,
+    trusted: &[IpNet],
+) -> Client<'a> {
+    let peer = peer.ip().to_canonical();
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let host = Cow::Borrowed(host);
+    if trusted.is_empty() || !is_trusted(peer) {
+        return Client { address: peer, https, host, by_proxy: false };
+    }
+    let own = Client { address: peer, https, host, by_proxy: true };
+    if fields.contains_key(&X_FORWARDED_FOR) {
+        by_x_forwarded(own, fields, is_trusted)
+    } else if fields.contains_key(FORWARDED) {
+        by_forwarded(own, fields, is_trusted)
+    } else {
+        own
+    }
+}
+
+fn by_x_forwarded<'a>(
+    own: Client<'a>,
+    fields: &'a HeaderMap,
+    is_trusted: impl Fn(IpAddr) -> bool,
+) -> Client<'a> {
+    let chain: Vec<_> = elements(&fields.get_all(&X_FORWARDED_FOR)).map(forwarded::node).collect();
+    let (address, place) = nearest_stranger(own.address, &chain, is_trusted);
+    // Lists of one length were written by the same proxies; of others the last word is that of the
+    // proxy that is trusted.
+    let at_place = |name: &HeaderName| {
+        let values: Vec<_> = elements(&fields.get_all(name)).collect();
+        let same = place.filter(|_| values.len() == chain.len());
+        same.and_then(|place| values.get(place)).or_else(|| values.first()).copied()
+    };
+    let https = at_place(&X_FORWARDED_PROTO).and_then(is_https).unwrap_or(own.https);
+    let host = at_place(&X_FORWARDED_HOST).filter(|host| authority::parse(host).is_ok());
+    Client { address, https, host: host.map_or(own.host, Cow::Borrowed), by_proxy: true }
+}
+
+fn by_forwarded<'a>(
+    own: Client<'a>,
+    fields: &'a HeaderMap,
+    is_trusted: impl Fn(IpAddr) -> bool,
+) -> Client<'a> {
+    let mut all = Vec::new();
+    for value in fields.get_all(FORWARDED) {
+        // What cannot be read whole is not believed in parts.
+        let Some(more) = value.to_str().ok().and_then(forwarded::parse) else { return own };
+        all.extend(more);
+    }
+    all.reverse();
+    all.truncate(FORWARDED_ELEMENTS_MAX);
+    let chain: Vec<_> =
+        all.iter().map(|one| one.client.as_deref().and_then(forwarded::node)).collect();
+    let (address, place) = nearest_stranger(own.address, &chain, is_trusted);
+    let Some(element) = place.and_then(|place| all.get(place)) else { return own };
+    let https = element.proto.as_deref().and_then(is_https).unwrap_or(own.https);
+    let host = element.host.clone().filter(|host| authority::parse(host).is_ok());
+    Client { address, https, host: host.map_or(own.host, Cow::Owned), by_proxy: true }
+}
+
+/// The first address of a chain, nearest first, that is not trusted; or the last that is known.
+fn nearest_stranger(
+    peer: IpAddr,
+    chain: &[Option<IpAddr>],
+    is_trusted: impl Fn(IpAddr) -> bool,
+) -> (IpAddr, Option<usize>) {
+    let mut nearest = (peer, None);
+    for (place, address) in chain.iter().enumerate() {
+        let Some(address) = *address else { break };
+        nearest = (address, Some(place));
+        if !is_trusted(address) {
+            break;
+        }
+    }
+    nearest
+}
+
+/// The elements of a list, last first, within a bound.
+fn elements<'a>(values: &GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a str> {
+    let values: Vec<_> = values.iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    let elements = values.into_iter().rev().flat_map(|value| value.rsplit(','));
+    elements.map(str::trim).take(FORWARDED_ELEMENTS_MAX)
+}
+
+fn is_https(scheme: &str) -> Option<bool> {
+    match scheme {
+        _ if scheme.eq_ignore_ascii_case("https") => Some(true),
+        _ if scheme.eq_ignore_ascii_case("http") => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(peer: &str, fields: &[(&'static str, &str)], expected: &str) {
+        let trusted: Vec<IpNet> =
+            ["10.0.0.0/8", "2001:db8::/32"].iter().map(|net| net.parse().unwrap()).collect();
+        let map: HeaderMap = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            });
+        let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+        let got = client(peer, false, "a.example", &map, &trusted);
+        let scheme = if got.https { "https" } else { "http" };
+        let text = format!("{} {scheme} {}", got.address, got.host);
+        assert_eq!(text, expected, "{fields:?}");
+    }
+
+    #[test]
+    fn a_stranger_is_who_it_is_whatever_it_says() {
+        for fields in [
+            &[][..],
+            &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https")],
+            &[("forwarded", "for=1.1.1.1;proto=https;host=b.example")],
+        ] {
+            check("192.0.2.1", fields, "192.0.2.1 http a.example");
+        }
+        check("::ffff:192.0.2.1", &[("x-forwarded-for", "1.1.1.1")], "192.0.2.1 http a.example");
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed() {
+        let xff = |value| [("x-forwarded-for", value)];
+        check("10.0.0.1", &[], "10.0.0.1 http a.example");
+        check("::ffff:10.0.0.1", &xff("192.0.2.9"), "192.0.2.9 http a.example");
+        check("2001:db8::1", &xff("192.0.2.9:4711"), "192.0.2.9 http a.example");
+        check("10.0.0.1", &xff("[2a00::1]:80"), "2a00::1 http a.example");
+        check("10.0.0.1", &xff("2a00::1"), "2a00::1 http a.example");
+        check(
+            "10.0.0.1",
+            &[("forwarded", "for=192.0.2.9;proto=https;host=\"b.example:8443\"")],
+            "192.0.2.9 https b.example:8443",
+        );
+        check(
+            "10.0.0.1",
+            &[
+                ("x-forwarded-for", "192.0.2.9"),
+                ("x-forwarded-proto", "HTTPS"),
+                ("x-forwarded-host", "b.example"),
+            ],
+            "192.0.2.9 https b.example",
+        );
+    }
+
+    #[test]
+    fn what_a_client_wrote_left_of_the_proxies_is_not_believed() {
+        let xff = |value| [("x-forwarded-for", value)];
+        check("10.0.0.1", &xff("1.1.1.1, 192.0.2.9"), "192.0.2.9 http a.example");
+        check("10.0.0.1", &xff("1.1.1.1, 192.0.2.9, 10.0.0.7"), "192.0.2.9 http a.example");
+        check("10.0.0.1", &xff("10.0.0.9, 10.0.0.7"), "10.0.0.9 http a.example");
+        check("10.0.0.1", &xff("10.0.0.9, rubbish"), "10.0.0.1 http a.example");
+        check("10.0.0.1", &xff("unknown, 10.0.0.7"), "10.0.0.7 http a.example");
+        check(
+            "10.0.0.1",
+            &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.9")],
+            "192.0.2.9 http a.example",
+        );
+        check(
+            "10.0.0.1",
+            &[("x-forwarded-for", "192.0.2.9"), ("forwarded", "for=1.1.1.1;proto=https")],
+            "192.0.2.9 http a.example",
+        );
+        check("10.0.0.1", &[("forwarded", "for=192.0.2.9, for=")], "10.0.0.1 http a.example");
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_client_s_place_in_the_chain() {
+        let fields =
+            |proto| [("x-forwarded-for", "192.0.2.9, 10.0.0.7"), ("x-forwarded-proto", proto)];
+        check("10.0.0.1", &fields("https, http"), "192.0.2.9 https a.example");
+        check("10.0.0.1", &fields("https"), "192.0.2.9 https a.example");
+        check("10.0.0.1", &fields("gopher"), "192.0.2.9 http a.example");
+        check("10.0.0.1", &fields("https, https, http"), "192.0.2.9 http a.example");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_trusted_proxy_passes_on_its_own_word_counts(
+            left in "[ -~]{0,80}", address in any::<[u8; 4]>()
+        ) {
+            let address = IpAddr::from(address);
+            prop_assume!(!address.to_string().starts_with("10."));
+            let mut fields = HeaderMap::new();
+            fields.append(&X_FORWARDED_FOR, format!("{left}, {address}").parse().unwrap());
+            let peer = "10.0.0.1:1".parse().unwrap();
+            let got = client(peer, true, "", &fields, &["10.0.0.0/8".parse().unwrap()]);
+            prop_assert_eq!(got.address, address);
+        }
+    }
+}

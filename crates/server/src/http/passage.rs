@@ -1,0 +1,370 @@
+//! A request on its way through the rules of its route. The steps, in their order:
+//!
+//! 1. how many requests the site has under way ([`rules::site`])
+//! 2. who is let in ([`rules::access`])
+//! 3. how often ([`rules::rate`])
+//! 4. what a preflight is told ([`rules::cors`]): browsers send no password with it, and follow no
+//!    redirect
+//! 5. who it is ([`rules::auth`])
+//! 6. redirects ([`rules::redirect`])
+//! 7. rewrites ([`rules::rewrite`]), once; where they lead to another route, steps 2 to 5 of that
+//!    one, and its rules from there on
+//! 8. how long the content may be
+//! 9. changes to the request's fields ([`rules::headers`])
+//! 10. the handler
+//! 11. the page of an error ([`rules::error_pages`])
+//! 12. CORS, changes to the answer's fields, Strict-Transport-Security, compression
+//!
+//! Each step that can be done at once is; only a password, a look for a file, the handler and a
+//! page that is not in memory may have to wait.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use bindery_model::decide::route::decoded_path;
+use http::{Method, Response, header::STRICT_TRANSPORT_SECURITY, request::Parts};
+
+use super::{
+    accept::Coding,
+    body::Body,
+    compress::Compression,
+    content::Content,
+    dispatch::{ConnInfo, Remembered, note},
+    error::RequestError,
+    page,
+    user::User,
+};
+use crate::{
+    handler::{RouteRuntime, SiteRuntime, static_files::probe::Probe},
+    rules::{
+        self, RulesRuntime,
+        auth::{Attempt, Gate, Verdict},
+        cors::Grant,
+        error_pages::ErrorPage,
+        headers,
+        rewrite::OriginalUri,
+        site::{LimitedSite, Share},
+    },
+};
+
+/// A request on its way.
+pub(super) struct Passage {
+    site: Arc<Remembered>,
+    /// The place of the route whose rules hold.
+    place: usize,
+    /// That of the route that was asked for, where a rewrite leads to another.
+    came_from: Option<usize>,
+    client: IpAddr,
+    https: bool,
+    share: Option<Share>,
+    grant: Grant,
+    coding: Option<Coding>,
+}
+
+/// Where it is.
+pub(super) enum Stage {
+    /// Its password is to be verified.
+    Verify(Attempt),
+    /// The rewrite at this place is for it if no file is there.
+    Look(usize),
+    /// The handler may have it.
+    Handler,
+    /// It is answered.
+    Answered(Result<Response<Body>, RequestError>),
+    /// It is answered with this page, which must be read.
+    Page(RequestError, Arc<ErrorPage>),
+}
+
+impl From<RequestError> for Stage {
+    fn from(error: RequestError) -> Self {
+        Self::Answered(Err(error))
+    }
+}
+
+impl Passage {
+    /// Takes a request as far as it can go without waiting.
+    pub(super) fn begin(
+        site: Arc<Remembered>,
+        place: usize,
+        request: &mut Parts,
+        info: &ConnInfo,
+    ) -> (Box<Self>, Stage) {
+        let (client, https) = rules::client(request, info, &site.runtime);
+        let share = site.runtime.limits().map(LimitedSite::begin).transpose();
+        let (share, busy) = match share {
+            Ok(share) => (share, None),
+            Err(error) => (None, Some(error)),
+        };
+        let (grant, coding) = (Grant::Nothing, None);
+        let came_from = None;
+        let mut passage =
+            Box::new(Self { site, place, came_from, client, https, share, grant, coding });
+        let stage = match busy {
+            Some(error) => error.into(),
+            None => passage.enter(request, info),
+        };
+        (passage, stage)
+    }
+
+    pub(super) fn site(&self) -> &SiteRuntime {
+        &self.site.runtime
+    }
+
+    pub(super) fn route(&self) -> &RouteRuntime {
+        self.site.runtime.route_at(self.place)
+    }
+
+    fn rules(&self) -> Option<&RulesRuntime> {
+        self.route().rules.as_deref()
+    }
+
+    /// Steps 2 to 5.
+    fn enter(&mut self, request: &mut Parts, info: &ConnInfo) -> Stage {
+        let site = Arc::clone(&self.site);
+        let Some(rules) = site.runtime.route_at(self.place).rules.as_deref() else {
+            return Stage::Handler;
+        };
+        let process = &info.shared().process;
+        let before = self.came_from.and_then(|from| site.runtime.route_at(from).rules.as_deref());
+        if let Some(cors) = &rules.cors {
+            self.grant = cors.grant(request);
+        }
+        if rules.compression.is_some() {
+            self.coding = Compression::choose(&request.headers);
+        }
+        let path = request.uri.path();
+        if rules.access.as_ref().is_some_and(|access| !access.admits(self.client)) {
+            let reason = "the client's network is not let in";
+            return RequestError::Forbidden { path: path.to_owned(), reason }.into();
+        }
+        if let Some(rate) = &rules.rate {
+            let counted = before.and_then(|rules| rules.rate.as_ref());
+            let key = process.rates.key(rate.rule, self.client);
+            if counted.is_none_or(|counted| counted.rule != rate.rule)
+                && let Err(wait) = process.rates.take(key, rate.bucket, Instant::now())
+            {
+                return rules::too_many(wait).into();
+            }
+        }
+        if let Some(response) = rules.cors.as_ref().and_then(|cors| cors.preflight(request)) {
+            return Stage::Answered(Ok(response));
+        }
+        if let Some(guard) = &rules.guard {
+            let passed = before.and_then(|rules| rules.guard.as_ref());
+            if passed.is_none_or(|passed| !passed.is_same(guard)) {
+                match guard.look(&request.headers, path, &process.passwords, Instant::now()) {
+                    Verdict::Known(user) => drop(request.extensions.insert(user)),
+                    Verdict::Verify(attempt) => return Stage::Verify(attempt),
+                    Verdict::Refused(error) => return error.into(),
+                }
+            }
+        }
+        self.redirect(request, info)
+    }
+
+    /// Step 5, where it takes time, and on.
+    pub(super) async fn verify(
+        &mut self,
+        attempt: Attempt,
+        request: &mut Parts,
+        info: &ConnInfo,
+    ) -> Stage {
+        let user = {
+            let Some(guard) = self.rules().and_then(|rules| rules.guard.as_ref()) else {
+                return Stage::Handler;
+            };
+            let process = &info.shared().process;
+            let gate = Gate {
+                passwords: &process.passwords,
+                rates: &process.rates,
+                client: self.client,
+                now: Instant::now(),
+            };
+            guard.verify(attempt, request.uri.path(), &gate).await
+        };
+        match user {
+            Ok(user) => {
+                request.extensions.insert::<User>(user);
+                self.redirect(request, info)
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Step 6, and on.
+    fn redirect(&mut self, request: &mut Parts, info: &ConnInfo) -> Stage {
+        let rules = self.rules().filter(|_| self.came_from.is_none());
+        if let Some(rules) = rules.filter(|rules| !rules.redirects.is_empty()) {
+            let path = match decoded(request) {
+                Ok(path) => path,
+                Err(error) => return error.into(),
+            };
+            let query = request.uri.query();
+            let first = rules.redirects.iter().find_map(|rule| rule.answer(&path, query));
+            if let Some(answer) = first {
+                return Stage::Answered(answer);
+            }
+        }
+        self.rewrite(0, request, info)
+    }
+
+    /// Step 7 from a rule on, and on.
+    fn rewrite(&mut self, from: usize, request: &mut Parts, info: &ConnInfo) -> Stage {
+        // A tunnel is opened by who was asked for it, and by nobody else.
+        let may = self.came_from.is_none() && request.method != Method::CONNECT;
+        let rules = self.rules().filter(|rules| may && rules.rewrites.len() > from);
+        let Some(rules) = rules else {
+            return self.last_steps(request);
+        };
+        let path = match decoded(request) {
+            Ok(path) => path,
+            Err(error) => return error.into(),
+        };
+        let target = |(place, rule): (usize, &rules::rewrite::Rewrite)| {
+            Some((place, rule.unless_file, rule.target(&path, &request.uri)?))
+        };
+        let first = rules.rewrites.iter().enumerate().skip(from).find_map(target);
+        match first {
+            Some((place, true, _)) if self.route().handler.files().is_some() => Stage::Look(place),
+            Some((.., uri)) => self.rewrite_to(uri, request, info),
+            None => self.last_steps(request),
+        }
+    }
+
+    /// Whether the rewrite at a place is for the request, and on.
+    pub(super) async fn look(
+        &mut self,
+        place: usize,
+        request: &mut Parts,
+        info: &ConnInfo,
+    ) -> Stage {
+        let path = match decoded(request) {
+            Ok(path) => path.into_owned(),
+            Err(error) => return error.into(),
+        };
+        let Self { site, place: route, .. } = self;
+        let route = site.runtime.route_at(*route);
+        let below = path.strip_prefix(route.path.trim_end_matches('/').as_bytes());
+        let below = below.filter(|below| !below.is_empty()).unwrap_or(b"/");
+        let found = match route.handler.files() {
+            Some(files) => files.probe(below).await,
+            None => Ok(Probe::Nothing),
+        };
+        // What may not be read is there: the handler says so.
+        if !matches!(found, Ok(Probe::Nothing)) {
+            return self.rewrite(place + 1, request, info);
+        }
+        let rule = route.rules.as_deref().and_then(|rules| rules.rewrites.get(place));
+        match rule.and_then(|rule| rule.target(&path, &request.uri)) {
+            Some(uri) => self.rewrite_to(uri, request, info),
+            None => self.last_steps(request),
+        }
+    }
+
+    fn rewrite_to(&mut self, uri: http::Uri, request: &mut Parts, info: &ConnInfo) -> Stage {
+        let asked = std::mem::replace(&mut request.uri, uri);
+        request.extensions.insert(OriginalUri(asked));
+        let before = self.place;
+        match self.site.runtime.place(request.uri.path()) {
+            Ok(place) => self.place = place,
+            Err(error) => return error.into(),
+        }
+        self.came_from = Some(before);
+        match self.place == before {
+            true => self.last_steps(request),
+            false => self.enter(request, info),
+        }
+    }
+
+    /// Step 9. Step 8 needs the content.
+    fn last_steps(&mut self, request: &mut Parts) -> Stage {
+        if let Some(rules) = self.rules() {
+            headers::apply(&rules.request_changes, &mut request.headers);
+        }
+        Stage::Handler
+    }
+
+    /// Step 8. What goes through a tunnel is no content.
+    pub(super) fn limit(&self, request: &Parts, content: &mut Content) -> Result<(), RequestError> {
+        let rules = self.rules().filter(|_| request.method != Method::CONNECT);
+        match rules.and_then(|rules| rules.request_bytes_max) {
+            Some(bytes_max) if !content.limit(bytes_max) => {
+                Err(RequestError::ContentTooLarge { bytes_max })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Step 11, where the page is in memory or there is none.
+    pub(super) fn page(
+        &self,
+        answer: Result<Response<Body>, RequestError>,
+        request: &Parts,
+        info: &ConnInfo,
+    ) -> Stage {
+        let error = match answer {
+            Ok(response) => return Stage::Answered(Ok(response)),
+            Err(error) => error,
+        };
+        let pages = self.rules().and_then(|rules| rules.error_pages.as_ref());
+        let Some(page) = pages.and_then(|pages| pages.page(error.status())) else {
+            return error.into();
+        };
+        match page.recent(Instant::now()) {
+            None => Stage::Page(error, Arc::clone(page)),
+            Some(None) => error.into(),
+            Some(Some(content)) => Stage::Answered(Ok(own(&error, page, content, request, info))),
+        }
+    }
+
+    /// Step 12.
+    pub(super) fn dress(&self, response: &mut Response<Body>, request: &Parts, info: &ConnInfo) {
+        let Some(rules) = self.rules() else { return };
+        if let Some(cors) = &rules.cors {
+            cors.dress(&self.grant, response.headers_mut());
+        }
+        headers::apply(&rules.response_changes, response.headers_mut());
+        if let Some(hsts) = rules.hsts.as_ref().filter(|_| self.https) {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        if let Some(compression) = &rules.compression {
+            let compressions = &info.shared().process.compressions;
+            compression.dress(self.coding, &request.method, response, compressions);
+        }
+    }
+
+    /// The part of the request in the load of its site.
+    pub(super) fn into_share(self) -> Option<Box<Share>> {
+        self.share.map(Box::new)
+    }
+}
+
+/// Reads the page of an error; our own where it cannot be used.
+pub(super) async fn read_page(
+    error: RequestError,
+    page: &ErrorPage,
+    request: &Parts,
+    info: &ConnInfo,
+) -> Result<Response<Body>, RequestError> {
+    match page.read(Instant::now()).await {
+        Some(content) => Ok(own(&error, page, content, request, info)),
+        None => Err(error),
+    }
+}
+
+/// The answer to an error with a page of the administrator's.
+fn own(
+    error: &RequestError,
+    page: &ErrorPage,
+    content: bytes::Bytes,
+    request: &Parts,
+    info: &ConnInfo,
+) -> Response<Body> {
+    note(error, request, info);
+    let mut response = page::response(error);
+    page.dress(content, &mut response);
+    response
+}
+
+fn decoded(request: &Parts) -> Result<std::borrow::Cow<'_, [u8]>, RequestError> {
+    decoded_path(request.uri.path()).map_err(|reason| RequestError::BadRequest { reason })
+}

@@ -1,0 +1,323 @@
+//! How much of the machine a site may take: requests under way, and bytes a second.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bindery_model::site::{Site, SiteId, SiteLimits};
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    http::{body::Body, error::RequestError},
+    limits::{FILE_CHUNK_BYTES, THROTTLE_BURST, THROTTLED_FRAME_BYTES_MIN},
+};
+
+/// What is under way at all sites that have limits. Outlives a change of the configuration.
+#[derive(Default)]
+pub(crate) struct SiteLoads(Mutex<HashMap<SiteId, Weak<SiteLoad>>>);
+
+/// What is under way at a site.
+#[derive(Default)]
+pub(crate) struct SiteLoad {
+    requests: AtomicU32,
+    /// When what was given out so far will have been sent.
+    sent_at: Mutex<Option<Instant>>,
+}
+
+impl SiteLoads {
+    fn of(&self, site: SiteId) -> Arc<SiteLoad> {
+        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(load) = loads.get(&site).and_then(Weak::upgrade) {
+            return load;
+        }
+        loads.retain(|_, load| load.strong_count() > 0);
+        let load = Arc::default();
+        loads.insert(site, Arc::downgrade(&load));
+        load
+    }
+}
+
+/// The limits of a site and what is under way at it.
+pub(crate) struct LimitedSite {
+    name: String,
+    limits: SiteLimits,
+    load: Arc<SiteLoad>,
+}
+
+impl LimitedSite {
+    /// `None` for a site without limits.
+    pub(crate) fn new(site: &Site, loads: &SiteLoads) -> Option<Self> {
+        let limits = site.limits.clone();
+        let is_limited = limits != SiteLimits::default();
+        is_limited.then(|| Self { name: site.name.clone(), limits, load: loads.of(site.id) })
+    }
+
+    /// One request more.
+    ///
+    /// # Errors
+    ///
+    /// 503 when the site has as many as it may.
+    pub(crate) fn begin(&self) -> Result<Share, RequestError> {
+        let before = self.load.requests.fetch_add(1, Ordering::AcqRel);
+        let rate = self.limits.bytes_per_second_max.map(|rate| rate.max(1));
+        let throttle = rate.map(|bytes_per_second| {
+            let load = Arc::clone(&self.load);
+            Throttle { load, bytes_per_second, held: None, timer: None }
+        });
+        let share = Share { load: Arc::clone(&self.load), throttle };
+        match self.limits.requests_max {
+            // The share that is dropped here counts down again.
+            Some(requests_max) if before >= requests_max => {
+                Err(RequestError::SiteBusy { site: self.name.clone(), requests_max })
+            }
+            _ => Ok(share),
+        }
+    }
+}
+
+/// The part that a request has in the load of its site, until its answer is sent or given up.
+pub(crate) struct Share {
+    load: Arc<SiteLoad>,
+    throttle: Option<Throttle>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.load.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Share {
+    /// What comes next of `body`, when its time has come.
+    pub(crate) fn poll_frame(
+        &mut self,
+        body: &mut Body,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match &mut self.throttle {
+            Some(throttle) => throttle.poll_frame(body, cx),
+            None => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    /// Bytes that were taken out of the body and not sent.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let held = self.throttle.as_ref().and_then(|throttle| throttle.held.as_ref());
+        held.map_or(0, |held| held.bytes.len() as u64)
+    }
+}
+
+/// Lets the bytes of an answer out at the pace of its site. Each answer has one piece in line at a
+/// time, and pieces leave in the order in which they came: nobody who takes more of them keeps
+/// others from theirs.
+struct Throttle {
+    load: Arc<SiteLoad>,
+    bytes_per_second: u64,
+    held: Option<Held>,
+    /// Armed only while something waits.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What was taken out of a body.
+struct Held {
+    bytes: Bytes,
+    /// Of these, the first piece has its place in line: its length, and its time.
+    next: Option<(usize, Instant)>,
+}
+
+impl Throttle {
+    fn poll_frame(
+        &mut self,
+        body: &mut Body,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        loop {
+            let Some(held) = &mut self.held else {
+                match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(bytes) if bytes.is_empty() => continue,
+                        Ok(bytes) => self.held = Some(Held { bytes, next: None }),
+                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    },
+                    other => return Poll::Ready(other),
+                }
+                continue;
+            };
+            let (length, at) = *held.next.get_or_insert_with(|| {
+                let length = held.bytes.len().min(piece(self.bytes_per_second));
+                (length, self.load.reserve(time(length, self.bytes_per_second), Instant::now()))
+            });
+            if Instant::now() < at {
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+                if timer.deadline() != at {
+                    timer.as_mut().reset(at);
+                }
+                std::task::ready!(timer.as_mut().poll(cx));
+            }
+            let bytes = held.bytes.split_to(length);
+            held.next = None;
+            if held.bytes.is_empty() {
+                self.held = None;
+            }
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+    }
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        // What waits is not sent any more: others may have its time.
+        if let Some(Held { next: Some((length, _)), .. }) = &self.held {
+            self.load.give_back(time(*length, self.bytes_per_second));
+        }
+    }
+}
+
+impl SiteLoad {
+    /// When something that takes `time` to send may be sent.
+    fn reserve(&self, time: Duration, now: Instant) -> Instant {
+        let mut sent_at = self.sent_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let earliest = now.checked_sub(THROTTLE_BURST).unwrap_or(now);
+        let at = sent_at.map_or(earliest, |sent_at| sent_at.max(earliest));
+        *sent_at = Some(at + time);
+        at
+    }
+
+    fn give_back(&self, time: Duration) {
+        let mut sent_at = self.sent_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *sent_at = sent_at.and_then(|sent_at| sent_at.checked_sub(time));
+    }
+}
+
+/// How much leaves at once: a tenth of a second.
+fn piece(bytes_per_second: u64) -> usize {
+    let tenth = usize::try_from(bytes_per_second / 10).unwrap_or(usize::MAX);
+    tenth.clamp(THROTTLED_FRAME_BYTES_MIN, FILE_CHUNK_BYTES)
+}
+
+fn time(bytes: usize, bytes_per_second: u64) -> Duration {
+    let nanoseconds = bytes as u128 * 1_000_000_000 / u128::from(bytes_per_second);
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, path::PathBuf};
+
+    use bindery_model::{
+        rules::Rules,
+        site::{Files, Route, RouteAction, SiteState},
+    };
+
+    use super::*;
+
+    fn site(requests_max: Option<u32>, bytes_per_second_max: Option<u64>) -> Site {
+        Site {
+            id: SiteId(1),
+            name: "a".to_owned(),
+            state: SiteState::Started,
+            https_redirect: false,
+            limits: SiteLimits { requests_max, bytes_per_second_max },
+            access_log: true,
+            root: Route {
+                path: "/".to_owned(),
+                action: RouteAction::Files(Files::of(PathBuf::new())),
+                rules: Arc::new(Rules::default()),
+            },
+            routes: Vec::new(),
+        }
+    }
+
+    /// Sends so many bytes; gives how long it took.
+    async fn send(share: &mut Share, bytes: usize) -> Duration {
+        let begun = Instant::now();
+        let mut body = Body::full(vec![7; bytes]);
+        let mut sent = 0;
+        while let Some(frame) = poll_fn(|cx| share.poll_frame(&mut body, cx)).await {
+            sent += frame.unwrap().into_data().unwrap().len();
+            assert_eq!(share.held_bytes(), (bytes - sent) as u64);
+        }
+        assert_eq!(sent, bytes);
+        begun.elapsed()
+    }
+
+    #[test]
+    fn a_site_has_no_more_requests_than_it_may_and_a_change_does_not_forget_them() {
+        let loads = SiteLoads::default();
+        assert!(LimitedSite::new(&site(None, None), &loads).is_none());
+        let two = LimitedSite::new(&site(Some(2), None), &loads).unwrap();
+        let shares = [two.begin().unwrap(), two.begin().unwrap()];
+        assert_eq!(two.begin().err().unwrap().status(), 503);
+        drop(two);
+        let three = LimitedSite::new(&site(Some(3), None), &loads).unwrap();
+        let third = three.begin().unwrap();
+        assert!(three.begin().is_err());
+        drop(shares);
+        let _fourth = three.begin().unwrap();
+        drop(third);
+        let mut other = site(Some(1), None);
+        other.id = SiteId(2);
+        assert!(LimitedSite::new(&other, &loads).unwrap().begin().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_all_answers_leave_at_the_pace_of_the_site() {
+        let loads = SiteLoads::default();
+        let limited = LimitedSite::new(&site(None, Some(100_000)), &loads).unwrap();
+        let (mut one, mut two) = (limited.begin().unwrap(), limited.begin().unwrap());
+        let begun = Instant::now();
+        let (first, second) = tokio::join!(send(&mut one, 300_000), send(&mut two, 300_000));
+        let took = begun.elapsed().as_secs_f64();
+        assert!((5.5..=6.2).contains(&took), "{took}");
+        let apart = first.abs_diff(second);
+        assert!(apart < Duration::from_millis(600), "each gets its part: {first:?} {second:?}");
+        // After a pause there is a burst again, and no more than that.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let took = send(&mut one, 100_000).await.as_secs_f64();
+        assert!((0.5..=1.1).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_answer_does_not_wait_for_a_large_one_to_end() {
+        let loads = SiteLoads::default();
+        let limited = LimitedSite::new(&site(None, Some(100_000)), &loads).unwrap();
+        let (mut large, mut small) = (limited.begin().unwrap(), limited.begin().unwrap());
+        let long = tokio::spawn(async move { send(&mut large, 1_000_000).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let took = send(&mut small, 1000).await;
+        assert!(took < Duration::from_millis(400), "{took:?}");
+        assert!(long.await.unwrap() > Duration::from_secs(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_given_up_gives_its_time_back() {
+        let loads = SiteLoads::default();
+        let limited = LimitedSite::new(&site(None, Some(1000)), &loads).unwrap();
+        send(&mut limited.begin().unwrap(), 1000).await;
+        for _ in 0..100 {
+            let mut share = limited.begin().unwrap();
+            let mut body = Body::full(vec![7; 512]);
+            let polled = poll_fn(|cx| Poll::Ready(share.poll_frame(&mut body, cx).is_pending()));
+            assert!(polled.await);
+        }
+        let took = send(&mut limited.begin().unwrap(), 512).await;
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+
+    #[test]
+    fn extreme_paces_are_paces() {
+        for pace in [1, 511, 100_000, u64::MAX] {
+            assert!((THROTTLED_FRAME_BYTES_MIN..=FILE_CHUNK_BYTES).contains(&piece(pace)));
+            assert!(time(usize::MAX, pace) >= time(1, pace));
+        }
+    }
+}
