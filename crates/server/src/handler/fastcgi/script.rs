@@ -5,13 +5,21 @@
 //! (`/upload.jpg/x.php` is no script unless `upload.jpg` is a folder that has it). And what has the
 //! ending of a script is never sent as a file.
 
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
 use bindery_model::{
     decide::route,
     site::{DEFAULT_DOCUMENTS, FastCgi},
 };
 
 use super::super::static_files::{StaticFiles, probe::Probe};
-use crate::{http::error::RequestError, limits::FASTCGI_SCRIPTS_IN_PATH_MAX};
+use crate::{
+    http::error::RequestError,
+    limits::{FASTCGI_SCRIPTS_IN_PATH_MAX, FILE_VERIFIED_FOR},
+};
 
 /// What is a script here.
 #[derive(Debug)]
@@ -26,6 +34,41 @@ pub(super) struct Scripts {
     front_controller: Option<Box<[u8]>>,
     /// Whether a folder without a default document is listed.
     listing: bool,
+    seen: Seen,
+}
+
+/// Scripts that were there a moment ago. They are believed to be so as long as files are.
+#[derive(Debug, Default)]
+struct Seen([Mutex<Option<(Instant, Box<[u8]>)>>; SEEN]);
+
+/// Most sites have a few scripts that answer nearly everything. Where two share a place, the last
+/// one has it.
+const SEEN: usize = 16;
+
+impl Seen {
+    fn place(&self, path: &[u8]) -> MutexGuard<'_, Option<(Instant, Box<[u8]>)>> {
+        let hash = path
+            .iter()
+            .fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        #[allow(clippy::indexing_slicing, reason = "a remainder is smaller")]
+        let place = &self.0[hash % SEEN];
+        place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, path: &[u8], now: Instant) -> bool {
+        self.place(path).as_ref().is_some_and(|(seen, own)| {
+            **own == *path && now.saturating_duration_since(*seen) < FILE_VERIFIED_FOR
+        })
+    }
+
+    /// `now` is a time before the look.
+    fn put(&self, path: &[u8], now: Instant) {
+        let mut place = self.place(path);
+        match &mut *place {
+            Some((seen, own)) if **own == *path => *seen = now,
+            other => *other = Some((now, path.into())),
+        }
+    }
 }
 
 /// What answers a path.
@@ -50,6 +93,7 @@ impl Scripts {
             default_documents: Vec::new(),
             front_controller: None,
             listing: fastcgi.files.listing,
+            seen: Seen::default(),
         };
         let documents = &fastcgi.files.default_documents;
         if *documents == DEFAULT_DOCUMENTS {
@@ -158,7 +202,7 @@ impl Scripts {
                 let (script, path_info) = path.split_at_checked(end).unwrap_or((path, b""));
                 let found = match looked > FASTCGI_SCRIPTS_IN_PATH_MAX {
                     true => Probe::Nothing,
-                    false => self.probe(script, files).await?,
+                    false => self.probe_script(script, files).await?,
                 };
                 match found {
                     Probe::File => {
@@ -197,6 +241,18 @@ impl Scripts {
             return Ok(Target::File);
         }
         Ok(self.front().unwrap_or(Target::File))
+    }
+
+    async fn probe_script(&self, path: &[u8], files: &StaticFiles) -> Result<Probe, RequestError> {
+        let now = Instant::now();
+        if self.seen.has(path, now) {
+            return Ok(Probe::File);
+        }
+        let probe = self.probe(path, files).await?;
+        if probe == Probe::File {
+            self.seen.put(path, now);
+        }
+        Ok(probe)
     }
 
     /// With a script for everything else, a path that names no file is that script's to judge.
@@ -392,6 +448,21 @@ mod tests {
         ] {
             assert_eq!(site.find("/app", path).await, expected, "{path}");
         }
+    }
+
+    #[test]
+    fn a_script_is_believed_to_be_there_for_a_moment() {
+        let seen = Seen::default();
+        let now = Instant::now();
+        seen.put(b"/a.php", now);
+        assert!(seen.has(b"/a.php", now));
+        assert!(!seen.has(b"/b.php", now));
+        assert!(!seen.has(b"/a.php", now + FILE_VERIFIED_FOR));
+        for number in 0..1000 {
+            seen.put(format!("/{number}.php").as_bytes(), now);
+        }
+        let kept = (0..1000).filter(|number| seen.has(format!("/{number}.php").as_bytes(), now));
+        assert!((1..=SEEN).contains(&kept.count()));
     }
 
     #[tokio::test]
