@@ -9,6 +9,7 @@
 )]
 
 mod decision;
+mod early_hints;
 mod files;
 mod handshake;
 mod http1;

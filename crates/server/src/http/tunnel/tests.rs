@@ -98,9 +98,9 @@ async fn silence_ends_it_and_a_word_from_either_side_is_no_silence() {
     let (mut client, mut upstream, ended) = tunnel(b"", 1024);
     let began = Instant::now();
     for _ in 0..4 {
-        tokio::time::sleep(IDLE * 3 / 4).await;
+        sleep(IDLE * 3 / 4).await;
         client.write_all(b"a").await.unwrap();
-        tokio::time::sleep(IDLE * 3 / 4).await;
+        sleep(IDLE * 3 / 4).await;
         upstream.write_all(b"b").await.unwrap();
     }
     let spoke = began.elapsed();
