@@ -5,7 +5,10 @@
 use std::{net::SocketAddr, path::Path};
 
 use bindery_model::{
-    decide::{Question, decide},
+    decide::{
+        Question, decide,
+        rewrite::{PathMatcher, Replacement},
+    },
     document::parse,
     name::HostPattern,
     problem::Severity,
@@ -28,6 +31,23 @@ fuzz_target!(|text: &str| {
     assert_eq!(document.positions.certificates.len(), table.certificates.len());
     if document.problems.iter().any(|problem| problem.severity() == Severity::Error) {
         return;
+    }
+    for site in &table.sites {
+        for route in site.all_routes() {
+            // The paths of routes are decoded ones.
+            let path = route.path.as_bytes();
+            assert_eq!(site.route(path).path, route.path);
+            let rules = &route.rules;
+            let patterns = rules.redirects.iter().map(|rule| (&rule.path, &rule.to));
+            let rewrites = rules.rewrites.iter().map(|rule| (&rule.path, &rule.to));
+            for (pattern, to) in patterns.chain(rewrites) {
+                let made = Replacement::new(pattern, to).expect("a rule that works");
+                if let Some(target) = made.target(path, Some("a=b")) {
+                    assert!(target.is_ascii(), "{target}");
+                }
+                assert!(PathMatcher::new(pattern).is_ok());
+            }
+        }
     }
     for binding in &table.bindings {
         let endpoint = binding.information.endpoint;

@@ -68,8 +68,14 @@ fn report<'a>(problem: &'a Problem, file: &'a str, text: &'a str) -> Group<'a> {
     }
     match problem.help.as_str() {
         "" => group,
-        help => group.element(Level::HELP.message(wrapped(help, HELP_COLUMNS).join("\n"))),
+        help => group.element(Level::HELP.message(in_lines(help))),
     }
+}
+
+/// A help in lines that fit beside a line number. A key stays with its value.
+fn in_lines(help: &str) -> String {
+    let glued = help.replace(" = ", "\u{a0}=\u{a0}");
+    wrapped(&glued, HELP_COLUMNS).join("\n").replace('\u{a0}', " ")
 }
 
 /// The lines of `span`, and only those: the renderer reads all that it is given.

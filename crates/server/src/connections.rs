@@ -14,6 +14,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
+use crate::http::waits::Waits;
+
 /// Neighbours in time fall into different shards, so that cores seldom meet.
 const SHARDS: usize = 16;
 
@@ -42,6 +44,10 @@ pub struct Connection {
     requests: AtomicU64,
     /// Whether an answer was finished while its request still had content to come.
     unread_content: AtomicBool,
+    /// How many requests wait for something that is not the client.
+    waiting_for_us: AtomicU32,
+    /// Bytes of content that came from the client or were there to be sent to it.
+    content: AtomicU64,
     /// Requests under way that wait for another server.
     waiting: AtomicU32,
     waker: AtomicWaker,
@@ -57,6 +63,8 @@ impl Connection {
             in_flight: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             unread_content: AtomicBool::new(false),
+            waiting_for_us: AtomicU32::new(0),
+            content: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         }
@@ -100,6 +108,36 @@ impl Connection {
         self.unread_content.load(Ordering::Relaxed)
     }
 
+    /// What was not read of content has been, or will be by nobody.
+    pub(crate) fn forget_unread_content(&self) {
+        self.unread_content.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_waiting_for_us(&self) {
+        self.waiting_for_us.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_waiting_for_us(&self) {
+        self.waiting_for_us.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether any request waits for something that is not the client.
+    pub(crate) fn waits_for_us(&self) -> bool {
+        self.waiting_for_us.load(Ordering::Acquire) > 0
+    }
+
+    /// So much content came, or was there to be sent.
+    pub(crate) fn count_content(&self, bytes: usize) {
+        // Nearly always by the connection's own task; what is lost to another one matters little.
+        let content = self.content.load(Ordering::Relaxed);
+        self.content.store(content.wrapping_add(bytes as u64), Ordering::Relaxed);
+    }
+
+    /// Content in either direction, in bytes.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        self.content.load(Ordering::Relaxed)
+    }
+
     /// Requests under way that wait for another server: that nothing moves is not the client's
     /// doing.
     pub(crate) fn waiting(&self) -> u32 {
@@ -117,22 +155,51 @@ impl Connection {
         // Counted here and summed up when asked: a count that all share would be fought over by
         // all cores.
         self.requests.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        // On HTTP/1.1 the one before has been read to its end.
+        self.forget_unread_content();
+        InFlight { connection: Arc::clone(self), waits: None }
     }
 
     /// What a request has become goes on, and counts as it did, until the guard is dropped.
     pub(crate) fn go_on(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
+        InFlight { connection: Arc::clone(self), waits: None }
     }
 }
 
 /// A request under way.
-pub(crate) struct InFlight(Arc<Connection>);
+pub(crate) struct InFlight {
+    connection: Arc<Connection>,
+    waits: Option<Arc<Waits>>,
+}
+
+impl InFlight {
+    /// The same, and this tells what it waits for.
+    pub(crate) fn watched_by(mut self, waits: &Arc<Waits>) -> Self {
+        self.waits = Some(Arc::clone(waits));
+        self
+    }
+
+    /// More of its answer was asked for, and is not there yet, or is: so many bytes.
+    pub(crate) fn note_answer(&mut self, bytes: Option<usize>) {
+        if let Some(bytes) = bytes {
+            self.connection.count_content(bytes);
+        }
+        if bytes.is_none() && self.waits.is_none() {
+            self.waits = Some(Waits::new(&self.connection));
+        }
+        if let Some(waits) = &self.waits {
+            waits.set_source(bytes.is_none());
+        }
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if let Some(waits) = &self.waits {
+            waits.set_source(false);
+        }
+        self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`rules`] | what happens around the answer? |
 //! | [`limits`] | how much of anything can a peer have? |
 
+mod addresses;
 pub mod blocking;
 pub mod clock;
 pub mod connections;

@@ -9,6 +9,16 @@ pub const BLOCKING_THREADS_MAX: usize = 64;
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What one write takes into TLS, where it is encrypted and held until it is sent: the largest piece
+/// of a file. Somebody who writes more at once writes the rest when that is sent.
+pub const TLS_WRITE_BYTES_MAX: usize = FILE_BURST_BYTES;
+/// What one connection may receive before the others of its thread have their turn. Of the smallest
+/// frames of HTTP/2 that is half a millisecond of work.
+pub const TURN_RECEIVED_BYTES_MAX: usize = 64 * 1024;
+
+/// What one connection may write before the others have their turn.
+pub const TURN_SENT_BYTES_MAX: usize = 256 * 1024;
+
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 
@@ -36,12 +46,19 @@ pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
 /// From the first byte of a request head to its last. Later the connection is closed.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A kept connection without a request is closed after this.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(70);
+/// A kept connection without a request is closed after this: browsers keep theirs for 60 s and more.
+/// With what else may pass before (unwanted content, a tick) and after (the client's last word), who
+/// does nothing is gone within 75 s.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// A connection with a request under way on which no byte moves in either direction is closed
-/// after this: the peer does not take its answer.
+/// A client that is waited for, to send content or to take its answer, and moves nothing for so long
+/// is given up. Bytes that move on HTTP/2 without being content, such as PINGs, do not count.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// While it is waited for, a client owes this; what it has moved is taken off. One that owes as much
+/// as comes together in [`STALL_TIMEOUT`] is given up, so that dripping helps nobody. As in HTTP.SYS
+/// (MinBytesPerSecond).
+pub const CLIENT_BYTES_PER_SECOND_MIN: u64 = 240;
 
 /// An HTTP/1.1 connection on which nothing moves for so long gives its buffers back, most of what
 /// it costs. The time doubles whenever it turns out to be busy, up to [`BUFFERS_KEPT_MAX`].
@@ -67,7 +84,7 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const REQUEST_FIELDS_MAX: usize = 100;
 
 /// The target of a request on HTTP/1.1. Longer ones are answered 414.
-pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
+pub const REQUEST_TARGET_BYTES_MAX: usize = 24 * 1024;
 
 /// A method on HTTP/1.1: longer than any that is registered. Longer ones are answered 501.
 pub const METHOD_BYTES_MAX: usize = 32;
@@ -83,11 +100,18 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 /// each field).
 pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 
+/// Parts of a cookie on HTTP/2, beside [`REQUEST_FIELDS_MAX`]: browsers send each pair alone and keep
+/// up to 180 for a site. More are answered 431.
+pub const HTTP2_COOKIES_MAX: usize = 200;
+
 /// Requests under way on one HTTP/2 connection; further ones are refused (RFC 9113, 5.1.2).
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 
 /// Streams reset before they were answered (CVE-2023-44487). Beyond it the connection ends.
 pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
+
+/// Streams that a client makes us reset by its errors (CVE-2025-8671). Beyond it the connection ends.
+pub const HTTP2_ERROR_RESETS_MAX: usize = 100;
 
 /// What may be received for one HTTP/2 stream before its reader asks for more.
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -97,6 +121,24 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// Connections open at once. Further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 262_144;
+
+/// Connections of one client (an IPv4 address, or an IPv6 /64) at once; further ones are closed.
+/// Behind one address of a provider's NAT are some hundred customers, who open one connection to a
+/// site on HTTP/2 and six on HTTP/1.1: 4,096 are more than 600 of them at the same moment. Who wants
+/// all connections of this server needs 64 addresses. Where the option is not set, trusted proxies
+/// and this machine itself have no bound.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 4096;
+
+/// Handshakes under way at once, some 20 KB each; further connections are closed.
+pub const HANDSHAKES_MAX: usize = 4096;
+
+/// With more handshakes under way than this, who takes longer than [`HANDSHAKE_PRESSED_TIMEOUT`] is
+/// given up. Honest ones take some tenths of a second: as many mean 5,000 new clients a second.
+pub const HANDSHAKES_PRESSED: usize = 1024;
+
+/// What a handshake may take while there are too many of them: some round trips, and one packet
+/// that was lost.
+pub const HANDSHAKE_PRESSED_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Of the open files that this process may have, one in so many is kept from connections: without
 /// it, idle ones could leave no descriptor for the files and keys that others ask for.
@@ -126,8 +168,13 @@ pub const STRANGER_LOG_LINES_PER_SECOND: u32 = 20;
 
 const _: () = assert!(BUFFERS_KEPT_MAX.as_secs() < KEEP_ALIVE_TIMEOUT.as_secs());
 const _: () = assert!(BUFFERS_KEPT_MIN.as_millis() < BUFFERS_KEPT_MAX.as_millis());
+const _: () = assert!((CONNECTIONS_PER_ADDRESS_MAX as usize) < CONNECTIONS_MAX / 32);
+const _: () = assert!(HANDSHAKES_PRESSED < HANDSHAKES_MAX);
+const _: () = assert!(HANDSHAKE_PRESSED_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
+const _: () =
+    assert!(FILE_CHUNK_BYTES < FILE_BURST_BYTES && FILE_BURST_BYTES <= TLS_WRITE_BYTES_MAX);
 
 // Static files.
 
@@ -169,8 +216,9 @@ pub const FILE_FIRST_CHUNK_BYTES: usize = 8 * 1024;
 pub const FILE_BURST_BYTES: usize = 512 * 1024;
 
 /// Streams that may read [`FILE_BURST_BYTES`] at once; others read [`FILE_CHUNK_BYTES`]. A peer that
-/// stops taking holds a burst twice, as it was read and as it is sent: all of them 64 MiB.
-pub const FILE_BURSTS_MAX: usize = 64;
+/// stops taking holds a burst twice, as it was read and as it is sent: all of them 32 MiB. More of
+/// them than this take turns anyway.
+pub const FILE_BURSTS_MAX: usize = 32;
 
 /// What an HTTP/2 stream has written and not yet sent. More does not make it faster: the socket
 /// holds what is on its way.
@@ -271,9 +319,9 @@ pub const ERROR_PAGE_BYTES_MAX: u64 = 256 * 1024;
 /// An error page is looked at for changes so often, when somebody gets it.
 pub const ERROR_PAGE_CHECKED_FOR: Duration = Duration::from_secs(1);
 
-/// Files and streams that are compressed at once; the state of each takes about a megabyte for as
-/// long as its client reads. Further ones are sent as they are.
-pub const COMPRESSIONS_MAX: usize = 64;
+/// Files and streams that are compressed at once; the state of each takes up to 2.3 MiB (brotli) for
+/// as long as its client reads, 108 MiB in all. Further ones are sent as they are.
+pub const COMPRESSIONS_MAX: usize = 48;
 
 /// An answer in memory up to this is compressed to its end before its first byte leaves, so that no
 /// slow reader holds the state of it.
@@ -308,6 +356,15 @@ pub const UPSTREAM_HTTP2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// How often one request is tried, the first time included.
 pub const UPSTREAM_TRIES_MAX: u32 = 3;
 
+/// A kept connection to an upstream that was busy so lately is used again without asking the kernel
+/// whether anything has come on it: what came is known from the reactor, a turn of it later. At
+/// 50,000 requests a second that saves a system call for nearly all.
+pub const UPSTREAM_VERIFIED_FOR: Duration = Duration::from_millis(5);
+
+/// Idle connections to a member between two sweeps, where the configuration does not allow more.
+/// Each costs about 20 KB; further ones are closed at once.
+pub const UPSTREAM_BURST_CONNECTIONS_MAX: usize = 1024;
+
 /// A connection to an upstream that was not used for so long is closed.
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -333,3 +390,47 @@ pub const RESOLVED_NAMES_MAX: usize = 1024;
 pub const FORWARDED_ELEMENTS_MAX: usize = 32;
 
 const _: () = assert!((UPSTREAM_BUFFER_BYTES_MAX as u64) < UPSTREAM_HEAD_BYTES_MAX);
+// FastCGI.
+
+/// The head of a program's answer. Longer ones are answered 502.
+pub const FASTCGI_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The fields of a program's answer. More are answered 502.
+pub const FASTCGI_FIELDS_MAX: usize = 200;
+
+/// The first read of an answer: a small one and its end are had by it, and an HTTP/2 connection can
+/// have 100 answers that nobody takes.
+pub const FASTCGI_FIRST_READ_BYTES: usize = 8 * 1024;
+
+/// Later reads of an answer; what a client that takes nothing holds is one of them.
+pub const FASTCGI_READ_BYTES: usize = 64 * 1024;
+
+/// What a program writes to its log in one request. More is dropped, and that is said.
+pub const FASTCGI_STDERR_BYTES_MAX: usize = 16 * 1024;
+
+/// One line of a program in our log. The rest of it is dropped.
+pub const FASTCGI_STDERR_LINE_BYTES_MAX: usize = 2 * 1024;
+
+/// Content whose length is not known is gathered in memory up to this, because programs must be
+/// told the length first. Further content goes to a file without a name.
+pub const FASTCGI_GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// What all such files hold at once. Who needs more is answered 411 and may send a length.
+pub const FASTCGI_FILED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// A connection without a request is kept for so long. It holds a process of php-fpm, which nobody
+/// else can use meanwhile.
+pub const FASTCGI_KEPT_FOR: Duration = Duration::from_secs(5);
+
+/// A request on a fresh connection that has no answer after this may wait for a process that a
+/// connection without a request holds. From then on none is kept.
+pub const FASTCGI_STARVED_AFTER: Duration = Duration::from_millis(50);
+
+/// A Unix socket whose queue is full refuses at once; it is tried again after this, and later ever
+/// less often, until the time for connecting is over.
+pub const FASTCGI_CONNECT_RETRY_DELAY: Duration = Duration::from_millis(5);
+
+/// Segments of one path that are looked for as scripts: folders may have such names.
+pub const FASTCGI_SCRIPTS_IN_PATH_MAX: usize = 8;
+
+const _: () = assert!(FASTCGI_FIRST_READ_BYTES < FASTCGI_READ_BYTES);

@@ -10,11 +10,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
-    sync::{Arc, Mutex, PoisonError},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bindery_model::{
     binding::{Endpoint, Protocol},
+    document::Settings,
     endpoint::sockets,
     table::MemoryTable,
 };
@@ -22,7 +27,7 @@ use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
     time::{Instant, sleep, timeout_at},
 };
@@ -33,9 +38,10 @@ use crate::{
     connections::{Connection, Entered},
     http::{connection, dispatch::ConnInfo},
     limits::{
-        ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_TIMEOUT,
-        LISTEN_BACKLOG,
+        ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+        FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_PRESSED_TIMEOUT, HANDSHAKE_TIMEOUT, LISTEN_BACKLOG,
     },
+    process::Process,
     text_of,
     tls::{self, HandshakeError, stream::Stream},
 };
@@ -188,13 +194,34 @@ fn bind(endpoint: Endpoint, reuse_port: bool) -> io::Result<Socket> {
 /// The sockets that accept.
 pub struct Listeners {
     open: Mutex<BTreeMap<Endpoint, Vec<AbortHandle>>>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
+}
+
+/// Room for connections.
+struct Slots {
+    free: Arc<Semaphore>,
+    /// How many connections were accepted and are not over.
+    taken: AtomicUsize,
+}
+
+/// The room of one connection.
+struct Slot {
+    slots: Arc<Slots>,
+    #[allow(dead_code, reason = "is given back when it is dropped")]
+    permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.taken.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Default for Listeners {
     fn default() -> Self {
         let files = getrlimit(Resource::Nofile).current;
-        Self { open: Mutex::default(), slots: Arc::new(Semaphore::new(slots(files))) }
+        let slots = Slots { free: Arc::new(Semaphore::new(slots(files))), taken: 0.into() };
+        Self { open: Mutex::default(), slots: Arc::new(slots) }
     }
 }
 
@@ -254,11 +281,14 @@ async fn accept_loop(
     socket: TcpListener,
     endpoint: Endpoint,
     shared: Arc<Shared>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
 ) {
     loop {
         // Without a free slot clients wait in the kernel.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&slots.free).acquire_owned().await else { return };
+        while slots.are_full(&shared) {
+            sleep(ACCEPT_RETRY_DELAY).await;
+        }
         let (tcp, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -271,10 +301,32 @@ async fn accept_loop(
             }
         };
         let shared = Arc::clone(&shared);
+        slots.taken.fetch_add(1, Ordering::AcqRel);
+        let slot = Slot { slots: Arc::clone(&slots), permit };
         tokio::spawn(async move {
             serve(tcp, peer, endpoint, shared).await;
             drop(slot);
         });
+    }
+}
+
+impl Slots {
+    /// Whether there are as many connections as the configuration allows. Each listener may have
+    /// begun to accept one more.
+    fn are_full(&self, shared: &Shared) -> bool {
+        let max = shared.live.current().configuration.settings.connections_max;
+        let max = max.and_then(|max| usize::try_from(max).ok());
+        max.is_some_and(|max| self.taken.load(Ordering::Acquire) >= max)
+    }
+}
+
+/// How many connections a client may have.
+fn connections_max(settings: &Settings, client: IpAddr) -> u32 {
+    match settings.connections_per_address_max {
+        Some(max) => max,
+        None if client.is_loopback() => u32::MAX,
+        None if settings.trusted_proxies.iter().any(|one| one.contains(&client)) => u32::MAX,
+        None => CONNECTIONS_PER_ADDRESS_MAX,
     }
 }
 
@@ -302,6 +354,9 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
         return;
     }
     let connection = Arc::clone(&entered.connection);
+    let client = connection.peer.ip();
+    let max = connections_max(&shared.live.current().configuration.settings, client);
+    let Some(_place) = shared.process.addresses.enter(client, max) else { return };
     let (stream, tls) = match protocol {
         None => return,
         Some(Protocol::Http) => (Stream::plain(tcp), None),
@@ -359,18 +414,24 @@ async fn handshake(
     let (local, peer) = (connection.local, connection.peer);
     let mut seen = tls::HelloInfo::default();
     let mut first = [0];
-    let accept = async {
-        // Who has said nothing yet has nothing that would have to be finished first.
-        tokio::select! {
-            said = tcp.peek(&mut first) => { said?; }
-            () = connection.drained() => return Err(HandshakeError::Silent),
+    let error = {
+        // Pinned where it is: it is large, and each move would make room for it once more.
+        let accept = pin!(async {
+            // Who has said nothing yet has nothing that would have to be finished first.
+            tokio::select! {
+                said = tcp.peek(&mut first) => { said?; }
+                () = connection.drained() => return Err(HandshakeError::Silent),
+            }
+            tls::accept(tcp, (local, peer), (&shared.live, &shared.process), &mut seen).await
+        });
+        match shared.process.begin_handshake() {
+            None => HandshakeError::TooMany,
+            Some(_handshake) => match in_time(accept, (&shared.process, deadline)).await {
+                Some(Ok(done)) => return Some(done),
+                Some(Err(error)) => error,
+                None => HandshakeError::Timeout,
+            },
         }
-        tls::accept(tcp, (local, peer), (&shared.live, &shared.process), &mut seen).await
-    };
-    let error = match timeout_at(deadline, accept).await {
-        Ok(Ok(done)) => return Some(done),
-        Ok(Err(error)) => error,
-        Err(_) => HandshakeError::Timeout,
     };
     shared.process.count_failed_handshake();
     if matches!(error, HandshakeError::Silent) {
@@ -383,9 +444,25 @@ async fn handshake(
     None
 }
 
+/// What a handshake comes to, if it does in time: less of it while there are too many of them.
+async fn in_time<T>(
+    mut handshake: Pin<&mut impl Future<Output = T>>,
+    (process, deadline): (&Process, Instant),
+) -> Option<T> {
+    let pressed = deadline.min(Instant::now() + HANDSHAKE_PRESSED_TIMEOUT);
+    if let Ok(done) = timeout_at(pressed, &mut handshake).await {
+        return Some(done);
+    }
+    if process.is_pressed() {
+        return None;
+    }
+    timeout_at(deadline, handshake).await.ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{HANDSHAKES_MAX, HANDSHAKES_PRESSED};
 
     #[test]
     fn connections_leave_descriptors_for_files() {
@@ -393,5 +470,39 @@ mod tests {
         assert_eq!(slots(Some(u64::MAX)), CONNECTIONS_MAX);
         assert_eq!(slots(Some(1024)), 768);
         assert_eq!(slots(Some(1)), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_too_many_handshakes_the_slow_ones_end_and_then_new_ones() {
+        let process = Process::new(crate::clock::now()).unwrap();
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let slow = || sleep(2 * HANDSHAKE_PRESSED_TIMEOUT);
+        assert!(in_time(pin!(slow()), (&process, deadline)).await.is_some());
+        let begin = |_| process.begin_handshake().unwrap();
+        let mut others: Vec<_> = (0..=HANDSHAKES_PRESSED).map(begin).collect();
+        let began = Instant::now();
+        assert!(in_time(pin!(slow()), (&process, deadline)).await.is_none());
+        assert_eq!(began.elapsed(), HANDSHAKE_PRESSED_TIMEOUT);
+        let quick = sleep(HANDSHAKE_PRESSED_TIMEOUT / 2);
+        assert!(in_time(pin!(quick), (&process, deadline)).await.is_some());
+        others.extend((others.len()..HANDSHAKES_MAX).map(begin));
+        assert!(process.begin_handshake().is_none());
+        drop(others.pop());
+        assert!(process.begin_handshake().is_some());
+    }
+
+    #[test]
+    fn trusted_proxies_and_this_machine_have_as_many_connections_as_they_like() {
+        let mut settings = Settings::default();
+        let [client, proxy, own] =
+            ["192.0.2.1", "10.0.0.1", "127.0.0.1"].map(|one| one.parse().unwrap());
+        settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        assert_eq!(connections_max(&settings, client), CONNECTIONS_PER_ADDRESS_MAX);
+        assert_eq!(connections_max(&settings, proxy), u32::MAX);
+        assert_eq!(connections_max(&settings, own), u32::MAX);
+        settings.connections_per_address_max = Some(7);
+        for address in [client, proxy, own] {
+            assert_eq!(connections_max(&settings, address), 7);
+        }
     }
 }

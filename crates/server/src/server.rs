@@ -108,6 +108,8 @@ pub struct Counters {
     pub connections_total: u64,
     /// Requests since the start.
     pub requests_total: u64,
+    /// Connections that were closed because their client had too many, since the start.
+    pub connections_refused: u64,
     /// Handshakes that came to nothing since the start.
     pub failed_handshakes: u64,
     /// Certificates in memory.
@@ -182,6 +184,7 @@ impl Server {
             connections: process.connections.open(),
             connections_total: process.connections.total(),
             requests_total: process.connections.requests(),
+            connections_refused: process.addresses.refused(),
             failed_handshakes: process.failed_handshakes(),
             certificates_in_memory: process.certificates.count(),
             certificate_problems: problems.map(|(files, text)| (files.file, text)).collect(),
@@ -219,6 +222,7 @@ async fn upkeep(shared: Arc<Shared>) {
     let mut central_problem = None;
     loop {
         tick.tick().await;
+        shared.process.fastcgi.sweep();
         from = shared.process.certificates.sweep(from).await;
         let snapshot = shared.live.current();
         let refreshed = blocking::run("look at all certificates", move || {

@@ -166,7 +166,18 @@ impl TestServer {
     /// When the text is wrong or cannot be served.
     #[track_caller]
     pub fn replace(&self, text: &str, folder: &Path, sockets: Sockets) -> usize {
-        let proof = proof(text, folder);
+        self.replace_with(configuration(text, folder), sockets)
+    }
+
+    /// Serves a configuration from now on, on `sockets` beside those that are open. Answers how
+    /// many connections were disturbed.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be served.
+    #[track_caller]
+    pub fn replace_with(&self, configuration: Configuration, sockets: Sockets) -> usize {
+        let proof = prove(configuration);
         let table = &proof.configuration().table;
         let prepared = listener::prepare(table, &self.server.endpoints(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));

@@ -7,6 +7,6 @@ pub(crate) mod netsh;
 pub(crate) mod probe;
 mod resolve;
 pub(crate) mod status;
-mod steps;
+pub(crate) mod steps;
 mod target;
 mod unserved;

@@ -164,11 +164,11 @@ fn a_folder_that_is_missing_is_marked() {
     let folder = Folder::new(
         "[[site]]\nname = \"a\"\nroot = \"www\"\nbindings = [\"http/*:80:a.example\"]\n",
     );
-    let says = "of site a cannot be read: No such file or directory";
+    let says = "of site \"a\" cannot be read: No such file or directory";
     one_problem(&folder, (ERROR, "unreadable-folder"), "www", says);
     transcript(&folder, "unreadable-folder");
     fs::write(folder.path().join("www"), "").unwrap();
-    let says = "of site a cannot be read: Not a directory";
+    let says = "of site \"a\" cannot be read: Not a directory";
     one_problem(&folder, (ERROR, "unreadable-folder"), "www", says);
 
     let folder = Folder::new(
@@ -260,4 +260,61 @@ fn all_problems_are_found_in_one_pass_and_counted() {
         .map(|one| (one["line"].as_u64().unwrap(), one["column"].as_u64().unwrap()))
         .collect();
     assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn what_routes_and_logs_name_is_looked_at() {
+    let folder = Folder::new(
+        r#"
+[server]
+access_log = "file/logs"
+
+[[site]]
+name = "a"
+root = "www"
+bindings = ["http/*:80:"]
+basic_auth = { file = "passwords" }
+error_pages = { 404 = "404.html" }
+
+[[site.applications]]
+path = "/api"
+proxy = { to = ["https://127.0.0.1:9000", "unix:app.sock"], tls = { ca = "file" } }
+
+[[site.applications]]
+path = "/php"
+root = "www"
+fastcgi = "unix:file"
+
+[[site.virtual_directories]]
+path = "/images"
+root = "images"
+"#,
+    );
+    fs::create_dir(folder.path().join("www")).unwrap();
+    fs::write(folder.path().join("file"), "no PEM").unwrap();
+    transcript(&folder, "named-paths");
+}
+
+#[test]
+fn what_routes_and_logs_name_is_good_once_it_is_there() {
+    let folder = Folder::new(
+        "[server]\naccess_log = 'not/yet'\n[[site]]\nname = 'a'\nroot = 'www'\n\
+         bindings = ['http/*:80:']\nbasic_auth.file = 'passwords'\nerror_pages = { 404 = 'e' }\n\
+         applications = [{ path = '/a', proxy = { to = ['https://b', 'unix:s'], tls.ca = 'ca.pem' } }]\n",
+    );
+    fs::create_dir(folder.path().join("www")).unwrap();
+    for name in ["passwords", "e"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    drop(TestCa::self_signed(&["b"]).write(folder.path(), "ca"));
+    let _listens = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
+    let done = folder.run("check");
+    assert_eq!((done.out.trim(), done.code), ("no problems", 0));
+}
+
+/// The mistakes that people make, on 80 columns.
+#[test]
+fn many_mistakes_are_readable() {
+    let folder = Folder::new(include_str!("transcripts/mistakes.toml"));
+    transcript(&folder, "mistakes");
 }

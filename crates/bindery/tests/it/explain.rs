@@ -378,3 +378,122 @@ fn bad_usage_is_exit_code_2_and_no_configuration_is_1() {
     assert_eq!(done.code, 1);
     assert!(done.err.contains("nowhere.toml cannot be read"), "{}", done.err);
 }
+
+/// A site with something of everything at its paths.
+const ROUTES: &str = r#"
+[[site]]
+name = "shop"
+root = "www"
+fallback = "/app.html"
+bindings = ["http/*:80:shop.example"]
+limits = { requests_max = 100 }
+access = ["allow 10.0.0.0/8", "deny all"]
+redirects = [
+  { path = "/old", to = "/new", status = 301 },
+  { regex = '^/u/(\d+)$', to = "https://users.example/$1", keep_query = false },
+]
+rewrites = [
+  { regex = "^/p/(.*)$", to = "/page.html?p=$1" },
+  { prefix = "/v1", to = "/api" },
+  { path = "/maybe", to = "/sure", unless_file = true },
+]
+hsts = true
+
+[[site.applications]]
+path = "/api"
+proxy = { to = ["http://127.0.0.1:9000/v2", { to = "https://app.internal/v2", backup = true }] }
+access = []
+rate_limit = { requests = 10, seconds = 60 }
+basic_auth = { file = ".passwords", realm = "staff" }
+request_bytes_max = 1000
+cors = "any"
+request_headers = { set = { Authorization = "Bearer secret" }, remove = ["Cookie"] }
+response_headers = { add = { X-A = "b" } }
+compress = true
+error_pages = { 404 = "404.html", 502 = "502.html" }
+
+[[site.applications]]
+path = "/php"
+root = "www"
+fastcgi = "unix:/run/php.sock"
+
+[[site.virtual_directories]]
+path = "/images"
+root = "images"
+"#;
+
+fn routes() -> Folder {
+    let folder = Folder::new(ROUTES);
+    fs::create_dir(folder.path().join("www")).unwrap();
+    folder
+}
+
+#[test]
+fn the_route_of_a_path_is_named_and_its_rules() {
+    let folder = routes();
+    let ask = |path: &str| folder.run(&format!("explain http://shop.example{path} --ip 127.0.0.1"));
+    ask("/a").check(
+        0,
+        &[
+            "9  answer       files of ",
+            "; /app.html where nothing is found",
+            "limits: at most 100 requests of the site at once\n",
+            "access: allow 10.0.0.0/8, deny all\n",
+        ],
+    );
+    let done = ask("/api/users?a");
+    done.check(
+        0,
+        &[
+            "9  answer       at /api: asks http://127.0.0.1:9000, https://app.internal:443\n",
+            "(backup), with /v2 in place of its path\n",
+            "rate_limit: 10 requests in 60 seconds, 10 at once, by client\n",
+            "basic_auth: a password of ",
+            "request_bytes_max: content of at most 1000 bytes\n",
+            "cors: pages of all origins may read\n",
+            "request_headers: remove Cookie, set Authorization\n",
+            "response_headers: add X-A\n",
+            "compress: answers of 1024 bytes and more\n",
+            "error_pages: own pages for 404, 502\n",
+        ],
+    );
+    assert!(!done.out.contains("secret") && !done.out.contains("allow"), "{}", done.out);
+    assert!(!done.out.contains("hsts"), "not without TLS");
+    ask("/php/a").check(0, &["at /php: scripts of ", "by unix:/run/php.sock\n"]);
+    ask("/images/a").check(0, &["at /images: files of ", "! the folder cannot be read"]);
+    ask("/imagesx").check(0, &["9  answer       files of "]);
+}
+
+#[test]
+fn a_redirect_or_rewrite_is_followed() {
+    let folder = routes();
+    let ask = |path: &str| {
+        let told = folder.run(&format!("explain http://shop.example{path} --ip 127.0.0.1 --json"));
+        told.json()["answer"].clone()
+    };
+    let old = ask("/old?a=b");
+    assert_eq!((&old["status"], &old["location"]), (&301.into(), &"/new?a=b".into()));
+    assert_eq!(old["rules"][2]["rule"], "redirects");
+    assert_eq!(old["rules"][2]["target"], "/new?a=b");
+    assert_eq!(ask("/u/17?a=b")["location"], "https://users.example/17");
+    let page = ask("/p/a%20b?c");
+    assert_eq!(
+        (&page["handler"], &page["target"]),
+        (&"files".into(), &"/page.html?p=a%20b&c".into())
+    );
+    let api = ask("/v1/users");
+    assert_eq!((&api["route"], &api["target"]), (&"/api".into(), &"/api/users".into()));
+    assert_eq!(
+        api["rules"].as_array().unwrap().iter().filter(|own| own["route"] == "/").count(),
+        3
+    );
+    let maybe = ask("/maybe");
+    assert_eq!((&maybe["route"], &maybe["target"]), (&"/".into(), &"/maybe".into()));
+    assert_eq!(maybe["rules"][2]["text"], "to /sure, if no file is there");
+}
+
+#[test]
+fn a_path_that_is_refused_is_told_so() {
+    let done = routes().run("explain http://shop.example/a/%2e%2e/b --ip 127.0.0.1");
+    done.check(1, &["9  answer       none\n", "! 400: a dot segment in the path\n"]);
+}

@@ -16,5 +16,6 @@ mod program;
 mod reload;
 mod root;
 mod run;
+mod slow;
 mod status;
 mod systemd;

@@ -33,6 +33,9 @@ pub fn parse(text: &str, folder: &Path) -> Document {
         Err(error) => return Document::unread(syntax(text, &error)),
     };
     let mut reader = Reader::new(text, folder);
+    reader.site_keys = site::keys();
+    // Others have these too.
+    reader.site_keys.retain(|key| !["name", "id"].contains(key));
     let root = reader.root(parsed.as_table());
     let mut positions = Positions::default();
     settings::read_version(&mut reader, &root);

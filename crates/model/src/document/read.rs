@@ -26,6 +26,8 @@ pub(super) struct Reader<'d> {
     pub(super) incomplete: bool,
     /// Files and folders that only the machine can tell about.
     pub(super) paths: Vec<NamedPath>,
+    /// Keys that only a site has; below another table TOML takes them for keys of that.
+    pub(super) site_keys: Vec<&'static str>,
     comparisons_left: usize,
 }
 
@@ -204,6 +206,7 @@ impl<'d> Reader<'d> {
             problems: Vec::new(),
             incomplete: false,
             paths: Vec::new(),
+            site_keys: Vec::new(),
             comparisons_left: COMPARISONS_MAX,
         }
     }
@@ -292,9 +295,14 @@ impl<'d> Reader<'d> {
             all = false;
             let span =
                 section.table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
-            let help = self
-                .did_you_mean(key, keys.iter().copied())
-                .unwrap_or_else(|| format!("the keys here are {}", keys.join(", ")));
+            let help = if self.site_keys.contains(&key) {
+                "it is a key of [[site]]: write it there, above tables such as [site.proxy], which \
+                 take all keys below them"
+                    .to_owned()
+            } else {
+                self.did_you_mean(key, keys.iter().copied())
+                    .unwrap_or_else(|| format!("the keys here are {}", keys.join(", ")))
+            };
             let message = format!("{}: {key:?} is no key that is known here", section.owner);
             self.problem(
                 Code::UnknownKey,

@@ -20,8 +20,8 @@ const VERSION: i64 = 1;
 const WORKERS_MAX: i64 = 1024;
 /// Who waits longer than an hour for requests to end waits for ever.
 const DRAIN_SECONDS_MAX: i64 = 3600;
-/// More connections than one machine has memory for.
-const CONNECTIONS_MAX: u32 = 10_000_000;
+/// As many connections as a server takes, whatever is written.
+const CONNECTIONS_MAX: u32 = 262_144;
 
 const KEYS: [&str; 11] = [
     "state_dir",

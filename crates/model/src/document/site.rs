@@ -13,7 +13,7 @@ use super::{
     rules,
 };
 use crate::{
-    binding::Binding,
+    binding::{Binding, Protocol},
     problem::{Code, Problem, Span},
     rules::Rules,
     site::{Route, RouteAction, Site, SiteId, SiteLimits, SiteState},
@@ -45,6 +45,7 @@ pub(super) fn read<'d>(
     let mut names = HashMap::new();
     let mut numbers = Numbers::default();
     let plain = Arc::default();
+    let logged = root.entry("server").is_some_and(|server| server.has("access_log"));
     let keys = keys();
     let sections = reader
         .deciding(|reader| reader.tables(root, "site", |section| called("site", section, "name")));
@@ -61,11 +62,18 @@ pub(super) fn read<'d>(
         let https_redirect = reader.boolean(section, "https_redirect").unwrap_or(true);
         let name_at = name.as_ref().map_or_else(|| section.span.clone(), |name| name.span.clone());
         let access_log = reader.boolean(section, "access_log");
+        if access_log == Some(true) && !logged {
+            let message =
+                format!("{}: access_log does nothing: no log is configured", section.owner);
+            let help = "add access_log = \"/var/log/bindery\" to [server]";
+            reader.problem(Code::NoEffect, section.key_at("access_log"), message, help);
+        }
         let limits = read_limits(reader, section);
         let read = read_routes(reader, section, &name_at, &plain);
         // A key that is not known may be the bindings, mistyped.
         reader.incomplete |= !known;
         reader.deciding(|reader| all.read_bindings(reader, section, certificates));
+        all.report_plain_hsts(reader, section);
         if section.entry("bindings").is_none_or(|entry| entry.is_empty()) && known {
             let message = format!("{} has no binding, so nobody can reach it", section.owner);
             let help = "add a line such as bindings = [\"https/*:443:www.example.com\"]";
@@ -91,7 +99,7 @@ pub(super) fn read<'d>(
 }
 
 /// Everything that a site can have.
-fn keys() -> Vec<&'static str> {
+pub(super) fn keys() -> Vec<&'static str> {
     let own = [
         "name",
         "id",
@@ -162,6 +170,23 @@ impl Sites {
                 self.bindings.push(Binding { site, ..binding });
                 self.binding_positions.push(at);
             }
+        }
+    }
+}
+
+impl Sites {
+    /// Reports hsts at a site that is reached without TLS only; its bindings were read last.
+    fn report_plain_hsts(&self, reader: &mut Reader<'_>, section: &Section<'_>) {
+        let site = u32::try_from(self.sites.len()).unwrap_or(u32::MAX);
+        let mut own = self.bindings.iter().rev().take_while(|binding| binding.site == site);
+        let hsts = section.entry("hsts").filter(|entry| !entry.is_false());
+        let Some(entry) = hsts.filter(|_| !reader.incomplete) else { return };
+        if own.clone().next().is_some()
+            && own.all(|binding| binding.information.protocol == Protocol::Http)
+        {
+            let message = format!("{}: hsts does nothing: no binding is https", section.owner);
+            let help = "browsers believe it over https only: add a binding, or remove hsts";
+            reader.problem(Code::NoEffect, entry.key_span, message, help);
         }
     }
 }

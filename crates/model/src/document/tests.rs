@@ -436,7 +436,7 @@ fn what_the_manual_shows_has_no_problem_but_the_catch_all_that_it_explains() {
 }
 
 /// What documents are made of, so that what is made of it comes far.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 66] = [
     "\n",
     "version = 1\n",
     "[[site]]\n",
@@ -477,6 +477,32 @@ const PIECES: [&str; 40] = [
     "\r\n",
     "\u{feff}",
     "proxy = []\n",
+    "proxy = ['http://a/b', 'unix:x', { to = 'https://é@c?d', weight = 0, backup = true }]\n",
+    "[site.proxy]\n",
+    "to = 'https://[::1]:1/ü'\n",
+    "host = 'kep'\n",
+    "sticky = { cookie = '\\u0000' }\n",
+    "tls = { insecure = true, ca = 'é', server_name = '*' }\n",
+    "health_check = { path = '#', rise = -1 }\n",
+    "fastcgi = 'unix:é'\n",
+    "fastcgi = { to = '[', extensions = ['é.'], parameters = { 'é' = '' } }\n",
+    "[[site.applications]]\n",
+    "[[site.virtual_directories]]\n",
+    "path = '/é%zz%41/../'\n",
+    "path = \"/\\u00e9%zz%41/../\"\n",
+    "access = ['allow é/8', 'deny 10.0.0.1/999', 'deny all', 'é all']\n",
+    "redirects = [{ regex = 'é(\\p{é}', to = '/é$1' }, { prefix = '/', to = '/${é' }]\n",
+    "rewrites = [{ regex = '(é)', to = '/$é$', unless_file = 1 }, { suffix = '', to = '?' }]\n",
+    "cors = { origins = ['é://é/é', '*'], methods = ['é'], credentials = true }\n",
+    "response_headers = { set = { 'é' = 'é' }, add = { A = [1] }, remove = ['é'] }\n",
+    "hsts = { preload = true }\n",
+    "compress = { types = ['é/*'] }\n",
+    "error_pages = { 404 = '', 'é' = 'x', 500 = 1 }\n",
+    "media_types = { 'é' = 'é', '.é' = 'a/b' }\n",
+    "cache_control = [{ path = 'é', value = 'é' }]\n",
+    "access_log = { folder = '', roll = 'é' }\n",
+    "admin = '[::1]'\n",
+    "trusted_proxies = ['é', '::ffff:1.2.3.4/100']\n",
 ];
 
 fn assert_spans_stand(text: &str) {

@@ -1,5 +1,6 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
+pub mod fastcgi;
 pub mod pattern;
 pub mod proxy;
 pub mod redirect;
@@ -19,7 +20,9 @@ use bindery_model::{
 use http::{Response, request::Parts};
 use ipnet::IpNet;
 
-use self::{proxy::Proxy, redirect::Redirect, respond::Respond, static_files::StaticFiles};
+use self::{
+    fastcgi::FastCgi, proxy::Proxy, redirect::Redirect, respond::Respond, static_files::StaticFiles,
+};
 use crate::{
     http::{
         authority,
@@ -39,6 +42,8 @@ pub enum Handler {
     StaticFiles(StaticFiles),
     /// Other servers that speak HTTP.
     Proxy(Proxy),
+    /// Programs that speak FastCGI, and files beside their scripts.
+    FastCgi(Box<FastCgi>),
     /// Another address.
     Redirect(Redirect),
     /// One answer to everything.
@@ -54,7 +59,10 @@ impl Handler {
             }
             RouteAction::Redirect { to, status } => Self::Redirect(Redirect::new(to, *status)),
             RouteAction::Proxy(proxy) => Self::Proxy(Proxy::new(path, proxy, &process.upstreams)),
-            RouteAction::FastCgi(_) => Self::Respond(Respond::new(501, "", "")),
+            RouteAction::FastCgi(fastcgi) => {
+                let files = Arc::clone(&process.files);
+                Self::FastCgi(Box::new(FastCgi::new(path, fastcgi, files, &process.fastcgi)))
+            }
             RouteAction::Respond { status, body, content_type } => {
                 Self::Respond(Respond::new(*status, body, content_type))
             }
@@ -65,6 +73,7 @@ impl Handler {
     pub(crate) fn files(&self) -> Option<&StaticFiles> {
         match self {
             Self::StaticFiles(files) => Some(files),
+            Self::FastCgi(fastcgi) => Some(&fastcgi.files),
             Self::Proxy(_) | Self::Redirect(_) | Self::Respond(_) => None,
         }
     }
@@ -83,6 +92,7 @@ impl Handler {
         match self {
             Self::StaticFiles(files) => files.answer_now(request),
             Self::Proxy(_) => None,
+            Self::FastCgi(fastcgi) => fastcgi.answer_now(request),
             Self::Redirect(redirect) => Some(redirect.handle(request)),
             Self::Respond(respond) => Some(Ok(respond.response())),
         }
@@ -102,6 +112,7 @@ impl Handler {
         match self {
             Self::StaticFiles(files) => files.handle(request).await,
             Self::Proxy(proxy) => proxy.handle(request, content, ctx).await,
+            Self::FastCgi(fastcgi) => Box::pin(fastcgi.handle(request, content, ctx)).await,
             Self::Redirect(redirect) => redirect.handle(request),
             Self::Respond(respond) => Ok(respond.response()),
         }

@@ -7,9 +7,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use http::HeaderValue;
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{FORWARDED, GetAll},
 };
 use ipnet::IpNet;
@@ -74,14 +73,14 @@ fn by_x_forwarded<'a>(
     fields: &'a HeaderMap,
     is_trusted: impl Fn(IpAddr) -> bool,
 ) -> Client<'a> {
-    let chain: Vec<_> = elements(fields.get_all(&X_FORWARDED_FOR)).map(forwarded::node).collect();
+    let chain: Vec<_> = elements(&fields.get_all(&X_FORWARDED_FOR)).map(forwarded::node).collect();
     let (address, place) = nearest_stranger(own.address, &chain, is_trusted);
     // Lists of one length were written by the same proxies; of others the last word is that of the
     // proxy that is trusted.
     let at_place = |name: &HeaderName| {
-        let values: Vec<_> = elements(fields.get_all(name)).collect();
+        let values: Vec<_> = elements(&fields.get_all(name)).collect();
         let same = place.filter(|_| values.len() == chain.len());
-        same.and_then(|place| values.get(place)).or(values.first()).copied()
+        same.and_then(|place| values.get(place)).or_else(|| values.first()).copied()
     };
     let https = at_place(&X_FORWARDED_PROTO).and_then(is_https).unwrap_or(own.https);
     let host = at_place(&X_FORWARDED_HOST).filter(|host| authority::parse(host).is_ok());
@@ -128,7 +127,7 @@ fn nearest_stranger(
 }
 
 /// The elements of a list, last first, within a bound.
-fn elements<'a>(values: GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a str> {
+fn elements<'a>(values: &GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a str> {
     let values: Vec<_> = values.iter().map(|value| value.to_str().unwrap_or_default()).collect();
     let elements = values.into_iter().rev().flat_map(|value| value.rsplit(','));
     elements.map(str::trim).take(FORWARDED_ELEMENTS_MAX)

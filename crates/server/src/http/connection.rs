@@ -30,10 +30,11 @@ use super::{
 use crate::{
     connections::InFlight,
     limits::{
-        BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CONNECTION_TICK, HTTP2_CONNECTION_WINDOW_BYTES,
-        HTTP2_HEADER_LIST_BYTES_MAX, HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES,
-        HTTP2_STREAMS_MAX, HTTP2_UNSENT_BYTES_MAX, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT,
-        REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
+        BUFFERS_KEPT_MAX, BUFFERS_KEPT_MIN, CLIENT_BYTES_PER_SECOND_MIN, CONNECTION_TICK,
+        HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_ERROR_RESETS_MAX, HTTP2_HEADER_LIST_BYTES_MAX,
+        HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_STREAMS_MAX,
+        HTTP2_UNSENT_BYTES_MAX, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT, REQUEST_FIELDS_MAX,
+        REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
     },
     text_of,
     tls::stream::{Progress, Stream},
@@ -87,8 +88,13 @@ enum Engine {
 
 /// When something last happened, to the precision of a tick.
 struct Clock {
+    ticked: Instant,
     progress: Progress,
     moved: Instant,
+    /// Of content, in bytes.
+    content: u64,
+    /// What the client owes of [`CLIENT_BYTES_PER_SECOND_MIN`], times a thousand.
+    debt: u64,
     idle_since: Instant,
     /// What had passed when the connection became idle.
     idle_from: Progress,
@@ -101,8 +107,11 @@ struct Clock {
 impl Clock {
     fn new(now: Instant, progress: Progress) -> Self {
         Self {
+            ticked: now,
             progress,
             moved: now,
+            content: 0,
+            debt: 0,
             idle_since: now,
             idle_from: progress,
             requests: 0,
@@ -110,6 +119,9 @@ impl Clock {
         }
     }
 }
+
+/// What a client may owe, in thousandths of a byte.
+const DEBT_MAX: u64 = CLIENT_BYTES_PER_SECOND_MIN * 1000 * STALL_TIMEOUT.as_secs();
 
 /// The service of a connection.
 #[derive(Clone)]
@@ -138,7 +150,11 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
         driver.requests.info.connection.register(cx.waker());
-        if driver.requests.info.connection.is_draining() && !driver.told {
+        // A request that has begun to come is answered first. Hyper knows nothing of it yet.
+        if driver.requests.info.connection.is_draining()
+            && !driver.told
+            && driver.stream.held_bytes() == 0
+        {
             driver.finish();
         }
         loop {
@@ -187,7 +203,19 @@ impl Driver {
                 Poll::Pending => Poll::Pending,
             },
             Engine::Http1(http) => match http.poll_without_shutdown(cx) {
+                Poll::Ready(Err(error)) if error.is_user() => {
+                    // The body of an answer broke off. To a client that takes the end of the
+                    // connection for the end of the answer, only a reset tells the difference.
+                    drop(self.stream.poll_send(cx));
+                    self.stream.abort();
+                    Poll::Ready(Step::Over)
+                }
                 Poll::Ready(result) => Poll::Ready(self.ended(result)),
+                // hyper reads nothing while it waits for an answer. Nobody has another server work
+                // for a client that is gone.
+                Poll::Pending if self.requests.info.connection.waiting() > 0 => {
+                    self.stream.poll_peer_closed(cx).map(|()| Step::Over)
+                }
                 Poll::Pending => Poll::Pending,
             },
             Engine::Http2(http) => loop {
@@ -312,6 +340,7 @@ impl Driver {
     fn on_tick(&mut self) -> Verdict {
         let now = Instant::now();
         let progress = self.stream.progress();
+        self.note_debt(now, progress);
         if progress != self.clock.progress {
             self.clock.progress = progress;
             self.clock.moved = now;
@@ -321,8 +350,11 @@ impl Driver {
             self.clock.idle_since = now;
         }
         match &self.engine {
-            Engine::Closing if unmoved < STALL_TIMEOUT => {}
-            Engine::Closing | Engine::Lingering => return Verdict::GiveUp,
+            Engine::Lingering => return Verdict::GiveUp,
+            Engine::Closing | Engine::Http1(_) | Engine::Http2(_) if self.owes_too_much() => {
+                return Verdict::GiveUp;
+            }
+            Engine::Closing => {}
             Engine::Tunnel(tunnel, _) if unmoved < tunnel.idle => {}
             Engine::Tunnel(..) => {
                 self.tunnel_ended(Err(Broken::Idle));
@@ -332,13 +364,6 @@ impl Driver {
                     self.clock.idle_since = now;
                     self.clock.idle_from = progress;
                     self.keep_buffers_longer();
-                    if self.requests.info.connection.waiting() > 0 {
-                        // It is another server that keeps the client waiting, and who asks it has
-                        // a clock of its own.
-                        self.clock.moved = now;
-                    } else if unmoved > STALL_TIMEOUT {
-                        return Verdict::GiveUp;
-                    }
                 } else if self.idle_too_long(now) {
                     if self.told {
                         return Verdict::GiveUp;
@@ -356,6 +381,59 @@ impl Driver {
         Verdict::GoOn
     }
 
+    /// Whether nobody but the client is waited for.
+    fn waits_for_client(&self) -> bool {
+        let connection = &self.requests.info.connection;
+        match &self.engine {
+            Engine::Closing => true,
+            // The answer is there, and the client does not take it.
+            Engine::Http1(_) if !self.stream.is_sent() => true,
+            // Tunnels have a clock of their own.
+            Engine::Http1(_) | Engine::Http2(_) => {
+                connection.in_flight() > 0
+                    && !connection.waits_for_us()
+                    && connection.waiting() == 0
+            }
+            Engine::Asleep | Engine::Tunnel(..) | Engine::Lingering => false,
+        }
+    }
+
+    /// Adds what the client owes for the time since the last tick, and takes off what it moved.
+    fn note_debt(&mut self, now: Instant, progress: Progress) {
+        let before = self.clock.progress;
+        let (received, sent) = (progress.received - before.received, progress.sent - before.sent);
+        let content = self.requests.info.connection.content_bytes();
+        let moved = match &self.engine {
+            // What moves there need not be content. But while the socket is full, all that leaves
+            // it was waited for.
+            Engine::Http2(_) => {
+                let blocked = if self.stream.is_sent() { 0 } else { sent };
+                content.wrapping_sub(self.clock.content) + blocked
+            }
+            _ => received + sent,
+        };
+        self.clock.content = content;
+        let passed = now - std::mem::replace(&mut self.clock.ticked, now);
+        self.clock.debt = match self.waits_for_client() {
+            true => {
+                let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+                let owed = passed.saturating_mul(CLIENT_BYTES_PER_SECOND_MIN);
+                self.clock.debt.saturating_add(owed).saturating_sub(moved.saturating_mul(1000))
+            }
+            false => 0,
+        };
+    }
+
+    fn owes_too_much(&self) -> bool {
+        self.clock.debt >= DEBT_MAX
+    }
+
+    /// How long it takes until the client owes too much, if it moves nothing.
+    fn patience(&self) -> Duration {
+        let left = DEBT_MAX.saturating_sub(self.clock.debt);
+        Duration::from_millis(left.div_ceil(CLIENT_BYTES_PER_SECOND_MIN))
+    }
+
     /// And look at the clock less often.
     fn keep_buffers_longer(&mut self) {
         self.buffers_kept = (self.buffers_kept * 2).min(BUFFERS_KEPT_MAX);
@@ -368,44 +446,58 @@ impl Driver {
 
     /// A connection without a request may wait for one; one that has begun to send it must go on.
     fn idle_too_long(&self, now: Instant) -> bool {
-        let bound = match (&self.engine, self.has_begun()) {
-            (Engine::Http1(_), true) => REQUEST_HEAD_TIMEOUT,
+        now - self.clock.idle_since > self.idle_bound()
+    }
+
+    fn idle_bound(&self) -> Duration {
+        match (&self.engine, self.has_begun()) {
+            (Engine::Http1(_) | Engine::Asleep, true) => REQUEST_HEAD_TIMEOUT,
             _ => KEEP_ALIVE_TIMEOUT,
-        };
-        now - self.clock.idle_since > bound
+        }
     }
 
     fn next_tick(&self, now: Instant) -> Duration {
+        let left = self.idle_bound().saturating_sub(now - self.clock.idle_since);
         match &self.engine {
-            Engine::Asleep => {
-                let left = KEEP_ALIVE_TIMEOUT.saturating_sub(now - self.clock.idle_since);
-                left.max(CONNECTION_TICK)
-            }
+            Engine::Asleep => left.max(BUFFERS_KEPT_MIN),
             Engine::Http1(_) => self.buffers_kept,
             Engine::Tunnel(tunnel, _) => tunnel.tick(),
-            Engine::Http2(_) | Engine::Closing | Engine::Lingering => CONNECTION_TICK,
+            // What was told to end, and has nothing under way, may answer that, and no more.
+            Engine::Http2(_) if self.told => LINGER_TIMEOUT,
+            Engine::Http2(_) => left.min(self.patience()).clamp(BUFFERS_KEPT_MIN, CONNECTION_TICK),
+            Engine::Closing | Engine::Lingering => CONNECTION_TICK.min(self.patience()),
         }
     }
 
     /// Takes hyper's buffers away. Only between two requests: with nothing under way, nothing left
-    /// to send, and the last request read to its end, hyper holds nothing but those buffers, and
-    /// bytes of the next head, which are given back to the stream.
+    /// to send, and the last request read to its end, hyper holds nothing but those buffers. It
+    /// never has a part of a head: that is the stream's.
     fn sleep(&mut self) {
-        let connection = &self.requests.info.connection;
-        if connection.has_unread_content() || !self.stream.is_sent() || self.told {
+        if !self.stream.is_between_messages() && self.stream.held_bytes() == 0
+            || !self.stream.is_sent()
+            || self.told
+        {
             return;
         }
         match std::mem::replace(&mut self.engine, Engine::Asleep) {
             Engine::Http1(http) => {
-                let parts = http.into_parts();
-                if !parts.read_buf.is_empty() {
-                    // It came together with the last request. From now on it counts as begun, so
-                    // that this is not done again at every tick.
-                    let left = parts.read_buf.len() as u64;
-                    self.clock.idle_from.received =
-                        self.clock.progress.received.saturating_sub(left);
-                    self.stream.unread(parts.read_buf);
+                let connection = &self.requests.info.connection;
+                let left = http.into_parts().read_buf;
+                if left.is_empty() {
+                    connection.forget_unread_content();
+                } else if connection.has_unread_content() {
+                    // Of content that nobody read, perhaps.
+                    self.close();
+                    return;
+                } else {
+                    self.stream.unread(left);
                     self.wake();
+                }
+                let held = self.stream.held_bytes() as u64;
+                if held > 0 {
+                    // It came together with the last request, and counts as begun from now on.
+                    self.clock.idle_from.received =
+                        self.clock.progress.received.saturating_sub(held);
                 }
             }
             other => self.engine = other,
@@ -433,6 +525,7 @@ fn http2_builder(tasks: NewTasks) -> http2::Builder<NewTasks> {
         .enable_connect_protocol()
         .max_send_buf_size(HTTP2_UNSENT_BYTES_MAX)
         .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(HTTP2_ERROR_RESETS_MAX)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
     builder

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::{malformed::has_forbidden_trailer, waits::Waits};
 use crate::connections::Connection;
 
 /// The content of a request. Dropped before its end, it says so to its connection, which then does
@@ -18,6 +19,7 @@ pub struct Content {
     incoming: Option<Incoming>,
     bytes_left: u64,
     connection: Arc<Connection>,
+    waits: Option<Arc<Waits>>,
 }
 
 /// Why there is no more content.
@@ -29,12 +31,21 @@ pub enum ContentError {
     /// It is larger than allowed.
     #[error("the content of the request is larger than allowed")]
     TooLarge,
+    /// It ends with a field that may not be there (RFC 9110, 6.5.1).
+    #[error("the content of the request ends with a field that may not be there")]
+    Trailer,
 }
 
 impl Content {
     pub(crate) fn new(incoming: Incoming, connection: &Arc<Connection>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, bytes_left: u64::MAX, connection: Arc::clone(connection) }
+        let waits = incoming.is_some().then(|| Waits::new(connection));
+        Self { incoming, bytes_left: u64::MAX, connection: Arc::clone(connection), waits }
+    }
+
+    /// What tells who is waited for, of the request that this belongs to.
+    pub(crate) fn waits(&self) -> Arc<Waits> {
+        self.waits.clone().unwrap_or_else(|| Waits::new(&self.connection))
     }
 
     /// Takes it out, for who reads it while the answer is on its way.
@@ -44,6 +55,7 @@ impl Content {
             incoming: self.incoming.take(),
             bytes_left: self.bytes_left,
             connection: Arc::clone(&self.connection),
+            waits: self.waits.take(),
         }
     }
 
@@ -65,7 +77,11 @@ impl Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, ContentError>>> {
         let content = &mut *self;
         let Some(incoming) = &mut content.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
+        let polled = Pin::new(incoming).poll_frame(cx);
+        if let Some(waits) = &content.waits {
+            waits.set_content(polled.is_pending());
+        }
+        match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
                 content.incoming = None;
@@ -76,10 +92,17 @@ impl Body for Content {
                 content.connection.note_unread_content();
                 Poll::Ready(Some(Err(ContentError::Broken(error))))
             }
+            Poll::Ready(Some(Ok(frame)))
+                if frame.trailers_ref().is_some_and(has_forbidden_trailer) =>
+            {
+                content.incoming = None;
+                Poll::Ready(Some(Err(ContentError::Trailer)))
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 match content.bytes_left.checked_sub(bytes) {
                     Some(left) => {
+                        content.connection.count_content(usize::try_from(bytes).unwrap_or(0));
                         content.bytes_left = left;
                         Poll::Ready(Some(Ok(frame)))
                     }
@@ -104,6 +127,9 @@ impl Body for Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
+        if let Some(waits) = &self.waits {
+            waits.set_content(false);
+        }
         if !self.is_end_stream() {
             self.connection.note_unread_content();
         }

@@ -13,8 +13,8 @@ use bindery_model::{binding::Protocol, decide::may_answer, name::Host, site::Sit
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{EXPECT, SERVER},
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -28,7 +28,7 @@ use super::{
     content::Content,
     error::{Fault, RequestError},
     framing::Refusal,
-    page,
+    malformed, page,
     passage::{self, Passage, Stage},
     tunnel::Tunnel,
 };
@@ -112,8 +112,10 @@ pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answ
             Now::Later(stage) => begun = stage,
         }
     }
-    let info = Arc::clone(info);
-    Answer::Later(Box::pin(answer_later(request, content, info, begun, in_flight)))
+    let waits = content.waits();
+    let in_flight = in_flight.watched_by(&waits);
+    let answer = answer_later(request, content, Arc::clone(info), begun, in_flight);
+    Answer::Later(Box::pin(waits.watch(answer)))
 }
 
 /// What can be done at once.
@@ -202,7 +204,7 @@ async fn answer(
     begun: Option<Begun>,
     kept: &mut Option<Box<Passage>>,
 ) -> Result<Response<Body>, RequestError> {
-    let (passage, mut stage) = match begun {
+    let (passage, stage) = match begun {
         Some(begun) => begun,
         None => {
             let site = match route(request, info)? {
@@ -217,12 +219,23 @@ async fn answer(
             Passage::begin(site, place, request, info)
         }
     };
-    let passage = kept.insert(passage);
+    // Boxed, so that requests without rules do not carry its state.
+    Box::pin(walk(kept.insert(passage), stage, request, content, info)).await
+}
+
+/// Takes a request through the steps that take time.
+async fn walk(
+    passage: &mut Passage,
+    mut stage: Stage,
+    request: &mut http::request::Parts,
+    content: &mut Content,
+    info: &Arc<ConnInfo>,
+) -> Result<Response<Body>, RequestError> {
     loop {
         stage = match stage {
             Stage::Verify(attempt) => passage.verify(attempt, request, info).await,
             Stage::Look(rule) => passage.look(rule, request, info).await,
-            Stage::Handler => match passage.limit(content) {
+            Stage::Handler => match passage.limit(request, content) {
                 Ok(()) => {
                     let (site, route) = (passage.site(), passage.route());
                     let ctx = RequestCtx { info, site, route };
@@ -261,6 +274,12 @@ fn finish(
         passage.dress(&mut response, request, info);
         passage.into_share()
     });
+    if info.connection.is_draining()
+        && request.version < Version::HTTP_2
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response.map(|body| Counted { body, share, in_flight })
 }
 
@@ -297,6 +316,7 @@ fn route(request: &http::request::Parts, info: &ConnInfo) -> Result<Route, Reque
     if let Some(refusal) = Refusal::of(request.version, &request.uri) {
         return Err(RequestError::Framing(refusal));
     }
+    malformed::check(request)?;
     // Nothing here is a way to somewhere else, and a 2xx would say that it is (RFC 9110, 9.3.6).
     // With a protocol it is a request for another protocol instead (RFC 8441).
     let connect = request.method == Method::CONNECT;
@@ -395,7 +415,6 @@ pub struct Counted {
     body: Body,
     /// The part of the request in the load of a site with limits.
     share: Option<Box<Share>>,
-    #[allow(dead_code, reason = "counts down when it is dropped")]
     in_flight: InFlight,
 }
 
@@ -407,11 +426,17 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let Self { body, share, .. } = &mut *self;
-        match share {
+        let Self { body, share, in_flight } = &mut *self;
+        let polled = match share {
             None => Pin::new(body).poll_frame(cx),
             Some(share) => share.poll_frame(body, cx),
-        }
+        };
+        in_flight.note_answer(match &polled {
+            Poll::Pending => None,
+            Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(_) => Some(0),
+        });
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -32,6 +32,10 @@ pub enum RequestError {
     #[error("bad request: {}", .0.reason())]
     Framing(super::framing::Refusal),
 
+    /// More fields than [`crate::limits`] allows (RFC 6585, 5).
+    #[error("too many fields")]
+    TooManyFields,
+
     /// No binding answers for the host.
     #[error("no site answers for {host:?}")]
     NoSite {
@@ -117,6 +121,10 @@ pub enum RequestError {
         bytes_max: u64,
     },
 
+    /// The length of the content must be known and was not said (RFC 9110, 15.5.12).
+    #[error("content without a length, and too much to gather")]
+    LengthRequired,
+
     /// The content of the request broke off.
     #[error("the content of the request broke off")]
     Content(#[source] ContentError),
@@ -153,6 +161,13 @@ pub enum RequestError {
         upstream: String,
     },
 
+    /// An upstream server says that it has too much to do (RFC 9110, 15.6.4).
+    #[error("{upstream} has too much to do")]
+    UpstreamBusy {
+        /// Which, as the configuration writes it.
+        upstream: String,
+    },
+
     /// An upstream server did not answer in time (RFC 9110, 15.6.5).
     #[error("{upstream} did not answer within {seconds} s: {stage}")]
     GatewayTimeout {
@@ -185,6 +200,7 @@ impl RequestError {
         match self {
             Self::BadRequest { .. }
             | Self::Framing(_)
+            | Self::TooManyFields
             | Self::NoSite { .. }
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
@@ -196,11 +212,13 @@ impl RequestError {
             | Self::Unauthorized { .. }
             | Self::RequestTimeout
             | Self::ContentTooLarge { .. }
+            | Self::LengthRequired
             | Self::Content(_)
             | Self::TooManyRequests { .. } => Fault::Client,
-            Self::BadGateway { .. } | Self::NoUpstream { .. } | Self::GatewayTimeout { .. } => {
-                Fault::Upstream
-            }
+            Self::BadGateway { .. }
+            | Self::NoUpstream { .. }
+            | Self::UpstreamBusy { .. }
+            | Self::GatewayTimeout { .. } => Fault::Upstream,
             Self::SiteStopped { .. }
             | Self::SiteBusy { .. }
             | Self::File { .. }
@@ -214,10 +232,14 @@ impl RequestError {
         match self {
             Self::BadRequest { .. }
             | Self::NoSite { .. }
-            | Self::Content(ContentError::Broken(_)) => StatusCode::BAD_REQUEST,
+            | Self::Content(ContentError::Broken(_) | ContentError::Trailer) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Framing(refusal) => refusal.status(),
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::ContentTooLarge { .. } | Self::Content(ContentError::TooLarge) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
@@ -225,7 +247,9 @@ impl RequestError {
             Self::BadGateway { .. } | Self::NoUpstream { .. } => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
-            Self::SiteStopped { .. } | Self::SiteBusy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SiteStopped { .. } | Self::SiteBusy { .. } | Self::UpstreamBusy { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,

@@ -66,6 +66,7 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::BadRequest { .. } | RequestError::Framing(_) => {
             "The request contradicts itself or the protocol."
         }
+        RequestError::TooManyFields => "The request has too many fields.",
         RequestError::NoSite { .. } => "No site answers for this host name here.",
         RequestError::Misdirected { .. } => {
             "This connection was opened for another host name. Please try again."
@@ -80,12 +81,14 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::Unauthorized { .. } => "A name and a password are needed here.",
         RequestError::RequestTimeout => "The request did not come in time.",
         RequestError::ContentTooLarge { .. } => "That is more than is taken here.",
+        RequestError::LengthRequired => "The length of the content must be said before it.",
         RequestError::Content(_) => "The content of the request broke off.",
         RequestError::TooManyRequests { .. } => "Too many requests. Please wait a little.",
         RequestError::SiteBusy { .. } => "This site is busy. Please try again.",
         RequestError::BadGateway { .. } | RequestError::NoUpstream { .. } => {
             "The server that should answer did not. It has been logged."
         }
+        RequestError::UpstreamBusy { .. } => "Too much to do. Please try again.",
         RequestError::GatewayTimeout { .. } => {
             "The server that should answer took too long. It has been logged."
         }

@@ -283,9 +283,10 @@ impl Passage {
         Stage::Handler
     }
 
-    /// Step 8.
-    pub(super) fn limit(&self, content: &mut Content) -> Result<(), RequestError> {
-        match self.rules().and_then(|rules| rules.request_bytes_max) {
+    /// Step 8. What goes through a tunnel is no content.
+    pub(super) fn limit(&self, request: &Parts, content: &mut Content) -> Result<(), RequestError> {
+        let rules = self.rules().filter(|_| request.method != Method::CONNECT);
+        match rules.and_then(|rules| rules.request_bytes_max) {
             Some(bytes_max) if !content.limit(bytes_max) => {
                 Err(RequestError::ContentTooLarge { bytes_max })
             }

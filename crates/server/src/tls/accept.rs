@@ -101,6 +101,9 @@ pub enum HandshakeError {
     /// It took too long.
     #[error("the handshake took too long")]
     Timeout,
+    /// There are more handshakes under way than [`crate::limits`] allows.
+    #[error("too many handshakes are under way")]
+    TooMany,
 }
 
 /// What is known of a client when its handshake fails.

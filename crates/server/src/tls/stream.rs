@@ -6,6 +6,7 @@
 //! call [`Stream::poll_send`] afterwards; nothing else sends.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     io::{BufRead as _, Read, Write},
     pin::Pin,
@@ -14,16 +15,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hyper::rt::ReadBufCursor;
 use rustls::ServerConnection;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
 use crate::{
     http::framing::{Framing, Passed},
-    limits::{PLAIN_READ_BYTES, UNSENT_BYTES_MAX},
+    limits::{
+        PLAIN_READ_BYTES, TLS_WRITE_BYTES_MAX, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX,
+        UNSENT_BYTES_MAX,
+    },
 };
 
 /// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
@@ -45,9 +50,28 @@ struct Wire {
     expected: usize,
     /// Whether the socket refused bytes and has not taken them since.
     blocked: bool,
+    turn: Turn,
     /// Whether the last write was refused: who writes holds bytes that come next.
     refused: bool,
     progress: Progress,
+}
+
+/// What was received and written, in bytes, since the connection was polled.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    received: usize,
+    written: usize,
+}
+
+impl Turn {
+    /// Whether it was enough: the others of this thread come first, and then this one again.
+    fn is_over(self, cx: &Context<'_>) -> bool {
+        let over = self.received >= TURN_RECEIVED_BYTES_MAX || self.written >= TURN_SENT_BYTES_MAX;
+        if over {
+            cx.waker().wake_by_ref();
+        }
+        over
+    }
 }
 
 enum Layer {
@@ -89,6 +113,7 @@ impl Stream {
             unsent: Vec::new(),
             expected: 0,
             blocked: false,
+            turn: Turn::default(),
             refused: false,
             progress: Progress::default(),
         };
@@ -102,12 +127,33 @@ impl Stream {
 
     /// Sends all that was written. `Pending` when the peer does not take it.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire().poll_send(cx)
+        let mut wire = self.wire();
+        wire.turn = Turn::default();
+        wire.poll_send(cx)
     }
 
     /// Ready when there is something to read, or nothing will come any more.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire().poll_readable(cx)
+    }
+
+    /// Ready when the peer has closed its side, or is gone. Bytes that wait to be read hide it.
+    pub fn poll_peer_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let wire = self.wire();
+        if ready!(wire.tcp.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        match wire.tcp.ready(Interest::READABLE).now_or_never() {
+            Some(Ok(readiness)) if readiness.is_read_closed() => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// From now on the end of the connection is a reset, which nobody takes for the end of an
+    /// answer.
+    pub fn abort(&self) {
+        // It fails on a socket that is closed already, and then there is nothing to do.
+        drop(self.wire().tcp.set_zero_linger());
     }
 
     /// Tells the peer that nothing follows and closes the sending side.
@@ -300,9 +346,15 @@ impl Wire {
 
     /// Takes what the socket has into TLS.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(())) };
         match tls.read_tls(&mut PollIo { tcp: &mut self.tcp, cx }) {
-            Ok(received) => self.progress.received += received as u64,
+            Ok(received) => {
+                self.turn.received += received;
+                self.progress.received += received as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
@@ -317,8 +369,12 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
         let mut buf = ReadBuf::new(buf);
         ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
+        self.turn.received += buf.filled().len();
         self.progress.received += buf.filled().len() as u64;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -328,8 +384,15 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.turn.is_over(cx) {
+            self.refused = true;
+            return Poll::Pending;
+        }
         let written = self.poll_take(cx, parts);
         self.refused = written.is_pending();
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.turn.written += bytes;
+        }
         written
     }
 
@@ -365,7 +428,11 @@ impl Wire {
             ready!(self.poll_send(cx))?;
         }
         match &mut self.layer {
-            Layer::Tls(tls) => Poll::Ready(tls.writer().write_vectored(parts)),
+            Layer::Tls(tls) => {
+                // All that is taken is encrypted at once and held until it is sent.
+                let parts = beginning(parts, TLS_WRITE_BYTES_MAX);
+                Poll::Ready(tls.writer().write_vectored(&parts))
+            }
             Layer::Plain => {
                 let bytes = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, parts))?;
                 self.progress.sent += bytes as u64;
@@ -464,6 +531,20 @@ fn hand_on(
         };
     }
     any
+}
+
+/// The first `bytes` of some parts, or all.
+fn beginning<'a>(parts: &'a [io::IoSlice<'a>], mut bytes: usize) -> Cow<'a, [io::IoSlice<'a>]> {
+    if parts.iter().map(|part| part.len()).sum::<usize>() <= bytes {
+        return Cow::Borrowed(parts);
+    }
+    let mut taken = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = part.get(..bytes).unwrap_or(part);
+        bytes -= part.len();
+        taken.push(io::IoSlice::new(part));
+    }
+    Cow::Owned(taken)
 }
 
 /// The socket as rustls wants it: `Pending` becomes `WouldBlock`, and the waker stays registered.

@@ -235,3 +235,26 @@ async fn over_http_2_a_file_that_changes_on_the_way_ends_its_stream_alone() {
         clients.push(client);
     }
 }
+
+#[tokio::test]
+async fn an_answer_larger_than_any_buffer_waits_for_a_client_that_reads_late() {
+    let mut setup = Setup::new();
+    let (plain, port) = (setup.port(), setup.port());
+    setup.certificate("a", &["a.example"]);
+    let text: String = (0..2_000_000).map(|number| format!("{number:08}")).collect();
+    let lines = format!("respond = \"{text}\"");
+    setup.site_with("a", &[&format!("https/127.0.0.1:{port}:a.example")], &lines);
+    setup.site_with("plain", &[&format!("http/127.0.0.1:{plain}:a.example")], &lines);
+    let _server = setup.start();
+    let ask = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let (mut plain, mut tls) = (http(plain).await, https(port, "a.example").await);
+    plain.send(ask).await.unwrap();
+    tls.send(ask).await.unwrap();
+    // Long enough for buffers to be taken away from a connection that seems to have nothing to do.
+    tokio::time::sleep(bindery_server::limits::BUFFERS_KEPT_MIN * 10).await;
+    for answer in [plain.answer().await.unwrap(), tls.answer().await.unwrap()] {
+        assert!(answer.content == text.as_bytes());
+    }
+    assert!(plain.get("a.example", "/").await.unwrap().content == text.as_bytes());
+    assert!(tls.get("a.example", "/").await.unwrap().content == text.as_bytes());
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bindery_server::limits::{
     CONNECTION_TICK, KEEP_ALIVE_TIMEOUT, REQUEST_HEAD_TIMEOUT, STALL_TIMEOUT,
 };
-use bindery_testkit::{http1::Http1, http2::Http2, tls::TestClient};
+use bindery_testkit::{eventually, http1::Http1, http2::Http2, tls::TestClient};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -158,4 +158,60 @@ async fn a_client_that_takes_its_answer_slowly_gets_it_whole() {
     }
     assert!(got == content);
     assert_eq!(slow.get("a.example", "/missing").await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn a_client_with_too_many_connections_is_refused_more_and_nobody_else_is() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.site("p", &[&format!("http/127.0.0.1:{port}:a.example")]);
+    let server = setup.start_changed(|configuration| {
+        configuration.settings.connections_per_address_max = Some(3);
+    });
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let mut client = Http1::new(TcpStream::connect(local(port)).await.unwrap());
+        assert_eq!(client.get("a.example", "/").await.unwrap().status, 200);
+        kept.push(client);
+    }
+    let refused = TcpStream::connect(local(port)).await.unwrap();
+    assert_eq!(closed_after(refused).await.1, b"");
+    assert_eq!(server.counters().connections_refused, 1);
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = Http1::new(other.connect(local(port)).await.unwrap());
+    assert_eq!(other.get("a.example", "/").await.unwrap().status, 200);
+    drop(kept.pop());
+    eventually("a place", || async {
+        let mut client = Http1::new(TcpStream::connect(local(port)).await.unwrap());
+        client.get("a.example", "/").await.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_as_many_connections_as_are_allowed_the_next_waits() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.site("p", &[&format!("http/127.0.0.1:{port}:a.example")]);
+    let server = setup.start_changed(|configuration| {
+        configuration.settings.connections_max = Some(2);
+    });
+    let mut kept = Vec::new();
+    // The listener has begun to accept one more than that.
+    for _ in 0..2 {
+        let mut client = Http1::new(TcpStream::connect(local(port)).await.unwrap());
+        assert_eq!(client.get("a.example", "/").await.unwrap().status, 200);
+        kept.push(client);
+    }
+    let mut waits = Http1::new(TcpStream::connect(local(port)).await.unwrap());
+    waits.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_millis(300), waits.head()).await;
+    assert!(answered.is_err(), "nobody listens to it");
+    assert_eq!(server.counters().connections, 2);
+    drop(kept);
+    let mut next = Http1::new(TcpStream::connect(local(port)).await.unwrap());
+    assert_eq!(next.get("a.example", "/").await.unwrap().status, 200);
+    // What was sent is answered late, but it is.
+    assert!(waits.is_closed().await.is_ok());
 }

@@ -8,15 +8,19 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod attacks;
 mod decision;
 mod early_hints;
+mod fastcgi;
 mod files;
 mod handshake;
 mod http1;
 mod http2;
 mod limits;
 mod proxy;
+mod proxy_lies;
 mod proxy_protocol;
+mod proxy_real;
 mod rest;
 mod resumption;
 mod rules;
@@ -24,6 +28,7 @@ mod setup;
 mod sockets;
 mod stop;
 mod strict;
+mod strict2;
 mod swap;
 mod tools;
 mod tunnel;

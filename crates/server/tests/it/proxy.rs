@@ -48,7 +48,7 @@ pub(crate) struct Front {
     pub(crate) plain: u16,
     pub(crate) tls: u16,
     pub(crate) server: TestServer,
-    _setup: Setup,
+    setup: Setup,
 }
 
 impl Front {
@@ -72,7 +72,12 @@ impl Front {
             proxied([("a", proxy)])(configuration);
             change(configuration);
         });
-        Self { plain, tls, server, _setup: setup }
+        Self { plain, tls, server, setup }
+    }
+
+    /// The certificate of the authority that vouches for `a.example`.
+    pub(crate) fn ca_file(&self) -> std::path::PathBuf {
+        self.setup.ca.write(self.setup.folder(), "front-ca")
     }
 
     pub(crate) async fn http2(&self) -> Http2 {
@@ -519,4 +524,186 @@ async fn a_client_that_goes_takes_its_request_along() {
         let read = soon("the end of the request", stream.read(&mut bytes)).await.unwrap_or(0);
         assert_eq!(read, 0);
     }
+}
+
+/// An upstream with one connection, which the test itself speaks on.
+struct Manual(TcpListener);
+
+impl Manual {
+    async fn new() -> (Self, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (Self(listener), port)
+    }
+
+    async fn accept(&self) -> TcpStream {
+        soon("a connection", self.0.accept()).await.unwrap().0
+    }
+}
+
+/// Reads until these bytes have come, and gives all.
+async fn until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let read = soon(end, stream.read_buf(&mut bytes)).await.unwrap();
+        assert!(read > 0, "{end:?} is missing in {:?}", String::from_utf8_lossy(&bytes));
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn content_and_answer_are_streams_at_the_same_time_with_trailers() {
+    let (upstream, port) = Manual::new().await;
+    let front = Front::new(to(&[port]));
+    let mut client = TcpStream::connect(crate::setup::local(front.plain)).await.unwrap();
+    client
+        .write_all(
+            b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\
+              Trailer: X-Up, Forwarded\r\n\r\n3\r\none\r\n",
+        )
+        .await
+        .unwrap();
+    let mut up = upstream.accept().await;
+    let head = until(&mut up, "3\r\none\r\n").await;
+    assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+    up.write_all(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Down\r\n\r\n4\r\nfour\r\n",
+    )
+    .await
+    .unwrap();
+    let answer = until(&mut client, "4\r\nfour\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "before the content has ended: {answer}");
+    client.write_all(b"3\r\ntwo\r\n").await.unwrap();
+    until(&mut up, "3\r\ntwo\r\n").await;
+    client.write_all(b"0\r\nX-Up: 1\r\nForwarded: for=1.2.3.4\r\n\r\n").await.unwrap();
+    let end = until(&mut up, "\r\n\r\n").await;
+    assert_eq!(end.to_lowercase(), "0\r\nx-up: 1\r\n\r\n");
+    up.write_all(b"0\r\nX-Down: 2\r\n\r\n").await.unwrap();
+    let end = until(&mut client, "\r\n\r\n").await;
+    assert_eq!(end.to_lowercase(), "0\r\nx-down: 2\r\n\r\n");
+    // Both connections are good for another.
+    client.write_all(b"GET /next HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+    assert!(until(&mut up, "\r\n\r\n").await.starts_with("GET /next "));
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_early_and_closes_is_heard() {
+    for round in 0..10 {
+        let (upstream, port) = Manual::new().await;
+        let front = Front::new(to(&[port]));
+        let content = vec![b'x'; 4 * 1024 * 1024];
+        let mut client = front.http().await;
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n",
+            content.len()
+        );
+        let sending = async {
+            client.send(head).await.unwrap();
+            // The server drops what it has no use for, and may close at last.
+            drop(client.send(&content).await);
+            client.answer().await
+        };
+        let answering = async {
+            let mut up = upstream.accept().await;
+            let mut bytes = vec![0; 1024];
+            assert!(soon("the head", up.read(&mut bytes)).await.unwrap() > 0);
+            up.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 4\r\n\r\nlong").await.unwrap();
+            // With bytes unread: the connection is reset.
+        };
+        let (answer, ()) = tokio::join!(sending, answering);
+        assert_eq!(answer.unwrap().status, 413, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_told_to_go_on_only_when_the_upstream_wants_its_content() {
+    let (upstream, port) = Manual::new().await;
+    let front = Front::new(to(&[port]));
+    let request =
+        "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    // It refuses: the client never hears a 100.
+    let mut client = front.http().await;
+    client.send(request).await.unwrap();
+    let mut up = upstream.accept().await;
+    assert!(until(&mut up, "\r\n\r\n").await.contains("expect: 100-continue\r\n"));
+    up.write_all(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    assert_eq!(client.head().await.unwrap().status, 403);
+    // It wants it.
+    let mut client = front.http().await;
+    client.send(request).await.unwrap();
+    let mut up = upstream.accept().await;
+    until(&mut up, "\r\n\r\n").await;
+    up.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+    assert_eq!(client.head().await.unwrap().status, 100);
+    client.send("hi").await.unwrap();
+    until(&mut up, "hi").await;
+    up.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    assert_eq!(client.head().await.unwrap().status, 200);
+    // It never says so.
+    client.send(request).await.unwrap();
+    until(&mut up, "\r\n\r\n").await;
+    assert_eq!(soon("patience to end", client.head()).await.unwrap().status, 100);
+}
+
+#[tokio::test]
+async fn content_that_breaks_off_never_looks_whole_to_the_upstream() {
+    let (upstream, port) = Manual::new().await;
+    let front = Front::new(to(&[port]));
+    for framing in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
+        let mut client = front.http().await;
+        client
+            .send(format!("POST / HTTP/1.1\r\nHost: a.example\r\n{framing}\r\n\r\n3\r\none\r\n"))
+            .await
+            .unwrap();
+        let mut up = upstream.accept().await;
+        until(&mut up, "one\r\n").await;
+        drop(client);
+        let mut rest = Vec::new();
+        // Closed or reset: either is an end without the end.
+        drop(soon("the end", up.read_to_end(&mut rest)).await);
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+    }
+}
+
+#[tokio::test]
+async fn cookies_in_pieces_are_one_field_again() {
+    let upstream = Told::new(&[HELLO]).await;
+    let front = Front::new(to(&[upstream.port]));
+    let request =
+        http::Request::get("https://a.example/").header("cookie", "a=1").header("cookie", "b=2");
+    front.http2().await.ask(request.body(()).unwrap()).await.unwrap();
+    assert_eq!(field(&upstream.heads()[0], "cookie"), Some("a=1; b=2"));
+}
+
+#[tokio::test]
+async fn a_change_of_configuration_closes_no_connection_to_an_upstream() {
+    let upstream = Told::new(&[HELLO]).await;
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.site("a", &[&format!("http/127.0.0.1:{port}:a.example")]);
+    let server = setup.start_changed(proxied([("a", to(&[upstream.port]))]));
+    let mut client = http(port).await;
+    client.get("a.example", "/").await.unwrap();
+    let mut proxy = to(&[upstream.port]);
+    proxy.upstream.balance = bindery_model::upstream::Balance::LeastConnections;
+    server.replace_with(setup.changed(proxied([("a", proxy)])), Default::default());
+    assert_eq!(client.get("a.example", "/").await.unwrap().text(), "hello");
+    assert_eq!(upstream.connections(), 1);
+    // Without the site nothing is left of it.
+    server.replace_with(setup.changed(|_| {}), Default::default());
+    assert_eq!(client.get("a.example", "/").await.unwrap().text(), "a");
+    eventually("the upstream is forgotten", async || server.server().upstreams().is_empty()).await;
+}
+
+#[tokio::test]
+async fn no_connection_is_kept_where_none_may_be() {
+    let upstream = Told::new(&[HELLO]).await;
+    let mut proxy = to(&[upstream.port]);
+    proxy.upstream.idle_connections_max = 0;
+    let front = Front::new(proxy);
+    let mut client = front.http().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("a.example", "/").await.unwrap().text(), "hello");
+    }
+    assert_eq!(upstream.connections(), 3);
 }

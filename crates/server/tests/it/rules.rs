@@ -2,10 +2,22 @@
 
 use std::{
     fs,
+    io::Read as _,
     time::{Duration, Instant},
 };
 
-use bindery_testkit::{eventually, http1::Answer, programs::run, server::TestServer};
+use bindery_testkit::{
+    eventually,
+    http1::{Answer, Http1},
+    programs::run,
+    server::TestServer,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::oneshot,
+};
 
 use crate::setup::{Setup, http, https};
 
@@ -478,4 +490,121 @@ async fn rules_of_a_route_take_the_place_of_those_of_the_site() {
     assert_eq!(site.status("GET /f", "").await, 403);
     let answer = site.ask("GET /open/f", "").await;
     assert_eq!((answer.status, fields(&answer, "x-site")), (200, vec!["1"]));
+}
+
+#[tokio::test]
+async fn the_client_behind_a_trusted_proxy_is_who_is_meant() {
+    let lines = "access = [\"deny 192.0.2.0/24\"]\nhsts = true";
+    let mut site = Plain::files(lines, &[("f", "file")]);
+    let server = "version = 1\n[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n";
+    site.setup.text = site.setup.text.replace("version = 1\n", server);
+    let _server = site.start();
+    let behind = |client: &str| format!("X-Forwarded-For: {client}\r\n");
+    assert_eq!(site.status("GET /f", "").await, 200);
+    assert_eq!(site.status("GET /f", &behind("198.51.100.1")).await, 200);
+    assert_eq!(site.status("GET /f", &behind("192.0.2.1")).await, 403);
+    assert_eq!(site.status("GET /f", &behind("198.51.100.1, 192.0.2.1")).await, 403);
+    assert_eq!(site.status("GET /f", &behind("192.0.2.1, 198.51.100.1")).await, 200);
+    let secure = format!("{}X-Forwarded-Proto: https\r\n", behind("198.51.100.1"));
+    let answer = site.ask("GET /f", &secure).await;
+    assert!(answer.field("strict-transport-security").is_some(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_say_who_it_is() {
+    let mut site = Plain::files("access = [\"deny 127.0.0.0/8\"]", &[("f", "file")]);
+    let _server = site.start();
+    assert_eq!(site.status("GET /f", "X-Forwarded-For: 198.51.100.1\r\n").await, 403);
+}
+
+/// Reads one chunk of an answer in chunks (RFC 9112, 7.1).
+async fn chunk<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    client: &mut Http1<S>,
+) -> Vec<u8> {
+    let mut size = Vec::new();
+    while !size.ends_with(b"\r\n") {
+        size.extend(client.take(1).await.unwrap());
+    }
+    let size = usize::from_str_radix(std::str::from_utf8(&size).unwrap().trim_end(), 16).unwrap();
+    let mut bytes = client.take(size + 2).await.unwrap();
+    bytes.truncate(size);
+    bytes
+}
+
+#[tokio::test]
+async fn events_of_an_upstream_arrive_one_by_one_and_its_request_has_changed_fields() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = upstream.local_addr().unwrap().port();
+    let (go_on, may_go_on) = oneshot::channel::<()>();
+    let says = tokio::spawn(async move {
+        let (mut stream, _) = upstream.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let begin = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+            Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        may_go_on.await.unwrap();
+        stream.write_all(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n").await.unwrap();
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    });
+    let lines = format!(
+        "proxy = \"http://127.0.0.1:{port}\"\ncompress = true\n\
+         request_headers = {{ set = {{ X-Site = \"a\" }}, remove = [\"Cookie\"] }}"
+    );
+    let mut site = Plain::new(&lines);
+    let _server = site.start();
+    let mut client = http(site.port).await;
+    let fields = "Accept-Encoding: gzip\r\nCookie: secret\r\nX-Site: mine\r\n";
+    client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")).await.unwrap();
+    assert_eq!(client.head().await.unwrap().field("content-encoding"), Some("gzip"));
+    let mut sent = chunk(&mut client).await;
+    let mut first = [0; 9];
+    flate2::read::GzDecoder::new(&sent[..]).read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"data: 1\n\n");
+    go_on.send(()).unwrap();
+    loop {
+        let next = chunk(&mut client).await;
+        if next.is_empty() {
+            break;
+        }
+        sent.extend(next);
+    }
+    let mut whole = String::new();
+    flate2::read::GzDecoder::new(&sent[..]).read_to_string(&mut whole).unwrap();
+    assert_eq!(whole, "data: 1\n\ndata: 2\n\n");
+    let head = says.await.unwrap();
+    assert!(head.contains("x-site: a\r\n") && !head.contains("mine"), "{head}");
+    assert!(!head.contains("cookie"), "{head}");
+}
+
+#[tokio::test]
+async fn http2_is_compressed_throttled_and_limited_alike() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &[HOST]);
+    let text = "words and words, ".repeat(20_000);
+    setup.files("a", &[&format!("https/127.0.0.1:{port}:{HOST}")], &[("f.txt", text.as_bytes())]);
+    setup.line("compress = true\nlimits = { bytes_per_second_max = 100000000, requests_max = 50 }");
+    let ca = setup.ca.write(setup.folder(), "ca");
+    let _server = setup.start();
+    let resolve = format!("{HOST}:{port}:127.0.0.1");
+    let url = format!("https://{HOST}:{port}/f.txt");
+    let all = ["-sS", "--noproxy", "*", "--http2", "--cacert", ca.to_str().unwrap(), "--resolve"];
+    for coding in ["br", "zstd", "gzip"] {
+        let accept = format!("Accept-Encoding: {coding}");
+        let get = [&all[..], &[&resolve, "--compressed", "-H", &accept, &url]].concat();
+        let Some(said) = run("curl", &get, "").await else { return };
+        assert!(
+            said.ok() && said.stdout == text,
+            "{coding}: {} {}",
+            said.stdout.len(),
+            said.stderr
+        );
+        let head = [&all[..], &[&resolve, "-I", "-H", &accept, &url]].concat();
+        let Some(said) = run("curl", &head, "").await else { return };
+        assert!(said.ok() && said.stdout.contains(&format!("content-encoding: {coding}")));
+        assert!(!said.stdout.contains("content-length"), "{}", said.stdout);
+    }
 }

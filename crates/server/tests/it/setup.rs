@@ -113,10 +113,20 @@ impl Setup {
         &mut self,
         change: impl FnOnce(&mut bindery_model::document::Configuration),
     ) -> TestServer {
+        let configuration = self.changed(change);
+        TestServer::start_with(configuration, std::mem::take(&mut self.sockets))
+    }
+
+    /// Its configuration, changed by `change`.
+    #[track_caller]
+    pub(crate) fn changed(
+        &self,
+        change: impl FnOnce(&mut bindery_model::document::Configuration),
+    ) -> bindery_model::document::Configuration {
         let mut configuration =
             bindery_testkit::server::configuration(&self.text, self.folder.path());
         change(&mut configuration);
-        TestServer::start_with(configuration, std::mem::take(&mut self.sockets))
+        configuration
     }
 
     /// Serves it from now on instead of what `server` serves.

@@ -1,13 +1,19 @@
 //! HTTP/1.1 to the letter: what is no message is answered as RFC 9110 and 9112 ask for, ends the
 //! connection, and no byte behind it is ever read as a request.
 
+use std::sync::{Arc, Mutex};
+
+use bindery_server::http::framing::{Framing, Passed};
 use bindery_testkit::soon;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
-use crate::setup::{Setup, connected, local};
+use crate::{
+    proxy::{Front, to},
+    setup::{Setup, connected, local},
+};
 
 /// What is sent, and the statuses that are the answer. The last is the end of the connection.
 pub(crate) struct Case {
@@ -42,7 +48,7 @@ fn chunks(what: &'static str, content: impl AsRef<[u8]>) -> Case {
 }
 
 fn heads() -> Vec<Case> {
-    let long = "a".repeat(20_000);
+    let long = "a".repeat(25_000);
     let many: String = (0..120).map(|number| format!("x{number}: y\r\n")).collect();
     vec![
         line("a method and nothing more", "GET", &[400]),
@@ -335,4 +341,74 @@ async fn requests_before_a_bad_one_are_answered_first() {
         assert_eq!(statuses(stream, &case, parts).await, [200, 200, 200, 400], "{parts:?}");
     }
     bindery_testkit::eventually("the end", || async { server.counters().connections == 0 }).await;
+}
+
+/// An upstream that counts whole messages, and answers each.
+pub(crate) struct Counting {
+    pub(crate) port: u16,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) messages: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Counting {
+    pub(crate) async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::<Mutex<Seen>>::default();
+        let counting = Self { port, seen: Arc::clone(&seen) };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(count(stream, Arc::clone(&seen)));
+            }
+        });
+        counting
+    }
+
+    /// What has come since the last time.
+    pub(crate) fn seen(&self) -> Seen {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+async fn count(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) {
+    let mut framing = Framing::http1();
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+        seen.lock().unwrap().bytes.extend(&chunk[..read]);
+        for byte in chunk[..read].chunks(1) {
+            drop::<Passed>(framing.take(byte));
+            if framing.is_between() {
+                seen.lock().unwrap().messages += 1;
+                drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await);
+            }
+        }
+        assert_eq!(framing.refused(), None, "an upstream gets what is right");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_sees_nothing_of_what_is_no_message() {
+    let upstream = Counting::new().await;
+    let front = Front::new(to(&[upstream.port]));
+    let mut wrong = Vec::new();
+    for parts in [Parts::Whole, Parts::Halves] {
+        for case in cases() {
+            let stream = TcpStream::connect(local(front.plain)).await.unwrap();
+            let got = statuses(stream, &case, parts).await;
+            let answered = case.statuses.iter().filter(|status| **status == 200).count();
+            let seen = upstream.seen();
+            let text = String::from_utf8_lossy(&seen.bytes).into_owned();
+            let smuggled = text.matches("/smuggled").count();
+            let may = usize::from(case.statuses.len() > 1);
+            if got != case.statuses || seen.messages != answered || smuggled != may {
+                wrong.push(format!("{}: {got:?}, and upstream: {text:?}", case.what));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

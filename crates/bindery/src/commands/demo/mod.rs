@@ -93,6 +93,18 @@ const SITES: [Demo; 5] = [
     },
 ];
 
+/// The site that has more than files.
+const APPLICATION_OF: &str = "shop";
+const APPLICATION: &str = r#"
+[[site.redirects]]
+prefix = "/v1"
+to = "/api"
+
+[[site.applications]]
+path = "/api"
+respond = { body = '{"site":"shop"}', content_type = "application/json" }
+"#;
+
 /// Serves the demo until it is stopped.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let port = free_port(arguments.port)?;
@@ -170,6 +182,9 @@ fn write_all(folder: &Path, port: u16) -> io::Result<PathBuf> {
         fs::create_dir(&root)?;
         fs::write(root.join("index.html"), page(demo, port, &hex(&facts.thumbprint)))?;
         config.push_str(&site(demo, port));
+        if demo.site == APPLICATION_OF {
+            config.push_str(APPLICATION);
+        }
     }
     let path = folder.join("bindery.toml");
     fs::write(&path, config)?;
@@ -245,25 +260,32 @@ fn told(folder: &Path, config: &Path, port: u16, temporary: bool) -> String {
     );
     let ca = format!("--cacert {}", folder.join("ca.pem").display());
     let config = format!("--config {}", config.display());
-    let mut both = |title: String, name: Option<&str>, address: Ipv4Addr| {
+    let mut both = |title: String, name: Option<&str>, address: Ipv4Addr, paths: [&str; 2]| {
         let (resolve, ip) = match name {
             Some(name) => (format!("--resolve {name}:{port}:{address}"), format!("--ip {address}")),
             None => (String::new(), String::new()),
         };
         let host = name.map_or_else(|| address.to_string(), str::to_owned);
-        let url = format!("https://{host}:{port}/");
-        let curl = command(&["curl", &ca, &resolve, &url]);
-        let explain = command(&[&format!("{program} explain"), &config, &ip, &url]);
+        let [fetched, explained] = paths.map(|path| format!("https://{host}:{port}{path}"));
+        let curl = command(&["curl", &ca, &resolve, &fetched]);
+        let explain = command(&[&format!("{program} explain"), &config, &ip, &explained]);
         // Writing to a string does not fail.
         writeln!(out, "\n{title}\n{curl}\n{explain}").ok();
     };
     for Demo { site, address, opened, what, .. } in &SITES {
-        both(format!("{site}, at {address}: {what}"), *opened, *address);
+        both(format!("{site}, at {address}: {what}"), *opened, *address, ["/"; 2]);
     }
+    both(
+        format!("{APPLICATION_OF}, below /api: an application; /v1 is redirected there"),
+        Some("shop.example"),
+        FIRST,
+        ["/api/users", "/v1/users"],
+    );
     both(
         "nobody: an unknown name gets an alert, no foreign certificate".to_owned(),
         Some("unknown.example"),
         FIRST,
+        ["/"; 2],
     );
     let ca = format!("--ca {}", folder.join("ca.pem").display());
     let connect = format!("--connect {FIRST}:{port}");

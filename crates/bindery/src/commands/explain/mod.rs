@@ -7,12 +7,14 @@
 //! | `ask` | what does the configuration say to this client? |
 //! | `certificate` | which certificate is shown, and what is wrong with it? |
 //! | `request` | who answers once the handshake is done? |
+//! | `rules` | which route of the site, and what do its rules do? |
 //! | `text` | how is it said to people? |
 
 mod ask;
 mod certificate;
 mod record;
 mod request;
+mod rules;
 mod text;
 
 use std::{net::IpAddr, process::ExitCode};

@@ -162,13 +162,44 @@ pub(crate) struct Request {
 /// Step 9.
 #[derive(Debug, Serialize)]
 pub(crate) struct Answer {
-    /// `files`, `redirect`, `respond` or `https-redirect`.
+    /// `files`, `proxy`, `fastcgi`, `redirect`, `respond`, `https-redirect`, or
+    /// `none` for a path that is refused.
     pub(crate) handler: &'static str,
+    /// The path of the site, application or virtual directory that answers.
+    pub(crate) route: Option<String>,
+    /// The path and query that it is asked for: those of the request, unless it is rewritten.
+    pub(crate) target: String,
+    /// The rules around the answer, in the order in which they act.
+    pub(crate) rules: Vec<AppliedRule>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) status: Option<u16>,
     pub(crate) location: Option<String>,
     pub(crate) text: String,
     pub(crate) problem: Option<String>,
+}
+
+impl Explanation {
+    /// The status that every client gets; nothing where it depends on who asks, or on a file.
+    pub(crate) fn sure_status(&self) -> Option<u16> {
+        let refusal = self.request.as_ref().and_then(|request| request.status);
+        let depends = ["limits", "access", "rate_limit", "basic_auth"];
+        let answer = self.answer.as_ref();
+        let answer =
+            answer.filter(|own| own.rules.iter().all(|rule| !depends.contains(&rule.rule)));
+        refusal.or_else(|| answer.and_then(|answer| answer.status))
+    }
+}
+
+/// A rule that acts on a request or its answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct AppliedRule {
+    /// The key of the configuration.
+    pub(crate) rule: &'static str,
+    /// The path of the route whose rule it is.
+    pub(crate) route: String,
+    pub(crate) text: String,
+    /// Where a redirect or rewrite leads.
+    pub(crate) target: Option<String>,
 }
 
 /// What another client gets.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::record::{
-    Answer, CertificateStep, Explanation, Handshake, Key, OtherOrder, Outcome, Policy, Request,
-    Resolve, Winner,
+    Answer, AppliedRule, CertificateStep, Explanation, Handshake, Key, OtherOrder, Outcome, Policy,
+    Request, Resolve, Winner,
 };
 use crate::commands::steps::{Mark, Steps, in_days, some_of};
 
@@ -201,8 +201,11 @@ fn request(steps: &mut Steps, told: &Explanation) {
         (Some(status), _) => steps.problem(&format!("{status}: {why}")),
         (None, _) => {}
     }
-    if let Some(Answer { text, problem, .. }) = &told.answer {
+    if let Some(Answer { text, rules, problem, .. }) = &told.answer {
         steps.step("answer", text);
+        for AppliedRule { rule, text, .. } in rules {
+            steps.more(&format!("{rule}: {text}"));
+        }
         if let Some(problem) = problem {
             steps.problem(problem);
         }

@@ -360,10 +360,8 @@ fn differences(told: &Explanation, probe: &Probe) -> Vec<String> {
         }
         _ => {}
     }
-    let refusal = told.request.as_ref().and_then(|request| request.status);
-    let status = refusal.or_else(|| told.answer.as_ref().and_then(|answer| answer.status));
     let got = probe.answer.as_ref().map(|answer| answer.status);
-    if let (Some(status), Some(got)) = (status, got)
+    if let (Some(status), Some(got)) = (told.sure_status(), got)
         && status != got
     {
         found.push(format!("explain says status {status}"));

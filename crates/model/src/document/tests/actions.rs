@@ -327,7 +327,7 @@ fn applications_and_virtual_directories_inherit_options_and_rules() {
 root = "www"
 listing = true
 request_bytes_max = 1
-hsts = true
+compress = true
 [[site.applications]]
 path = "/api"
 proxy = "http://127.0.0.1:9000"
@@ -339,7 +339,7 @@ listing = false
 [[site.applications]]
 path = "/gone"
 respond = { status = 410 }
-hsts = false
+compress = false
 [[site.virtual_directories]]
 path = "/images/big"
 root = "images"
@@ -349,8 +349,8 @@ root = "images"
     assert_eq!(paths, ["/api", "/app", "/gone", "/images/big"]);
     let bytes: Vec<_> = read.iter().map(|route| route.rules.request_bytes_max).collect();
     assert_eq!(bytes, [Some(2), Some(1), Some(1), Some(1)]);
-    let hsts: Vec<_> = read.iter().map(|route| route.rules.hsts.is_some()).collect();
-    assert_eq!(hsts, [true, true, false, true]);
+    let compress: Vec<_> = read.iter().map(|route| route.rules.compress.is_some()).collect();
+    assert_eq!(compress, [true, true, false, true]);
     assert_eq!(read[1].action, RouteAction::Files(Files::of(at("app"))));
     let listed = Files { listing: true, ..Files::of(at("images")) };
     assert_eq!(read[3].action, RouteAction::Files(listed));
@@ -360,7 +360,8 @@ root = "images"
 
 #[test]
 fn a_route_without_rules_of_its_own_shares_those_of_its_site() {
-    let site = only_site("root = 'r'\nhsts = true\napplications = [{ path = '/a', root = 'b' }]");
+    let site =
+        only_site("root = 'r'\ncompress = true\napplications = [{ path = '/a', root = 'b' }]");
     assert!(std::sync::Arc::ptr_eq(&site.root.rules, &site.routes[0].rules));
 }
 
@@ -405,6 +406,18 @@ fn a_virtual_directory_has_files_only() {
         "missing-key",
         "application \"/a\" of site \"a\" does not say what answers",
     );
+}
+
+#[test]
+fn a_key_of_the_site_below_a_table_of_it_is_told_where_it_belongs() {
+    let site = "[[site]]\nname = 'a'\n";
+    let text =
+        format!("{site}bindings = ['http/*:80:']\n[site.proxy]\nto = 'http://a'\n‹hsts› = true");
+    check(&text, &[("unknown-key", "above tables such as [site.proxy]")]);
+    let text = format!(
+        "{site}respond = ''\nbindings = ['http/*:80:']\n[[site.applications]]\npath = '/a'\nroot = 'b'\n‹limits› = {{}}"
+    );
+    check(&text, &[("unknown-key", "it is a key of [[site]]")]);
 }
 
 #[test]

@@ -12,7 +12,9 @@ use crate::{
 
 #[track_caller]
 fn rules(lines: &str) -> Rules {
-    let document = check(&bound(lines), &[]);
+    let both = "bindings = ['http/*:80:', { on = 'https/*:443:', certificate = 'c' }]";
+    let text = format!("[[certificate]]\nname = 'c'\nfile = 'c.pem'\n{}", site(both));
+    let document = check(&format!("{text}{lines}"), &[]);
     Rules::clone(&document.configuration.table.sites[0].root.rules)
 }
 
@@ -133,8 +135,15 @@ fn rules_that_make_no_sense_are_refused() {
     check_site("basic_auth = ‹{}›", "missing-key", "file is missing");
     check_site("basic_auth = { file = '/x', realm = '‹a\"b›' }", "bad-value", "as a realm");
     check_site("request_bytes_max = ‹-1›", "bad-value", "from 0 to");
-    check_site("hsts.max_age = ‹-1›", "bad-value", "from 0 to 315360000");
-    check_site("hsts = { ‹preload› = true }", "bad-value", "preload needs include_subdomains");
+    check(
+        &bound("‹hsts› = { max_age = ‹-1›, ‹preload› = true }"),
+        &[
+            ("no-effect", "no binding is https"),
+            ("bad-value", "from 0 to 315360000"),
+            ("bad-value", "preload needs include_subdomains"),
+        ],
+    );
+    check_site("‹access_log› = true", "no-effect", "no log is configured");
     check_site("compress.types = ['‹text›']", "bad-value", "no media type");
     check_site("compress.types = ['‹text/css; q=1›']", "bad-value", "no media type");
     check_site("error_pages = { ‹200› = 'x' }", "bad-value", "status from 400 to 599");

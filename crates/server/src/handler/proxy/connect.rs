@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,10 +25,13 @@ use crate::{
     tls::upstream::{Connector, SystemRoots, speaks_http2},
 };
 
+/// Addresses of names, and until when they are believed.
+type Names = HashMap<String, (Instant, Arc<[IpAddr]>)>;
+
 /// What all ways share, whatever the configuration.
 #[derive(Default)]
 pub(crate) struct Ways {
-    names: Mutex<HashMap<String, (Instant, Arc<[IpAddr]>)>>,
+    names: Mutex<Names>,
     roots: SystemRoots,
 }
 
@@ -61,7 +64,7 @@ impl Ways {
         Ok(addresses)
     }
 
-    fn names(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Arc<[IpAddr]>)>> {
+    fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

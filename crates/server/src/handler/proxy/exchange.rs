@@ -42,7 +42,8 @@ impl Carrier {
     ) -> Result<Response<Incoming>, LinkError> {
         match self {
             Self::Http1(link) => link.ask(request, source, waiting, patience).await,
-            Self::Http2(stream) => stream.ask(request, source, waiting, patience).await,
+            // Boxed, so that exchanges on HTTP/1.1 need not keep room for it.
+            Self::Http2(stream) => Box::pin(stream.ask(request, source, waiting, patience)).await,
         }
     }
 
@@ -195,10 +196,9 @@ impl http_body::Body for Answer {
         match polled {
             Ok(Some(mut frame)) => {
                 answer.waiting.set(false);
-                if let Some(trailers) = frame.trailers_mut() {
-                    strip_trailers(trailers);
-                }
-                if answer.incoming.is_end_stream() {
+                // Nothing follows trailers, and nobody asks whether something does.
+                let trailers = frame.trailers_mut().map(strip_trailers).is_some();
+                if trailers || answer.incoming.is_end_stream() {
                     answer.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -6,8 +6,8 @@ use bindery_model::upstream::UpstreamProtocol;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE, VIA,
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE, VIA,
     },
     request, response,
 };
@@ -51,6 +51,9 @@ pub(super) fn outgoing(out: &Outgoing<'_>) -> HeaderMap {
         }
     }
     frame(&mut fields, out);
+    if out.protocol == UpstreamProtocol::Http1 {
+        join_cookies(&mut fields);
+    }
     match out.protocol {
         UpstreamProtocol::Http1 => fields.insert(HOST, out.host.clone()),
         // There it is `:authority`.
@@ -94,6 +97,18 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     }
     for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE] {
         fields.remove(name);
+    }
+}
+
+/// HTTP/2 may send a cookie in several fields. On HTTP/1.1 there is one (RFC 9113, 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut cookies = fields.get_all(COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let all: Vec<_> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::try_from(all.join(&b"; "[..])) {
+        fields.insert(COOKIE, joined);
     }
 }
 

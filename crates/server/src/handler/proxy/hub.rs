@@ -73,6 +73,11 @@ impl Hub {
         result
     }
 
+    /// Forgets the task that was woken so far.
+    pub(super) fn forget_task(&self) {
+        drop(self.task.take());
+    }
+
     pub(super) fn note_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     connections::Waiting,
-    limits::{UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX},
+    limits::{
+        UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX,
+        UPSTREAM_VERIFIED_FOR,
+    },
 };
 
 /// A connection that carries one request after the other.
@@ -69,9 +72,10 @@ pub(super) enum LinkError {
 impl Link {
     pub(super) async fn new(transport: Transport, purpose: Purpose) -> Result<Self, hyper::Error> {
         let hub = Arc::new(Hub::default());
-        let wire = Wire::new(transport, Arc::clone(&hub));
+        let wire = Wire::answering_early(transport, Arc::clone(&hub));
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(UPSTREAM_BUFFER_BYTES_MAX)
+            .max_header_size(UPSTREAM_BUFFER_BYTES_MAX)
             .handshake(TokioIo::new(wire))
             .await?;
         let now = Instant::now();
@@ -95,9 +99,18 @@ impl Link {
         (sent - self.before.0, received - self.before.1)
     }
 
+    /// It waits for its next request from now on.
+    pub(super) fn rest(&mut self) {
+        self.idle_since = Instant::now();
+        self.used = true;
+        // The task may end, and its memory must not be kept for this.
+        self.hub.forget_task();
+    }
+
     /// Whether a request may be sent: it is open, and nothing has come that nobody asked for.
     pub(super) fn is_fit(&mut self) -> bool {
-        self.hub.set_probing(true);
+        // The reactor tells soon enough of a connection that was busy just now.
+        self.hub.set_probing(self.idle_since.elapsed() > UPSTREAM_VERIFIED_FOR);
         let fit = self.is_idle();
         self.hub.set_probing(false);
         fit

@@ -14,7 +14,13 @@ use super::{
     http2,
     link::Link,
 };
-use crate::{limits::UPSTREAM_IDLE_TIMEOUT, log::StrangerLog};
+use crate::{
+    limits::{UPSTREAM_BURST_CONNECTIONS_MAX, UPSTREAM_IDLE_TIMEOUT},
+    log::StrangerLog,
+};
+
+#[allow(clippy::vec_box, reason = "a connection is large and is handed about, not copied")]
+type Links = Vec<Box<Link>>;
 
 /// An upstream server.
 pub(super) struct Member {
@@ -27,9 +33,15 @@ pub(super) struct Member {
     /// Connections that requests share.
     pub(super) http2: http2::Connections,
     /// Connections without a request, those used last at the end.
-    idle: Mutex<Vec<Box<Link>>>,
+    idle: Mutex<Links>,
+    /// How many may stay so.
+    idle_max: AtomicU32,
     /// Requests under way.
     active: AtomicU32,
+}
+
+fn in_memory(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl Member {
@@ -41,11 +53,12 @@ impl Member {
             faults,
             http2: http2::Connections::default(),
             idle: Mutex::default(),
+            idle_max: AtomicU32::new(0),
             active: AtomicU32::new(0),
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<Link>>> {
+    fn idle(&self) -> MutexGuard<'_, Links> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,16 +84,21 @@ impl Member {
         }
     }
 
-    /// Keeps a connection for the next request, unless so many are kept already.
+    /// Keeps a connection for the next request. What is more than `idle_max` is closed by the next
+    /// sweep that finds it: a burst does not open connections and close them at once.
     pub(super) fn keep(&self, mut link: Box<Link>, idle_max: u32) {
-        link.idle_since = Instant::now();
-        link.used = true;
+        self.idle_max.store(idle_max, Ordering::Relaxed);
+        if idle_max == 0 {
+            return;
+        }
+        link.rest();
         let mut idle = self.idle();
-        if link.purpose.client.is_some() && idle.len() >= idle_max as usize && !idle.is_empty() {
+        let most = UPSTREAM_BURST_CONNECTIONS_MAX.max(in_memory(idle_max));
+        if link.purpose.client.is_some() && idle.len() >= most {
             // Those of clients that went away are of no use to others.
             idle.remove(0);
         }
-        if idle.len() < usize::try_from(idle_max).unwrap_or(usize::MAX) {
+        if idle.len() < most {
             idle.push(link);
         }
     }
@@ -99,7 +117,12 @@ impl Member {
             .collect();
         let mut idle = self.idle();
         left.append(&mut idle);
+        let surplus = left.len().saturating_sub(in_memory(self.idle_max.load(Ordering::Relaxed)));
+        // Those that were used last are at the end.
+        let closed: Links = left.drain(..surplus).collect();
         *idle = left;
+        drop(idle);
+        drop(closed);
     }
 
     /// A request was not answered.

@@ -202,14 +202,15 @@ impl Proxy {
         let mut waiting = Waiting::new(&exchange.info.connection);
         let mut carrier = match self.open_already(member, exchange) {
             Some(carrier) => carrier,
-            None => self.connected(member, exchange, &mut waiting).await?,
+            // Boxed, because it is large and rare.
+            None => Box::pin(self.connected(member, exchange, &mut waiting)).await?,
         };
         let answer = loop {
             match self.ask_on(&mut carrier, exchange, member, &mut waiting).await {
                 Ok(answer) => break answer,
                 // It was closed when the request was on its way. That says nothing of the member.
                 Err(failed) if failed.again && carrier.is_old() => {
-                    carrier = self.connected(member, exchange, &mut waiting).await?;
+                    carrier = Box::pin(self.connected(member, exchange, &mut waiting)).await?;
                 }
                 Err(failed) => return Err(failed),
             }
@@ -315,7 +316,8 @@ impl Proxy {
         let begun = source.is_some_and(Source::has_begun);
         let silent = matches!(error, LinkError::Silent(_));
         let again = safe && !begun && !silent && !carrier.has_answered();
-        if !(again && carrier.is_old()) {
+        // A kept connection that was closed meanwhile says nothing of the member.
+        if !carrier.is_old() || carrier.has_answered() || silent {
             member.has_failed();
         }
         let error = match error {

@@ -111,12 +111,42 @@ macro_rules! on_transport {
 pub(super) struct Wire {
     transport: Transport,
     hub: Arc<Hub>,
+    /// Whether an answer may still be there when the other side takes nothing any more.
+    answers_early: bool,
+    /// Whether it takes nothing any more.
+    deaf: bool,
 }
 
 impl Wire {
     pub(super) fn new(transport: Transport, hub: Arc<Hub>) -> Self {
-        Self { transport, hub }
+        Self { transport, hub, answers_early: false, deaf: false }
     }
+
+    /// For a connection with one exchange at a time. A server may answer and close before it has
+    /// read all of a request (RFC 9112, 9.6): what it does not take is dropped then, and its answer
+    /// is read.
+    pub(super) fn answering_early(transport: Transport, hub: Arc<Hub>) -> Self {
+        Self { answers_early: true, ..Self::new(transport, hub) }
+    }
+
+    /// What came of writing `length` bytes.
+    fn written(&mut self, result: io::Result<usize>, length: usize) -> io::Result<usize> {
+        match result {
+            Ok(sent) => {
+                self.hub.note_sent(sent);
+                Ok(sent)
+            }
+            Err(error) if self.answers_early && is_closed(&error) => {
+                self.deaf = true;
+                Ok(length)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl AsyncRead for Wire {
@@ -147,11 +177,13 @@ impl AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        let sent = ready!(
+        if wire.deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let result = ready!(
             on_transport!(&mut wire.transport, inner => Pin::new(inner).poll_write(cx, buf))
-        )?;
-        wire.hub.note_sent(sent);
-        Poll::Ready(Ok(sent))
+        );
+        Poll::Ready(wire.written(result, buf.len()))
     }
 
     fn poll_write_vectored(
@@ -160,11 +192,14 @@ impl AsyncWrite for Wire {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        let sent = ready!(on_transport!(
+        let length = parts.iter().map(|part| part.len()).sum();
+        if wire.deaf {
+            return Poll::Ready(Ok(length));
+        }
+        let result = ready!(on_transport!(
             &mut wire.transport, inner => Pin::new(inner).poll_write_vectored(cx, parts)
-        ))?;
-        wire.hub.note_sent(sent);
-        Poll::Ready(Ok(sent))
+        ));
+        Poll::Ready(wire.written(result, length))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -175,7 +210,13 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_transport!(&mut self.get_mut().transport, inner => Pin::new(inner).poll_flush(cx))
+        let wire = self.get_mut();
+        if wire.deaf {
+            return Poll::Ready(Ok(()));
+        }
+        let result =
+            ready!(on_transport!(&mut wire.transport, inner => Pin::new(inner).poll_flush(cx)));
+        Poll::Ready(result.or_else(|error| wire.written(Err(error), 0).map(|_| ())))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

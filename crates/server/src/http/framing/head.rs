@@ -218,7 +218,7 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if target.len() > REQUEST_TARGET_BYTES_MAX {
         return Err(Refusal::TargetTooLong);
     }
-    if !target.iter().fold(true, |good, byte| good & byte.is_ascii_graphic() & (*byte != b'#')) {
+    if !is_target(target) {
         return Err(Refusal::Target);
     }
     let is_connect = method == b"CONNECT";
@@ -267,15 +267,72 @@ fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Whether there is no control character but the tab (RFC 9110, 5.5). Without an early end, so that
-/// many bytes are looked at at once.
+/// Whether there is no control character but the tab (RFC 9110, 5.5).
 fn is_text(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .fold(true, |good, byte| good & ((*byte >= b' ') | (*byte == b'\t')) & (*byte != 127))
+    let plain = |word| (below(word, b' ') | equal(word, 127)) == 0;
+    let one = |byte: u8| (byte >= b' ' || byte == b'\t') && byte != 127;
+    // Tabs are few: where a word has something below a space, its bytes are looked at.
+    all(bytes, plain, one) || bytes.iter().all(|byte| one(*byte))
+}
+
+/// Whether these are visible characters of ASCII that may stand in a target. What starts a fragment
+/// may not.
+fn is_target(bytes: &[u8]) -> bool {
+    let plain =
+        |word| (below(word, b'!') | equal(word, 127) | equal(word, b'#') | (word & HIGH)) == 0;
+    all(bytes, plain, |byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+const EACH: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Not zero when one of eight bytes is below `limit`, which is at most 128.
+fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(EACH * u64::from(limit)) & !word & HIGH
+}
+
+/// Not zero when one of eight bytes is this.
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (EACH * u64::from(byte)), 1)
+}
+
+/// Whether all eights of bytes, and what is left of less than eight, are as asked for.
+fn all(bytes: &[u8], eight: impl Fn(u64) -> bool, one: impl Fn(u8) -> bool) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    if !words.iter().all(|word| eight(u64::from_ne_bytes(*word))) {
+        return false;
+    }
+    match bytes.last_chunk::<8>() {
+        // Some are looked at twice, which costs less than one after another.
+        Some(last) => rest.is_empty() || eight(u64::from_ne_bytes(*last)),
+        None => rest.iter().all(|byte| one(*byte)),
+    }
 }
 
 /// Which one it is.
 fn control(bytes: &[u8]) -> Refusal {
     if bytes.contains(&b'\r') { Refusal::BareCr } else { Refusal::Control }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_target, is_text};
+
+    #[test]
+    fn each_byte_is_judged_alike_at_each_place() {
+        for byte in 0..=u8::MAX {
+            let text = byte == b'\t' || (byte >= b' ' && byte != 127);
+            let target = byte.is_ascii_graphic() && byte != b'#';
+            for length in 1..20 {
+                for at in 0..length {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[at] = byte;
+                    assert_eq!(is_text(&bytes), text, "{byte} at {at} of {length}");
+                    assert_eq!(is_target(&bytes), target, "{byte} at {at} of {length}");
+                    bytes.push(0x1f);
+                    assert!(!is_text(&bytes) && !is_target(&bytes));
+                }
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    future::Future as _,
     io,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -49,7 +50,7 @@ fn a_head_is_handed_on_when_it_is_complete() {
 fn content_is_handed_on_as_it_comes() {
     let mut framing = Framing::http1();
     let head = b"PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
-    assert!(matches!(framing.take(head), Passed::Prefix(38)));
+    assert!(matches!(framing.take(head), Passed::Prefix(37)));
     assert!(matches!(framing.take(b"a"), Passed::Prefix(1)));
     assert!(!framing.is_between());
     assert!(matches!(framing.take(b"bcGET"), Passed::Prefix(2)));
@@ -195,7 +196,14 @@ fn hyper_reads(bytes: Vec<u8>) -> usize {
     let mut builder = http1::Builder::new();
     builder.half_close(true);
     let served = builder.serve_connection(Wire(bytes.into()), service);
-    drop(futures_util::FutureExt::now_or_never(served));
+    let mut served = std::pin::pin!(served);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    // It gives way to the service now and then, and nobody else is waited for.
+    for _ in 0..200 {
+        if served.as_mut().poll(&mut cx).is_ready() {
+            break;
+        }
+    }
     let whole = *whole.lock().unwrap();
     whole
 }

@@ -1,0 +1,353 @@
+//! What a program is told of a request: the variables of RFC 3875, 4.1, and those that PHP and its
+//! frameworks look for beside them. Pure: facts in, bytes out.
+//!
+//! All of it together is bounded by what it is made of: a request's head and path, both bounded,
+//! and the configuration.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use bindery_model::site::FastCgi;
+use http::{HeaderMap, HeaderValue, Uri, Version, header, request::Parts};
+
+use super::record::{Head, Parameters};
+
+/// What the configuration says, which is the same for all requests.
+#[derive(Debug)]
+pub(super) struct Settings {
+    written: Parameters,
+    /// Names that the configuration gives a value: nothing else is sent under them.
+    own: Vec<Box<str>>,
+    /// The folder of scripts as the program sees it, without a slash at the end.
+    document_root: Vec<u8>,
+    /// Where the route begins, without a slash at the end.
+    prefix: Box<[u8]>,
+    /// Names whose value does not fit into a record.
+    pub(super) too_long: Vec<Box<str>>,
+}
+
+impl Settings {
+    pub(super) fn new(route: &str, fastcgi: &FastCgi) -> Self {
+        let own = |name: &str| fastcgi.parameters.iter().find(|(own, _)| own == name);
+        // A program in a container may see the folder elsewhere.
+        let root = own("DOCUMENT_ROOT").map_or_else(
+            || fastcgi.files.root.as_os_str().as_encoded_bytes(),
+            |(_, value)| value.as_bytes(),
+        );
+        let document_root = root.strip_suffix(b"/").unwrap_or(root).to_vec();
+        let mut settings = Self {
+            written: Parameters::default(),
+            own: fastcgi.parameters.iter().map(|(name, _)| name.as_str().into()).collect(),
+            prefix: route.strip_suffix('/').unwrap_or(route).as_bytes().into(),
+            too_long: Vec::new(),
+            document_root,
+        };
+        for (name, value) in [
+            ("GATEWAY_INTERFACE", b"CGI/1.1".as_slice()),
+            ("SERVER_SOFTWARE", b"Bindery"),
+            // Without it php-cgi believes that it was asked past the server, and refuses.
+            ("REDIRECT_STATUS", b"200"),
+            ("DOCUMENT_ROOT", root),
+        ] {
+            if own(name).is_none() {
+                settings.write(name, value);
+            }
+        }
+        for (name, value) in &fastcgi.parameters {
+            settings.write(name, value.as_bytes());
+        }
+        settings
+    }
+
+    fn write(&mut self, name: &str, value: &[u8]) {
+        if !self.written.put(name.as_bytes(), value) {
+            self.too_long.push(name.into());
+        }
+    }
+
+    fn is_own(&self, name: &[u8]) -> bool {
+        self.own.iter().any(|own| own.as_bytes() == name)
+    }
+}
+
+/// What is to be told of one request.
+pub(super) struct Facts<'a> {
+    pub(super) request: &'a Parts,
+    /// What was asked for before rules changed it.
+    pub(super) asked: &'a Uri,
+    /// The authority as it was sent, and the host in it.
+    pub(super) authority: Option<&'a str>,
+    pub(super) local: SocketAddr,
+    /// The client; behind a trusted proxy as that says, then without a port.
+    pub(super) client: SocketAddr,
+    /// Whether the client came by TLS.
+    pub(super) https: bool,
+    /// The name in the hello of the connection.
+    pub(super) server_name: Option<&'a str>,
+    pub(super) remote_user: Option<&'a str>,
+    /// The script, below the root, from its first slash on.
+    pub(super) script: &'a [u8],
+    /// The rest of the path.
+    pub(super) path_info: &'a [u8],
+    /// The length of the content, where there is any.
+    pub(super) length: Option<u64>,
+}
+
+/// The beginning of a request, to be finished.
+pub(super) fn head(settings: &Settings, facts: &Facts<'_>) -> Head {
+    let mut told = Told { head: Head::new(), settings };
+    told.head.put_all(&settings.written);
+    told.path(facts);
+    told.connection(facts);
+    told.request(facts);
+    told.fields(&facts.request.headers, facts.authority);
+    told.head
+}
+
+struct Told<'a> {
+    head: Head,
+    settings: &'a Settings,
+}
+
+impl Told<'_> {
+    fn put(&mut self, name: &[u8], value: &[&[u8]]) {
+        if !self.settings.is_own(name) {
+            // What does not fit cannot come from a request: its head is smaller than a record.
+            self.head.put(name, value);
+        }
+    }
+
+    fn path(&mut self, facts: &Facts<'_>) {
+        let Facts { script, path_info, .. } = *facts;
+        let Settings { document_root: root, prefix, .. } = self.settings;
+        self.put(b"SCRIPT_FILENAME", &[root, script]);
+        self.put(b"SCRIPT_NAME", &[prefix, script]);
+        self.put(b"DOCUMENT_URI", &[prefix, script, path_info]);
+        self.put(b"PATH_INFO", &[path_info]);
+        if !path_info.is_empty() {
+            self.put(b"PATH_TRANSLATED", &[root, path_info]);
+        }
+        let asked = facts.asked.path_and_query().map_or("/", |path| path.as_str());
+        self.put(b"REQUEST_URI", &[asked.as_bytes()]);
+        let query = facts.request.uri.query().unwrap_or_default();
+        self.put(b"QUERY_STRING", &[query.as_bytes()]);
+    }
+
+    fn connection(&mut self, facts: &Facts<'_>) {
+        let Facts { local, client, .. } = facts;
+        let host = facts.authority.map(host_of).filter(|host| !host.is_empty());
+        let host = host.map_or_else(|| Cow::Owned(local.ip().to_string()), Cow::Borrowed);
+        self.put(b"SERVER_NAME", &[host.as_bytes()]);
+        let mut text = Text::default();
+        for (name, address) in [
+            (b"SERVER_ADDR", local.ip().to_canonical()),
+            (b"REMOTE_ADDR", client.ip().to_canonical()),
+        ] {
+            self.put(name, &[text.of(&address)]);
+        }
+        self.put(b"SERVER_PORT", &[text.of(&local.port())]);
+        if client.port() != 0 {
+            self.put(b"REMOTE_PORT", &[text.of(&client.port())]);
+        }
+        if let Some(user) = facts.remote_user {
+            self.put(b"REMOTE_USER", &[user.as_bytes()]);
+        }
+        if facts.https {
+            self.put(b"HTTPS", &[b"on"]);
+        }
+        self.put(b"REQUEST_SCHEME", &[if facts.https { b"https" } else { b"http" }]);
+        if let Some(name) = facts.server_name {
+            self.put(b"SSL_TLS_SNI", &[name.as_bytes()]);
+        }
+    }
+
+    fn request(&mut self, facts: &Facts<'_>) {
+        let request = facts.request;
+        self.put(b"REQUEST_METHOD", &[request.method.as_str().as_bytes()]);
+        let version: &[u8] = match request.version {
+            Version::HTTP_10 => b"HTTP/1.0",
+            Version::HTTP_2 => b"HTTP/2.0",
+            _ => b"HTTP/1.1",
+        };
+        self.put(b"SERVER_PROTOCOL", &[version]);
+        if let Some(content_type) = request.headers.get(header::CONTENT_TYPE) {
+            self.put(b"CONTENT_TYPE", &[content_type.as_bytes()]);
+        }
+        if let Some(length) = facts.length {
+            self.put(b"CONTENT_LENGTH", &[Text::default().of(&length)]);
+        }
+    }
+
+    fn fields(&mut self, fields: &HeaderMap, authority: Option<&str>) {
+        // HTTP/2 has it elsewhere.
+        if let Some(authority) = authority {
+            self.put(b"HTTP_HOST", &[authority.as_bytes()]);
+        }
+        let mut name = b"HTTP_".to_vec();
+        for field in fields.keys() {
+            if !is_told(field.as_str()) {
+                continue;
+            }
+            name.truncate(5);
+            name.extend(field.as_str().bytes().map(|byte| match byte {
+                b'-' => b'_',
+                other => other.to_ascii_uppercase(),
+            }));
+            let mut values = fields.get_all(field).iter();
+            match (values.next(), values.next()) {
+                (Some(value), None) => self.put(&name, &[value.as_bytes()]),
+                _ => {
+                    // Cookies are joined in their own way (RFC 9113, 8.2.3).
+                    let between: &[u8] = if field == header::COOKIE { b"; " } else { b", " };
+                    let values: Vec<_> =
+                        fields.get_all(field).iter().map(HeaderValue::as_bytes).collect();
+                    self.put(&name, &[&values.join(between)]);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a field is told as `HTTP_…`. Not one that has a variable of its own or is about the
+/// connection, and none whose name could be that of another: `_` and `-` become the same.
+fn is_told(name: &str) -> bool {
+    match name {
+        // Programs take HTTP_PROXY for the proxy they are to use themselves (CVE-2016-5385).
+        "proxy" => false,
+        "host" | "content-type" | "content-length" => false,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
+        | "transfer-encoding" | "upgrade" | "expect" => false,
+        other => other.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+    }
+}
+
+/// The host of an authority that was found to be one.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']').and_then(|end| authority.get(..end + 2)).unwrap_or(authority),
+        None => authority.split_once(':').map_or(authority, |(host, _)| host),
+    }
+}
+
+/// Short values as text, without an allocation each.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn of(&mut self, value: &dyn std::fmt::Display) -> &[u8] {
+        use std::fmt::Write as _;
+        self.0.clear();
+        // Writing to a string cannot fail.
+        write!(self.0, "{value}").ok();
+        self.0.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_model::{
+        site::Files,
+        upstream::{ServerAddress, Timeouts},
+    };
+    use http::Request;
+
+    use super::*;
+
+    fn settings(route: &str, root: &str, parameters: &[(&str, &str)]) -> Settings {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let fastcgi = FastCgi {
+            server: ServerAddress::Unix("none".into()),
+            files: Files::of(root.into()),
+            extensions: vec!["php".to_owned()],
+            front_controller: None,
+            parameters: parameters.iter().map(own).collect(),
+            timeouts: Timeouts::default(),
+            idle_connections_max: 0,
+        };
+        Settings::new(route, &fastcgi)
+    }
+
+    /// The parameters that are told, as `NAME=value` without those of the connection.
+    fn told(settings: &Settings, request: Request<()>) -> Vec<String> {
+        let request = request.into_parts().0;
+        let facts = Facts {
+            request: &request,
+            asked: &request.uri,
+            authority: Some("[::1]:8080"),
+            local: ([127, 0, 0, 1], 80).into(),
+            client: "[::ffff:192.0.2.1]:1234".parse().unwrap(),
+            https: false,
+            server_name: None,
+            remote_user: Some("somebody"),
+            script: b"/a.php",
+            path_info: b"/b",
+            length: Some(7),
+        };
+        let bytes = head(settings, &facts).finish(true);
+        // All lengths are short here: after the two headers and before the last.
+        let (mut rest, mut pairs) = (&bytes[24..bytes.len() - 8], Vec::new());
+        while let [name, value, more @ ..] = rest {
+            let (name, more) = more.split_at(usize::from(*name));
+            let (value, more) = more.split_at(usize::from(*value));
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            pairs.push(format!("{}={}", text(name), text(value)));
+            rest = more;
+        }
+        pairs
+    }
+
+    #[test]
+    fn no_name_is_told_twice_and_the_configuration_s_word_is_the_last() {
+        let own = [
+            ("SERVER_NAME", "a"),
+            ("HTTP_X", "b"),
+            ("DOCUMENT_ROOT", "/app/"),
+            ("HTTP_PROXY", "c"),
+        ];
+        let settings = settings("/shop", "/srv/shop", &own);
+        let request = Request::get("/shop/a.php/b?q").header("X", "theirs").header("Proxy", "x");
+        let pairs = told(&settings, request.header("Y-Z", "y").body(()).unwrap());
+        let mut names: Vec<_> = pairs.iter().map(|pair| pair.split_once('=').unwrap().0).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "{pairs:?}");
+        for expected in [
+            "SERVER_NAME=a",
+            "HTTP_X=b",
+            "HTTP_PROXY=c",
+            "HTTP_Y_Z=y",
+            "DOCUMENT_ROOT=/app/",
+            "SCRIPT_FILENAME=/app/a.php",
+            "PATH_TRANSLATED=/app/b",
+            "SCRIPT_NAME=/shop/a.php",
+            "DOCUMENT_URI=/shop/a.php/b",
+            "REMOTE_ADDR=192.0.2.1",
+            "REMOTE_USER=somebody",
+            "CONTENT_LENGTH=7",
+        ] {
+            assert!(pairs.iter().any(|pair| pair == expected), "{expected} in {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_could_be_taken_for_others_are_not_told() {
+        let settings = settings("/", "/srv/", &[]);
+        let mut request = Request::get("/a.php");
+        for name in
+            ["proxy", "x_y", "x.y", "content-type", "content-length", "te", "upgrade", "host"]
+        {
+            request = request.header(name, "1");
+        }
+        let pairs = told(&settings, request.body(()).unwrap());
+        let fields: Vec<_> = pairs.iter().filter(|pair| pair.starts_with("HTTP_")).collect();
+        assert_eq!(fields, ["HTTP_HOST=[::1]:8080"]);
+        assert!(pairs.contains(&"SERVER_NAME=[::1]".to_owned()), "{pairs:?}");
+        assert!(pairs.contains(&"SCRIPT_FILENAME=/srv/a.php".to_owned()), "{pairs:?}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_said_to_be() {
+        let long = "x".repeat(70_000);
+        assert_eq!(settings("/", "/srv", &[("A", &long), ("B", "b")]).too_long, ["A".into()]);
+    }
+}
