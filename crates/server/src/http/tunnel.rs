@@ -224,8 +224,8 @@ impl Tunnel {
     /// The tunnel of an answer.
     pub(crate) fn attached_to(extensions: &mut Extensions) -> Option<Box<Self>> {
         let Attached(slot) = extensions.remove()?;
-        let tunnel = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        tunnel
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take()
     }
 }
 

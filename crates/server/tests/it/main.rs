@@ -10,6 +10,7 @@
 
 mod attacks;
 mod decision;
+mod early_hints;
 mod fastcgi;
 mod files;
 mod handshake;

@@ -559,7 +559,7 @@ async fn content_and_answer_are_streams_at_the_same_time_with_trailers() {
     client
         .write_all(
             b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\
-              Trailer: X-Up, Host\r\n\r\n3\r\none\r\n",
+              Trailer: X-Up, Forwarded\r\n\r\n3\r\none\r\n",
         )
         .await
         .unwrap();
@@ -575,7 +575,7 @@ async fn content_and_answer_are_streams_at_the_same_time_with_trailers() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "before the content has ended: {answer}");
     client.write_all(b"3\r\ntwo\r\n").await.unwrap();
     until(&mut up, "3\r\ntwo\r\n").await;
-    client.write_all(b"0\r\nX-Up: 1\r\nHost: b.example\r\n\r\n").await.unwrap();
+    client.write_all(b"0\r\nX-Up: 1\r\nForwarded: for=1.2.3.4\r\n\r\n").await.unwrap();
     let end = until(&mut up, "\r\n\r\n").await;
     assert_eq!(end.to_lowercase(), "0\r\nx-up: 1\r\n\r\n");
     up.write_all(b"0\r\nX-Down: 2\r\n\r\n").await.unwrap();

@@ -33,8 +33,15 @@ async fn over_http1(front: &Front) -> Got {
 }
 
 async fn read(client: &mut Http1<TcpStream>) -> Got {
-    // One that breaks off at once may take its head along.
-    let Ok(head) = client.head().await else { return Got::Broken };
+    let head = loop {
+        match client.head().await {
+            // Interim answers are passed on, some of them.
+            Ok(head) if head.status < 200 => {}
+            Ok(head) => break head,
+            // One that breaks off at once may take its head along.
+            Err(_) => return Got::Broken,
+        }
+    };
     if head.status >= 400 {
         return Got::Whole(head.status, String::new());
     }

@@ -8,7 +8,7 @@ use bindery_model::{
     decide::ListenerRules,
     document::{Configuration, Listener},
     site::RouteAction,
-    upstream::ProxyProtocol,
+    upstream::{ProxyProtocol, UpstreamProtocol},
 };
 use bindery_server::limits::HANDSHAKE_TIMEOUT;
 use bindery_testkit::{
@@ -34,8 +34,9 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\xc0\0\x02\x
 async fn who() -> u16 {
     upstream(async |mut met| {
         let client = met.field("x-forwarded-for").unwrap_or_default().to_owned();
-        let length = client.len();
-        met.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{client}")).await;
+        let (length, port) = (client.len(), met.field("x-forwarded-port").unwrap_or_default());
+        let head = format!("HTTP/1.1 200 OK\r\nX-Port: {port}\r\nContent-Length: {length}");
+        met.say(format!("{head}\r\n\r\n{client}")).await;
     })
     .await
 }
@@ -107,6 +108,10 @@ async fn the_client_is_whom_the_load_balancer_names() {
         assert_eq!(said_over_tls(site.port, header, false).await, "203.0.113.9");
         assert_eq!(said_over_tls(site.port, header, true).await, "203.0.113.9");
     }
+    let mut client = Http1::new(after(site.plain, V1).await);
+    let answer = client.get("a.example", "/").await.unwrap();
+    assert_eq!(answer.field("x-port"), Some("443"), "where the client came to");
+    drop(client);
     let six = b"PROXY TCP6 2001:db8::9 2001:db8::80 40000 443\r\n";
     assert_eq!(said(site.plain, six).await, "2001:db8::9");
     // It speaks for itself.
@@ -115,7 +120,7 @@ async fn the_client_is_whom_the_load_balancer_names() {
         assert_eq!(said_over_tls(site.port, header, false).await, "127.0.0.1");
     }
     eventually("all are gone", async || site.server.counters().connections == 0).await;
-    assert_eq!(site.server.counters().connections_total, 11);
+    assert_eq!(site.server.counters().connections_total, 12);
 }
 
 #[tokio::test]
@@ -358,6 +363,31 @@ async fn a_member_is_told_whom_each_connection_serves_and_it_serves_nobody_else(
         }
         assert!(headers.try_recv().is_err(), "one connection for each client");
     }
+}
+
+#[tokio::test]
+async fn connections_of_http2_serve_nobody_else_either() {
+    // Another Bindery is the member.
+    let back = site("127.0.0.0/8").await;
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.site("a", &[&format!("http/127.0.0.1:{port}:a.example")]);
+    let mut proxy = proxy_to(back.port);
+    proxy.upstream.servers[0].https = true;
+    proxy.upstream.protocol = UpstreamProtocol::Http2;
+    proxy.upstream.tls.insecure = true;
+    proxy.upstream.tls.server_name = Some("a.example".to_owned());
+    proxy.upstream.proxy_protocol = Some(ProxyProtocol::V2);
+    let _server = setup.start_changed(|configuration| {
+        configuration.table.sites[0].root.action = RouteAction::Proxy(Box::new(proxy));
+    });
+    let mut one = Http1::new(from([127, 0, 0, 5], port).await);
+    let mut two = Http1::new(from([127, 0, 0, 6], port).await);
+    for _ in 0..3 {
+        assert_eq!(one.get("a.example", "/").await.unwrap().text(), "127.0.0.5");
+        assert_eq!(two.get("a.example", "/").await.unwrap().text(), "127.0.0.6");
+    }
+    assert_eq!(back.server.counters().connections, 2);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::{
 
 use bindery_model::{
     site::RouteAction,
-    upstream::{Proxy, ServerAddress, Upstream, UpstreamServer},
+    upstream::{Proxy, ServerAddress, Upstream, UpstreamProtocol, UpstreamServer},
 };
 use bindery_testkit::{
     DEADLINE, eventually, http1::Http1, programs::run, server::TestServer, soon,
@@ -112,15 +112,15 @@ pub(crate) fn proxy_to(port: u16) -> Proxy {
 }
 
 /// A site `a.example` on both protocols, which does that.
-struct Site {
+pub(crate) struct Site {
     setup: Setup,
-    plain: u16,
-    port: u16,
+    pub(crate) plain: u16,
+    pub(crate) port: u16,
     proxy: Proxy,
 }
 
 impl Site {
-    fn new(proxy: Proxy) -> Self {
+    pub(crate) fn new(proxy: Proxy) -> Self {
         let mut setup = Setup::new();
         let (plain, port) = (setup.port(), setup.port());
         setup.certificate("a", &["a.example"]);
@@ -133,7 +133,7 @@ impl Site {
         Self { setup, plain, port, proxy }
     }
 
-    fn start(&mut self) -> TestServer {
+    pub(crate) fn start(&mut self) -> TestServer {
         let proxy = self.proxy.clone();
         self.setup.start_changed(|configuration| {
             configuration.table.sites[0].root.action = RouteAction::Proxy(Box::new(proxy));
@@ -323,6 +323,41 @@ async fn what_either_side_says_right_behind_the_101_arrives() {
     assert!(stream.is_ended().await);
     drop((plain, tls, stream));
     eventually("nothing is left", async || server.counters().connections == 0).await;
+}
+
+#[tokio::test]
+async fn a_member_that_speaks_http2_over_tls_is_asked_for_an_upgrade_by_http1() {
+    let port = upstream(async |mut met| {
+        if met.field("upgrade").is_none() {
+            return met.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+        met.switch().await;
+        assert_eq!(met.hear(5).await, b"hello");
+        met.say("the end").await;
+    })
+    .await;
+    // Another Bindery is the member.
+    let mut back = Site::new(proxy_to(port));
+    let back_server = back.start();
+    let mut proxy = proxy_to(back.port);
+    proxy.upstream.servers[0].https = true;
+    proxy.upstream.protocol = UpstreamProtocol::Http2;
+    proxy.upstream.tls.insecure = true;
+    proxy.upstream.tls.server_name = Some("a.example".to_owned());
+    let mut site = Site::new(proxy);
+    let _server = site.start();
+    let mut client = https(site.port, "a.example").await;
+    for _ in 0..2 {
+        assert_eq!(client.get("a.example", "/").await.unwrap().text(), "ok");
+    }
+    assert_eq!(back_server.counters().connections, 1);
+    switched(&mut client).await;
+    assert_eq!(back_server.counters().connections, 2);
+    client.send("hello").await.unwrap();
+    assert_eq!(client.rest().await.unwrap(), b"the end");
+    let mut stream = stream2(&mut http2(site.port).await, "test").await.into_body();
+    stream.say(b"hello").await;
+    assert_eq!(stream.hear(7).await, b"the end");
 }
 
 #[tokio::test]
@@ -650,104 +685,4 @@ async fn who_speaks_before_it_is_told_to_is_disconnected() {
     assert_eq!(client.head().await.unwrap().status, 101);
     assert!(client.is_closed().await.unwrap());
     assert_eq!(soon("its end", upstream.stream.read(&mut [0])).await.unwrap_or(0), 0);
-}
-
-const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\
-     Connection: x-own\r\nX-Own: 1\r\n\r\n";
-
-#[tokio::test]
-async fn early_hints_come_before_the_answer_where_the_client_knows_them() {
-    let (go_on, wait) = tokio::sync::watch::channel(false);
-    let port = upstream(move |mut met| {
-        let mut wait = wait.clone();
-        async move {
-            met.say("HTTP/1.1 100 Continue\r\n\r\n").await;
-            met.say(HINTS).await;
-            wait.wait_for(|go_on| *go_on).await.unwrap();
-            met.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-        }
-    })
-    .await;
-    let mut site = Site::new(proxy_to(port));
-    let _server = site.start();
-    let mut client = https(site.port, "a.example").await;
-    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
-    // They come when they come, not with the answer.
-    let hints = client.head().await.unwrap();
-    assert_eq!(hints.status, 103);
-    assert_eq!(hints.field("link"), Some("</a.css>; rel=preload"));
-    assert_eq!(hints.fields.len(), 1, "{hints:?}");
-    go_on.send(true).unwrap();
-    assert_eq!(client.answer().await.unwrap().text(), "ok");
-    // Again on the same connection, and with a request behind it that waits.
-    let two = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n".repeat(2);
-    client.send(two).await.unwrap();
-    for _ in 0..2 {
-        assert_eq!(client.head().await.unwrap().status, 103);
-        assert_eq!(client.answer().await.unwrap().text(), "ok");
-    }
-    let mut old = http(site.plain).await;
-    old.send("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n").await.unwrap();
-    assert_eq!(old.answer().await.unwrap().status, 200);
-    let client = bindery_testkit::tls::TestClient::with_alpn(&["h2"]);
-    let stream = connected(&client, site.port, "a.example").await.stream;
-    let mut client = bindery_testkit::http2::Http2::new(stream).await;
-    assert_eq!(client.get("a.example", "/").await.unwrap().text(), "ok");
-}
-
-#[tokio::test]
-async fn only_so_many_early_hints_are_passed_on() {
-    let port = upstream(async |mut met| {
-        met.say(HINTS.repeat(100)).await;
-        met.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    })
-    .await;
-    let mut site = Site::new(proxy_to(port));
-    let _server = site.start();
-    let mut client = http(site.plain).await;
-    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
-    for _ in 0..bindery_server::limits::INTERIM_ANSWERS_MAX {
-        assert_eq!(client.head().await.unwrap().status, 103);
-    }
-    assert_eq!(client.answer().await.unwrap().text(), "ok");
-}
-
-#[tokio::test]
-async fn hints_never_come_between_the_parts_of_an_answer_before_them() {
-    const LARGE: usize = 4 * 1024 * 1024;
-    let port = upstream(async |mut met| {
-        if met.head.starts_with("GET /large") {
-            met.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n")).await;
-            met.say(vec![b'x'; LARGE]).await;
-        } else {
-            met.say(HINTS).await;
-            met.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-        }
-    })
-    .await;
-    let mut site = Site::new(proxy_to(port));
-    let _server = site.start();
-    for tls in [false, true] {
-        let request = |path| format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
-        let both = [request("/large"), request("/")].concat();
-        async fn read(
-            mut client: Http1<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>,
-            both: &str,
-        ) {
-            client.send(both).await.unwrap();
-            // Until the answer waits for its reader.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            assert!(client.answer().await.unwrap().content.iter().all(|byte| *byte == b'x'));
-            let mut next = client.head().await.unwrap();
-            if next.status == 103 {
-                next = client.head().await.unwrap();
-            }
-            assert_eq!(next.status, 200);
-            assert_eq!(client.take(2).await.unwrap(), b"ok");
-        }
-        match tls {
-            true => read(https(site.port, "a.example").await, &both).await,
-            false => read(http(site.plain).await, &both).await,
-        }
-    }
 }
