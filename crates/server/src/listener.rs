@@ -476,14 +476,14 @@ mod tests {
     async fn with_too_many_handshakes_the_slow_ones_end_and_then_new_ones() {
         let process = Process::new(crate::clock::now()).unwrap();
         let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
-        let slow = || tokio::time::sleep(2 * HANDSHAKE_PRESSED_TIMEOUT);
+        let slow = || sleep(2 * HANDSHAKE_PRESSED_TIMEOUT);
         assert!(in_time(pin!(slow()), (&process, deadline)).await.is_some());
         let begin = |_| process.begin_handshake().unwrap();
         let mut others: Vec<_> = (0..=HANDSHAKES_PRESSED).map(begin).collect();
         let began = Instant::now();
         assert!(in_time(pin!(slow()), (&process, deadline)).await.is_none());
         assert_eq!(began.elapsed(), HANDSHAKE_PRESSED_TIMEOUT);
-        let quick = tokio::time::sleep(HANDSHAKE_PRESSED_TIMEOUT / 2);
+        let quick = sleep(HANDSHAKE_PRESSED_TIMEOUT / 2);
         assert!(in_time(pin!(quick), (&process, deadline)).await.is_some());
         others.extend((others.len()..HANDSHAKES_MAX).map(begin));
         assert!(process.begin_handshake().is_none());
