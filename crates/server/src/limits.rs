@@ -13,9 +13,6 @@ pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// frames of HTTP/2 that is a millisecond or two of work.
 pub const TURN_RECEIVED_BYTES_MAX: usize = 16 * 1024;
 
-/// What one connection may write before the others have their turn.
-pub const TURN_SENT_BYTES_MAX: usize = 128 * 1024;
-
 /// One read from a socket without TLS; more is read in the next turn.
 pub const PLAIN_READ_BYTES: usize = 8 * 1024;
 

@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     http::framing::{Framing, Passed},
-    limits::{PLAIN_READ_BYTES, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX, UNSENT_BYTES_MAX},
+    limits::{PLAIN_READ_BYTES, TURN_RECEIVED_BYTES_MAX, UNSENT_BYTES_MAX},
 };
 
 /// A handle on the stream. One is given to hyper, the other stays with who drives the connection.
@@ -51,17 +51,16 @@ struct Wire {
     progress: Progress,
 }
 
-/// What was received and written, in bytes, since the connection was polled.
+/// What was received, in bytes, since the connection was polled.
 #[derive(Clone, Copy, Default)]
 struct Turn {
     received: usize,
-    written: usize,
 }
 
 impl Turn {
     /// Whether it was enough: the others of this thread come first, and then this one again.
     fn is_over(self, cx: &Context<'_>) -> bool {
-        let over = self.received >= TURN_RECEIVED_BYTES_MAX || self.written >= TURN_SENT_BYTES_MAX;
+        let over = self.received >= TURN_RECEIVED_BYTES_MAX;
         if over {
             cx.waker().wake_by_ref();
         }
@@ -361,9 +360,6 @@ impl Wire {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.refused = true;
-        if self.turn.is_over(cx) {
-            return Poll::Pending;
-        }
         if self.blocked || self.unsent.len() >= UNSENT_BYTES_MAX {
             ready!(self.poll_send(cx))?;
         }
@@ -375,9 +371,7 @@ impl Wire {
             }
             self.refused = false;
             let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(0)) };
-            let written = tls.writer().write_vectored(parts)?;
-            self.turn.written += written;
-            return Poll::Ready(Ok(written));
+            return Poll::Ready(tls.writer().write_vectored(parts));
         }
         self.refused = false;
         if self.unsent.is_empty() {
@@ -386,7 +380,6 @@ impl Wire {
         for part in parts {
             self.unsent.extend_from_slice(part);
         }
-        self.turn.written += length;
         Poll::Ready(Ok(length))
     }
 
