@@ -12,11 +12,13 @@ pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// What one write takes into TLS, where it is encrypted and held until it is sent: the largest piece
 /// of a file. Somebody who writes more at once writes the rest when that is sent.
 pub const TLS_WRITE_BYTES_MAX: usize = FILE_BURST_BYTES;
-/// What one connection may receive before the others of its thread have their turn. Of the smallest
-/// frames of HTTP/2 that is half a millisecond of work.
-pub const TURN_RECEIVED_BYTES_MAX: usize = 64 * 1024;
 
-/// What one connection may write before the others have their turn.
+/// What one connection may receive before the others of its thread have their turn. Of the smallest
+/// frames of HTTP/2 that is a millisecond or two of work.
+pub const TURN_RECEIVED_BYTES_MAX: usize = 16 * 1024;
+
+/// What one connection may write before the others have their turn: what is encrypted in a tenth of
+/// a millisecond.
 pub const TURN_SENT_BYTES_MAX: usize = 256 * 1024;
 
 /// One read from a socket without TLS; more is read in the next turn.

@@ -76,49 +76,61 @@ fn streams(count: u32, frames: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     (0..count).flat_map(|number| frames(2 * number + 1)).collect()
 }
 
+fn attack_of(name: &'static str, connections: usize, on: On) -> Attack {
+    let rest = Duration::from_secs(1);
+    Attack { name, connections, on, first: Vec::new(), again: Vec::new(), rest, reads: true }
+}
+
 fn attacks() -> Vec<Attack> {
-    let (second, none) = (Duration::from_secs(1), Duration::from_millis(1));
-    let attack = |name, connections, on| Attack {
-        name,
-        connections,
-        on,
-        first: Vec::new(),
-        again: Vec::new(),
-        rest: second,
-        reads: true,
-    };
+    [held(), floods(), bombs()].into_iter().flatten().collect()
+}
+
+/// Connections, and what they hold.
+fn held() -> Vec<Attack> {
     let head = b"GET /large HTTP/1.1\r\nHost: a.example\r\n";
     let post = b"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n";
     let ranges = [&head[..], b"Range: bytes=", "0-,".repeat(15).as_bytes(), b"1-\r\n\r\n"].concat();
-    // One field of 3,900 bytes in the table of HPACK, named again and again.
-    let mut large = vec![0x40, 1, b'x', 0x7f, 0xbd, 0x1d];
-    large.extend([b'y'; 127 + 0x3d + (0x1d << 7)]);
-    let bomb = [large, vec![0xbe; 10_000]].concat();
-    let crumbs = [&[0x60, 3][..], b"a=b", &[0xbe; 5000]].concat();
     let closed = streams(100, |stream| request(stream, "/large", 5, &[]));
     vec![
-        attack("nothing", 0, On::Plain),
+        attack_of("nothing", 0, On::Plain),
         Attack {
             first: head.to_vec(),
             again: b"X: y\r\n".to_vec(),
-            ..attack("slow heads", 2000, On::Plain)
+            ..attack_of("slow heads", 2000, On::Plain)
         },
         Attack {
             first: post.to_vec(),
             again: b"1\r\nx\r\n".to_vec(),
-            ..attack("slow bodies", 2000, On::Plain)
+            ..attack_of("slow bodies", 2000, On::Plain)
         },
         Attack {
             first: [&head[..], b"\r\n"].concat(),
             reads: false,
-            ..attack("slow readers", 500, On::Http1)
+            ..attack_of("slow readers", 500, On::Http1)
         },
         Attack {
             first: ranges,
             reads: false,
-            ..attack("16 ranges of a large file", 500, On::Http1)
+            ..attack_of("16 ranges of a large file", 500, On::Http1)
         },
-        Attack { first: [preface(0), closed].concat(), ..attack("closed windows", 100, On::Http2) },
+        Attack {
+            first: [preface(0), closed].concat(),
+            ..attack_of("closed windows", 100, On::Http2)
+        },
+        Attack {
+            first: vec![22, 3, 1, 2, 0, 1, 0],
+            ..attack_of("half a hello", 4000, On::NoHello)
+        },
+        attack_of("idle connections", 4000, On::Plain),
+        attack_of("idle connections with TLS", 2000, On::Http1),
+        attack_of("idle connections with HTTP/2", 1000, On::Http2),
+    ]
+}
+
+/// As much as the server takes.
+fn floods() -> Vec<Attack> {
+    let none = Duration::from_millis(1);
+    vec![
         Attack {
             first: [
                 preface(65535),
@@ -127,7 +139,7 @@ fn attacks() -> Vec<Attack> {
                 }),
             ]
             .concat(),
-            ..attack("rapid resets", 20, On::Http2)
+            ..attack_of("rapid resets", 20, On::Http2)
         },
         Attack {
             first: [
@@ -137,54 +149,61 @@ fn attacks() -> Vec<Attack> {
                 }),
             ]
             .concat(),
-            ..attack("resets made by errors", 20, On::Http2)
+            ..attack_of("resets made by errors", 20, On::Http2)
         },
         Attack {
             first: [preface(65535), frame(1, 1, 1, &[0x82])].concat(),
             again: frame(9, 0, 1, &[0x87; 16_384]),
             rest: none,
-            ..attack("CONTINUATION", 50, On::Http2)
+            ..attack_of("CONTINUATION", 50, On::Http2)
         },
         Attack {
             first: preface(65535),
             again: frame(4, 0, 0, &[]).repeat(5000),
             rest: none,
             reads: false,
-            ..attack("SETTINGS", 20, On::Http2)
+            ..attack_of("SETTINGS", 20, On::Http2)
         },
         Attack {
             first: preface(65535),
             again: frame(6, 0, 0, &[0; 8]).repeat(5000),
             rest: none,
             reads: false,
-            ..attack("PING", 20, On::Http2)
+            ..attack_of("PING", 20, On::Http2)
         },
         Attack {
             first: [preface(65535), request(1, "/", 4, &[])].concat(),
             again: frame(0, 0, 1, &[]).repeat(5000),
             rest: none,
-            ..attack("empty DATA", 20, On::Http2)
+            ..attack_of("empty DATA", 20, On::Http2)
         },
         Attack {
             first: preface(65535),
             again: frame(2, 0, 3, &[0, 0, 0, 0, 1]).repeat(5000),
             rest: none,
-            ..attack("PRIORITY", 20, On::Http2)
+            ..attack_of("PRIORITY", 20, On::Http2)
         },
+    ]
+}
+
+/// Little that becomes much.
+fn bombs() -> Vec<Attack> {
+    // One field of 3,900 bytes in the table of HPACK, named again and again.
+    let mut large = vec![0x40, 1, b'x', 0x7f, 0xbd, 0x1d];
+    large.extend([b'y'; 127 + 0x3d + (0x1d << 7)]);
+    let bomb = [large, vec![0xbe; 10_000]].concat();
+    let crumbs = [&[0x60, 3][..], b"a=b", &[0xbe; 5000]].concat();
+    vec![
         Attack {
             first: [preface(0), streams(100, |stream| request(stream, "/large", 5, &bomb))]
                 .concat(),
-            ..attack("HPACK bomb", 50, On::Http2)
+            ..attack_of("HPACK bomb", 50, On::Http2)
         },
         Attack {
             first: [preface(0), streams(100, |stream| request(stream, "/large", 5, &crumbs))]
                 .concat(),
-            ..attack("crumbs", 50, On::Http2)
+            ..attack_of("crumbs", 50, On::Http2)
         },
-        Attack { first: vec![22, 3, 1, 2, 0, 1, 0], ..attack("half a hello", 4000, On::NoHello) },
-        attack("idle connections", 4000, On::Plain),
-        attack("idle connections with TLS", 2000, On::Http1),
-        attack("idle connections with HTTP/2", 1000, On::Http2),
     ]
 }
 
@@ -297,7 +316,7 @@ impl Drop for Running {
 
 async fn serve(bindery: &str) -> (Running, tempfile::TempDir, SocketAddr, SocketAddr) {
     let folder = tempfile::tempdir().unwrap();
-    TestCa::new().leaf(&["a.example"]).write(folder.path(), "a");
+    drop(TestCa::new().leaf(&["a.example"]).write(folder.path(), "a"));
     let [plain, tls] = [0, 0].map(|port| {
         std::net::TcpListener::bind(("127.0.0.1", port)).unwrap().local_addr().unwrap()
     });

@@ -211,6 +211,9 @@ impl Driver {
                     self.stream.abort();
                     Poll::Ready(Step::Over)
                 }
+                // hyper calls itself done while it holds the end of an answer that the socket does
+                // not take. It writes that when it is polled again.
+                Poll::Ready(Ok(())) if self.stream.is_owed_a_write() => Poll::Pending,
                 Poll::Ready(result) => Poll::Ready(self.ended(result)),
                 // hyper reads nothing while it waits for an answer. Nobody has another server work
                 // for a client that is gone.

@@ -28,7 +28,8 @@ pub fn check(request: &Parts) -> Result<(), RequestError> {
     }
     if request.method != Method::CONNECT {
         let path = target.path_and_query().map_or("", |path| path.as_str());
-        if !path.starts_with('/') && !(path == "*" && request.method == Method::OPTIONS) {
+        let asterisk = path == "*" && request.method == Method::OPTIONS;
+        if !asterisk && !path.starts_with('/') {
             return bad("a path that does not begin with a slash");
         }
         if !path.bytes().fold(true, |good, byte| good & byte.is_ascii_graphic()) {

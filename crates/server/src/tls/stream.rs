@@ -56,7 +56,7 @@ struct Wire {
     progress: Progress,
 }
 
-/// What was received and written, in bytes, since the connection was polled.
+/// What was received, in bytes, since the connection was polled.
 #[derive(Clone, Copy, Default)]
 struct Turn {
     received: usize,
@@ -230,6 +230,12 @@ impl Stream {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.wire().progress
+    }
+
+    /// Whether the last write was refused, so that who writes still holds bytes.
+    #[must_use]
+    pub fn is_owed_a_write(&self) -> bool {
+        self.wire().refused
     }
 
     /// Whether everything written was sent, and what was refused came again.

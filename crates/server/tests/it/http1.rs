@@ -1,8 +1,11 @@
 //! HTTP/1.1: whom a request asks for, whether this connection may answer, and the bytes of the
 //! answer.
 
-use bindery_testkit::{http1::Http1, tls::TestClient};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use bindery_testkit::{http1::Http1, soon, tls::TestClient};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::setup::{Setup, http, https, local};
 
@@ -482,4 +485,27 @@ async fn nothing_outside_of_the_folder_is_served() {
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
         assert!(!answer.text().contains("secret"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_last_answer_reaches_a_client_that_reads_slowly_whole() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    let content = bytes_of(3 * 1024 * 1024);
+    setup.files("a", &[&format!("http/127.0.0.1:{port}:a.example")], &[("f.bin", &content)]);
+    let _server = setup.start();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // So that the server's own buffers are full up to the last byte.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(local(port)).await.unwrap();
+    let request = b"GET /f.bin HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let (mut answer, mut chunk) = (Vec::new(), [0; 2048]);
+    loop {
+        match soon("more of the answer", client.read(&mut chunk)).await.unwrap() {
+            0 => break,
+            read => answer.extend_from_slice(&chunk[..read]),
+        }
+    }
+    assert!(answer.ends_with(&content), "{} bytes of {}", answer.len(), content.len());
 }

@@ -49,7 +49,6 @@ fn chunks(what: &'static str, content: impl AsRef<[u8]>) -> Case {
 
 fn heads() -> Vec<Case> {
     let long = "a".repeat(25_000);
-    let many: String = (0..120).map(|number| format!("x{number}: y\r\n")).collect();
     vec![
         line("a method and nothing more", "GET", &[400]),
         line("HTTP/0.9", "GET /", &[400]),
@@ -92,6 +91,13 @@ fn heads() -> Vec<Case> {
         line("a byte of no text in the target", b"GET /\xff HTTP/1.1", &[400]),
         line("a CR in the target", "GET /\rx HTTP/1.1", &[400]),
         line("HTTP/2 by itself", "PRI * HTTP/2.0", &[505]),
+    ]
+}
+
+fn lines() -> Vec<Case> {
+    let long = "a".repeat(25_000);
+    let many: String = (0..120).map(|number| format!("x{number}: y\r\n")).collect();
+    vec![
         case("a line without its CR", "GET / HTTP/1.1\nHost: a.example\r\n\r\n", &[400]),
         case("lines without their CR", "GET / HTTP/1.1\nHost: a.example\n\n", &[400]),
         case("an end without its CR", "GET / HTTP/1.1\r\nHost: a.example\r\n\n", &[400]),
@@ -247,7 +253,7 @@ fn good() -> Vec<Case> {
 
 /// All of it.
 pub(crate) fn cases() -> Vec<Case> {
-    [heads(), lengths(), contents(), hosts(), good()].into_iter().flatten().collect()
+    [heads(), lines(), lengths(), contents(), hosts(), good()].into_iter().flatten().collect()
 }
 
 /// How the bytes are cut.

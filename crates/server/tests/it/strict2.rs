@@ -14,10 +14,12 @@ use crate::{
 #[derive(Clone, Default)]
 pub(crate) struct Request {
     pub(crate) what: &'static str,
-    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    fields: RawFields,
     content: Option<Vec<u8>>,
-    trailers: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    trailers: Option<RawFields>,
 }
+
+type RawFields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub(crate) enum Outcome {
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
-fn bytes_of(fields: Fields<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn bytes_of(fields: Fields<'_>) -> RawFields {
     fields
         .iter()
         .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
@@ -150,7 +152,7 @@ where
                 outcomes = outcomes.map(|one| match one {
                     Outcome::Nothing => Outcome::GoneAway,
                     other => other,
-                })
+                });
             }
             _ => {}
         }

@@ -204,8 +204,7 @@ fn hyper_reads(bytes: Vec<u8>) -> usize {
             break;
         }
     }
-    let whole = *whole.lock().unwrap();
-    whole
+    *whole.lock().unwrap()
 }
 
 proptest! {
