@@ -39,14 +39,17 @@ pub(super) struct Scripts {
 
 /// Scripts that were there a moment ago. They are believed to be so as long as files are.
 #[derive(Debug, Default)]
-struct Seen([Mutex<Option<(Instant, Box<[u8]>)>>; SEEN]);
+struct Seen([Mutex<Place>; SEEN]);
+
+/// When a script was seen, and its path.
+type Place = Option<(Instant, Box<[u8]>)>;
 
 /// Most sites have a few scripts that answer nearly everything. Where two share a place, the last
 /// one has it.
 const SEEN: usize = 16;
 
 impl Seen {
-    fn place(&self, path: &[u8]) -> MutexGuard<'_, Option<(Instant, Box<[u8]>)>> {
+    fn place(&self, path: &[u8]) -> MutexGuard<'_, Place> {
         let hash = path
             .iter()
             .fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
