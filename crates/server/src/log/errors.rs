@@ -11,7 +11,10 @@ use bindery_model::site::SiteId;
 use http::{StatusCode, request::Parts};
 
 use super::{date, escape, line};
-use crate::http::error::{Fault, RequestError};
+use crate::http::{
+    error::{Fault, RequestError},
+    framing::Refusal,
+};
 use crate::limits::{LOG_ERRORS_BYTES_MAX, LOG_ERRORS_LINES_PER_SECOND};
 
 /// HTTP.SYS's fields in its order, and ours behind them.
@@ -64,6 +67,7 @@ impl Reason {
             RequestError::BadRequest { reason } if reason.contains("Host") => Self::Hostname,
             RequestError::MethodNotAllowed { .. } => Self::Verb,
             RequestError::RequestTimeout => Self::TimerEntityBody,
+            RequestError::Framing(Refusal::HeadTooLarge) => Self::RequestLength,
             error => match error.status() {
                 StatusCode::URI_TOO_LONG => Self::UrlLength,
                 StatusCode::PAYLOAD_TOO_LARGE => Self::EntityTooLarge,

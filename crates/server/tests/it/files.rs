@@ -169,7 +169,8 @@ async fn over_http_1_a_file_that_changes_on_the_way_ends_the_connection_before_i
         let head = client.head().await.unwrap();
         assert_eq!(head.field("content-length"), Some(LARGE_BYTES.to_string().as_str()));
         change.happen(&path);
-        let content = client.rest().await.unwrap();
+        // A reset, or less than was announced.
+        let content = client.rest().await.unwrap_or_default();
         assert!((content.len() as u64) < LARGE_BYTES, "{change:?}");
         let path = large_file(&setup);
         let mut client = https(port, "a.example").await;

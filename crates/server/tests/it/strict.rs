@@ -285,13 +285,21 @@ where
             }
             tokio::task::yield_now().await;
         }
-        // What is right is not ended by the server.
-        drop(write.shutdown().await);
+        write
     });
     let mut said = Vec::new();
+    while statuses_in(&said).len() < case.statuses.len()
+        && soon(case.what, read.read_buf(&mut said)).await.unwrap() > 0
+    {}
+    // What is right is not ended by the server. Nor is it asked of another server for a client that
+    // seems to be gone, so this comes after the last answer.
+    drop(writing.await.unwrap().shutdown().await);
     soon(case.what, read.read_to_end(&mut said)).await.unwrap();
-    writing.await.unwrap();
-    let text = String::from_utf8_lossy(&said);
+    statuses_in(&said)
+}
+
+fn statuses_in(said: &[u8]) -> Vec<u16> {
+    let text = String::from_utf8_lossy(said);
     text.match_indices("HTTP/1.")
         .filter_map(|(at, _)| text.get(at + 9..at + 12)?.parse().ok())
         .collect()

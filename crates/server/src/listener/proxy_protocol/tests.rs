@@ -47,7 +47,7 @@ fn a_header_of_either_version_gives_its_addresses_and_its_length() {
 #[test]
 fn who_speaks_for_itself_has_no_addresses_but_those_of_the_socket() {
     let local = |bytes: &[u8]| {
-        assert_eq!(parse(bytes).unwrap(), Parsed::Whole { addresses: None, bytes: bytes.len() })
+        assert_eq!(parse(bytes).unwrap(), Parsed::Whole { addresses: None, bytes: bytes.len() });
     };
     local(b"PROXY UNKNOWN\r\n");
     local(b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n");
