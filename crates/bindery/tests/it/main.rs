@@ -19,3 +19,4 @@ mod run;
 mod slow;
 mod status;
 mod systemd;
+mod whole;
