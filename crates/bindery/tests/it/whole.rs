@@ -142,7 +142,7 @@ root = "shop"
 bindings = ["http/127.0.0.1:{http}:shop.example", "https/127.0.0.1:{https}:shop.example"]
 redirects = [{{ path = "/old", to = "/" }}]
 rewrites = [{{ regex = "^/p/([0-9]+)$", to = "/product.txt?id=$1" }}]
-response_headers = {{ X-Site = "shop" }}
+response_headers = {{ set = {{ X-Site = "shop" }} }}
 
 [[site.applications]]
 path = "/api"
