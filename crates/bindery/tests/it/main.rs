@@ -10,6 +10,7 @@
 mod check;
 mod demo;
 mod explain;
+mod manual;
 mod netsh;
 mod probe;
 mod program;

@@ -40,7 +40,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        drop(kill_process(Pid::from_child(&self.0), Signal::TERM));
+        kill_process(Pid::from_child(&self.0), Signal::TERM).ok();
         drop(self.0.wait());
     }
 }
