@@ -285,6 +285,14 @@ async fn a_dead_upstream_server_is_named_and_harms_no_other_request() {
     let named = status["upstreams"].as_array().unwrap().iter().find(|one| one["server"] == *dead);
     assert_eq!(named.unwrap()["well"], false);
     let text = metrics(ports.admin).await;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
+        assert!(include_str!("../../../../docs/logs.md").contains(&format!("`{name}`")), "{name}");
+    }
     assert!(text.contains("bindery_upstream_servers 2\n"), "{text}");
     assert!(text.contains("bindery_upstream_servers_out 1\n"), "{text}");
     assert!(text.contains("bindery_upstream_failures_total 3\n"), "{text}");
