@@ -276,7 +276,7 @@ async fn a_dead_upstream_server_is_named_and_harms_no_other_request() {
     let log = server.logged("request failed", 3);
     let dead = format!("http://127.0.0.1:{}", ports.dead);
     let failed = log.lines().find(|line| line.contains("request failed")).unwrap();
-    assert!(failed.contains(" host=shop.example uri=/dead/x "), "{failed}");
+    assert!(failed.contains(" host=\"shop.example\" uri=/dead/x "), "{failed}");
     assert!(failed.contains(&format!("error={dead} gave no answer: Connection refused")));
 
     // Three in a row take it out.

@@ -525,12 +525,12 @@ fn decided(
 pub(super) fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let peer = info.connection.peer;
     let (method, uri) = (&request.method, &request.uri);
-    // HTTP/2 has it in the URI, HTTP/1.1 in a field.
+    // HTTP/2 has it in the URI, HTTP/1.1 in a field. As a text, so that it is written in quotes.
     let host = request.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.filter(|_| uri.authority().is_none()).map(tracing::field::display);
+    let host = host.filter(|_| uri.authority().is_none());
     match error.fault() {
         Fault::Client => {
-            debug!(%peer, %method, host, %uri, error = %text_of(error), "request refused")
+            debug!(%peer, %method, host, %uri, error = %text_of(error), "request refused");
         }
         Fault::Server | Fault::Upstream if info.shared.process.faults.may_write() => {
             error!(%peer, %method, host, %uri, error = %text_of(error), "request failed");
