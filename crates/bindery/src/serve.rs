@@ -401,6 +401,7 @@ fn is_of_files(code: Code) -> bool {
         code,
         Code::UnreadableFile
             | Code::UnreadableFolder
+            | Code::UnwritableFolder
             | Code::BadCertificate
             | Code::KeyMismatch
             | Code::Expired
