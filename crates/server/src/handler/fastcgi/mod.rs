@@ -269,6 +269,7 @@ impl FastCgi {
             }
         }
         if !ended {
+            exchange.note_head_out();
             let exchange = Some(exchange);
             *response.body_mut() = Body::stream(Answer { pieces, exchange, left: length, back });
             return Ok(response);
