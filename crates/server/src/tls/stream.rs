@@ -18,16 +18,18 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use hyper::rt::ReadBufCursor;
 use rustls::ServerConnection;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 
 use crate::{
-    http::framing::{Framing, Passed},
+    http::framing::{Framing, Passed, Refusal},
     limits::{
-        PLAIN_READ_BYTES, TLS_WRITE_BYTES_MAX, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX,
-        UNSENT_BYTES_MAX,
+        FAST_CLIENT_BYTES, FAST_CLIENT_TIME, KERNEL_UNSENT_FAST_BYTES, PLAIN_READ_BYTES,
+        TLS_WRITE_BYTES_MAX, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX, UNSENT_BYTES_MAX,
     },
 };
 
@@ -54,6 +56,14 @@ struct Wire {
     /// Whether the last write was refused: who writes holds bytes that come next.
     refused: bool,
     progress: Progress,
+    pace: Pace,
+}
+
+/// Whether the client takes much, so that the kernel may hold more for it.
+enum Pace {
+    /// What had been sent, in bytes, and when.
+    Since(u64, Instant),
+    Fast,
 }
 
 /// What was received, in bytes, since the connection was polled.
@@ -116,6 +126,7 @@ impl Stream {
             turn: Turn::default(),
             refused: false,
             progress: Progress::default(),
+            pace: Pace::Since(0, Instant::now()),
         };
         Self(Arc::new(Mutex::new(wire)))
     }
@@ -187,6 +198,11 @@ impl Stream {
         self.wire().framing = Framing::http1();
     }
 
+    /// From now on frames of HTTP/2 are counted.
+    pub fn begin_frames(&self) {
+        self.wire().framing = Framing::http2();
+    }
+
     /// From now on all is handed on as it comes: to a tunnel.
     pub fn end_framing(&self) {
         let mut wire = self.wire();
@@ -196,10 +212,10 @@ impl Stream {
         }
     }
 
-    /// Whether something was refused, so that nothing is read any more.
+    /// What was refused, so that nothing is read any more.
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.wire().framing.refused().is_some()
+    pub fn refused(&self) -> Option<Refusal> {
+        self.wire().framing.refused().map(|(refusal, _)| refusal)
     }
 
     /// Whether the peer has sent whole messages only, and all of them were read.
@@ -292,6 +308,7 @@ impl Wire {
             match self.framing.refused() {
                 None => {}
                 Some((refusal, true)) => {
+                    self.go_away();
                     let error = io::Error::new(io::ErrorKind::InvalidData, refusal.reason());
                     return Poll::Ready(Err(error));
                 }
@@ -302,6 +319,14 @@ impl Wire {
             if ready!(self.poll_read_some(cx, buf))? {
                 return Poll::Ready(Ok(()));
             }
+        }
+    }
+
+    /// Says why nothing more is read, where HTTP/2 is spoken. Not behind a frame of which a part is
+    /// written: then the client sees the end alone.
+    fn go_away(&mut self) {
+        if let Some(frame) = self.framing.goaway().filter(|_| !self.refused) {
+            self.unsent.extend_from_slice(&frame);
         }
     }
 
@@ -398,6 +423,7 @@ impl Wire {
         self.refused = written.is_pending();
         if let Poll::Ready(Ok(bytes)) = &written {
             self.turn.written += bytes;
+            self.framing.note_sent(*bytes);
         }
         written
     }
@@ -448,6 +474,7 @@ impl Wire {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.note_pace();
         if !self.unsent.is_empty() {
             self.expected = self.unsent.len();
         }
@@ -489,6 +516,22 @@ impl Wire {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending
+        }
+    }
+
+    fn note_pace(&mut self) {
+        let Pace::Since(sent, since) = self.pace else { return };
+        if self.progress.sent - sent < FAST_CLIENT_BYTES {
+            return;
+        }
+        let now = Instant::now();
+        self.pace = match now - since < FAST_CLIENT_TIME {
+            true => Pace::Fast,
+            false => Pace::Since(self.progress.sent, now),
+        };
+        if let Pace::Fast = self.pace {
+            // Without it, it is only slower.
+            drop(SockRef::from(&self.tcp).set_tcp_notsent_lowat(KERNEL_UNSENT_FAST_BYTES));
         }
     }
 
