@@ -66,22 +66,21 @@ enum Pace {
     Fast,
 }
 
-/// What was received, in bytes, since the connection was polled.
+/// What has passed, in bytes, since the connection was polled.
 #[derive(Clone, Copy, Default)]
 struct Turn {
     received: usize,
     written: usize,
 }
 
-impl Turn {
-    /// Whether it was enough: the others of this thread come first, and then this one again.
-    fn is_over(self, cx: &Context<'_>) -> bool {
-        let over = self.received >= TURN_RECEIVED_BYTES_MAX || self.written >= TURN_SENT_BYTES_MAX;
-        if over {
-            cx.waker().wake_by_ref();
-        }
-        over
+/// Whether so much is enough for one turn: the others of this thread come first, and then this
+/// connection again.
+fn is_enough(bytes: usize, max: usize, cx: &Context<'_>) -> bool {
+    let enough = bytes >= max;
+    if enough {
+        cx.waker().wake_by_ref();
     }
+    enough
 }
 
 enum Layer {
@@ -377,7 +376,7 @@ impl Wire {
 
     /// Takes what the socket has into TLS.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.turn.is_over(cx) {
+        if is_enough(self.turn.received, TURN_RECEIVED_BYTES_MAX, cx) {
             return Poll::Pending;
         }
         let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(())) };
@@ -400,7 +399,7 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.turn.is_over(cx) {
+        if is_enough(self.turn.received, TURN_RECEIVED_BYTES_MAX, cx) {
             return Poll::Pending;
         }
         let mut buf = ReadBuf::new(buf);
@@ -415,7 +414,8 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.turn.is_over(cx) {
+        // Not for what was received: who sends without a pause would get no answer.
+        if is_enough(self.turn.written, TURN_SENT_BYTES_MAX, cx) {
             self.refused = true;
             return Poll::Pending;
         }
