@@ -145,12 +145,12 @@ pub const HTTP2_FRAMES_PER_SECOND: u32 = 256;
 pub const HTTP2_FRAMES_PER_REQUEST: u32 = 16;
 
 /// One more for so many bytes sent to it. Clients open their windows for what they have read, most of
-/// them in steps of 4 KiB and more, but some with each read of a program and on stream and connection
-/// both; those of gRPC measure the line with a PING after a frame of DATA.
-pub const HTTP2_SENT_BYTES_PER_FRAME: usize = 256;
+/// them in steps of 4 KiB and more, but simple ones for each frame of DATA, on stream and connection
+/// both; those of gRPC measure the line with a PING after such a frame. Few frames are smaller.
+pub const HTTP2_SENT_BYTES_PER_FRAME: usize = 64;
 
-/// What requests and bytes sent may come to in frames that have not come yet: 16 MiB, which a client
-/// has and its program then reads.
+/// What requests and bytes sent may come to in frames that have not come yet: for 4 MiB that a client
+/// has and its program reads only then, or for 4,096 requests.
 pub const HTTP2_FRAMES_EXPLAINED_MAX: u32 = 65_536;
 
 /// What may be received for one HTTP/2 stream before its reader asks for more.
