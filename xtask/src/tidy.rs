@@ -39,7 +39,7 @@ const CRATES: &[Crate] = &[
         in_tests: &["testkit"],
     },
     Crate { folder: "crates/testkit", uses: &["model", "server"], in_tests: &[] },
-    Crate { folder: "bench", uses: &[], in_tests: &[] },
+    Crate { folder: "bench", uses: &[], in_tests: &["testkit"] },
     Crate { folder: "xtask", uses: &[], in_tests: &[] },
 ];
 

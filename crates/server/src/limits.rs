@@ -9,6 +9,22 @@ pub const BLOCKING_THREADS_MAX: usize = 64;
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What the kernel holds for a client beyond what is on its way, about: a larger buffer of the kernel
+/// fills with megabytes for each client that takes nothing, all of them encrypted for nobody, and
+/// hides for minutes that a slow one does take something (TCP_NOTSENT_LOWAT; the kernel adds up to
+/// one segment of 64 KiB, and says that there is room when half of this is left).
+pub const KERNEL_UNSENT_BYTES: u32 = 32 * 1024;
+
+/// The same for a client that has taken [`FAST_CLIENT_BYTES`] within [`FAST_CLIENT_TIME`]: server and
+/// client then work at the same time, which doubles what one fast download gets.
+pub const KERNEL_UNSENT_FAST_BYTES: u32 = 512 * 1024;
+
+/// See [`KERNEL_UNSENT_FAST_BYTES`]. More than a client takes that reads nothing.
+pub const FAST_CLIENT_BYTES: u64 = 1024 * 1024;
+
+/// See [`KERNEL_UNSENT_FAST_BYTES`].
+pub const FAST_CLIENT_TIME: Duration = Duration::from_secs(5);
+
 /// What one write takes into TLS, where it is encrypted and held until it is sent: the largest piece
 /// of a file. Somebody who writes more at once writes the rest when that is sent.
 pub const TLS_WRITE_BYTES_MAX: usize = FILE_BURST_BYTES;
@@ -115,6 +131,28 @@ pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
 /// Streams that a client makes us reset by its errors (CVE-2025-8671). Beyond it the connection ends.
 pub const HTTP2_ERROR_RESETS_MAX: usize = 100;
 
+/// Frames of HTTP/2 that a client may send without a reason: all but the head of a request and DATA
+/// with content, such as PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM. Browsers begin with
+/// less than ten and clients of gRPC send a PING in ten seconds; this many are a millisecond of work.
+/// Beyond it the connection ends (GOAWAY, ENHANCE_YOUR_CALM).
+pub const HTTP2_FRAMES_MAX: u32 = 4096;
+
+/// So many more a second, up to [`HTTP2_FRAMES_MAX`].
+pub const HTTP2_FRAMES_PER_SECOND: u32 = 256;
+
+/// So many more with each request: its priority and changes of it, trailers, an end without content,
+/// updates of its window, a reset. A request is more work than all of them.
+pub const HTTP2_FRAMES_PER_REQUEST: u32 = 16;
+
+/// One more for so many bytes sent to it. Clients open their windows for what they have read, most of
+/// them in steps of 4 KiB and more, but simple ones for each frame of DATA, on stream and connection
+/// both; those of gRPC measure the line with a PING after such a frame. Few frames are smaller.
+pub const HTTP2_SENT_BYTES_PER_FRAME: usize = 64;
+
+/// What requests and bytes sent may come to in frames that have not come yet: for 4 MiB that a client
+/// has and its program reads only then, or for 4,096 requests.
+pub const HTTP2_FRAMES_EXPLAINED_MAX: u32 = 65_536;
+
 /// What may be received for one HTTP/2 stream before its reader asks for more.
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
@@ -174,6 +212,15 @@ const _: () = assert!((CONNECTIONS_PER_ADDRESS_MAX as usize) < CONNECTIONS_MAX /
 const _: () = assert!(HANDSHAKES_PRESSED < HANDSHAKES_MAX);
 const _: () = assert!(HANDSHAKE_PRESSED_TIMEOUT.as_secs() < HANDSHAKE_TIMEOUT.as_secs());
 const _: () = assert!(PLAIN_READ_BYTES < UNSENT_BYTES_MAX);
+// Within its patience the slowest client that counts as fast must have made room.
+const _: () = assert!(
+    (KERNEL_UNSENT_FAST_BYTES as u64) / STALL_TIMEOUT.as_secs()
+        < FAST_CLIENT_BYTES / FAST_CLIENT_TIME.as_secs()
+);
+const _: () = assert!(HTTP2_FRAMES_PER_SECOND < HTTP2_FRAMES_MAX);
+const _: () = assert!(HTTP2_FRAMES_MAX < HTTP2_FRAMES_EXPLAINED_MAX);
+// Our own answers to frames explain no further ones: that to a PING is 17 bytes.
+const _: () = assert!(HTTP2_SENT_BYTES_PER_FRAME > 2 * 17);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);
 const _: () =
     assert!(FILE_CHUNK_BYTES < FILE_BURST_BYTES && FILE_BURST_BYTES <= TLS_WRITE_BYTES_MAX);

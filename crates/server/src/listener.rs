@@ -39,7 +39,8 @@ use crate::{
     http::{connection, dispatch::ConnInfo},
     limits::{
         ACCEPT_RETRY_DELAY, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
-        FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_PRESSED_TIMEOUT, HANDSHAKE_TIMEOUT, LISTEN_BACKLOG,
+        FILES_KEPT_FROM_CONNECTIONS, HANDSHAKE_PRESSED_TIMEOUT, HANDSHAKE_TIMEOUT,
+        KERNEL_UNSENT_BYTES, LISTEN_BACKLOG,
     },
     log::errors::{ErrorsLine, Reason},
     process::Process,
@@ -134,8 +135,15 @@ pub fn prepare(
 /// A socket that somebody else opened, set as our own are.
 fn adapted(socket: StdListener) -> io::Result<StdListener> {
     socket.set_nonblocking(true)?;
-    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    set_for_connections(SockRef::from(&socket))?;
     Ok(socket)
+}
+
+/// Sets what accepted sockets inherit.
+fn set_for_connections(socket: SockRef<'_>) -> io::Result<()> {
+    // An answer is written whole, so nothing is gained by waiting.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES)
 }
 
 fn endpoint_of(address: SocketAddr) -> Endpoint {
@@ -169,8 +177,7 @@ fn bind(endpoint: Endpoint, reuse_port: bool) -> io::Result<Socket> {
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(reuse_port)?;
         socket.set_nonblocking(true)?;
-        // Accepted sockets inherit it: an answer is written whole, so nothing is gained by waiting.
-        socket.set_tcp_nodelay(true)?;
+        set_for_connections(SockRef::from(&socket))?;
         if ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             socket.set_only_v6(false)?;
         }

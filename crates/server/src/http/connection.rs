@@ -46,8 +46,9 @@ pub fn serve(stream: Stream, info: Arc<ConnInfo>) -> impl Future<Output = ()> + 
     let now = Instant::now();
     let progress = stream.progress();
     let tasks = Box::<Tasks>::default();
-    if !info.tls.as_ref().is_some_and(|tls| tls.http2) {
-        stream.begin_framing();
+    match info.tls.as_ref().is_some_and(|tls| tls.http2) {
+        true => stream.begin_frames(),
+        false => stream.begin_framing(),
     }
     Driver {
         requests: Requests { info, tasks: tasks.executor() },
@@ -249,7 +250,7 @@ impl Driver {
 
     /// Whether bytes may be on their way that nobody will read.
     fn may_have_unread(&self) -> bool {
-        self.requests.info.connection.has_unread_content() || self.stream.is_refused()
+        self.requests.info.connection.has_unread_content() || self.stream.refused().is_some()
     }
 
     fn ended(&mut self, result: hyper::Result<()>) -> Step {
@@ -275,7 +276,7 @@ impl Driver {
 
     /// The answer was a 101, and it is written.
     fn become_tunnel(&mut self, tunnel: Box<Tunnel>) -> Step {
-        if self.stream.is_refused() {
+        if self.stream.refused().is_some() {
             // It has spoken something other than HTTP before it was told that it may, and that is
             // lost.
             return self.close();
@@ -457,7 +458,9 @@ impl Driver {
     /// Notes what hyper found wrong with what the client sent. A client that goes away is no error.
     fn note_error(&self, error: &hyper::Error) {
         let detail = text_of(error);
-        if error.is_parse_too_large() {
+        if let (Engine::Http2(_), Some(refusal)) = (&self.engine, self.stream.refused()) {
+            self.note(Reason::BadRequest, refusal.reason());
+        } else if error.is_parse_too_large() {
             self.requests.info.note(Reason::RequestLength, &detail, (None, Some(431)));
         } else if error.is_parse() {
             self.requests.info.note(Reason::BadRequest, &detail, (None, Some(400)));

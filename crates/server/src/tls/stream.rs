@@ -18,16 +18,18 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use hyper::rt::ReadBufCursor;
 use rustls::ServerConnection;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 
 use crate::{
-    http::framing::{Framing, Passed},
+    http::framing::{Framing, Passed, Refusal},
     limits::{
-        PLAIN_READ_BYTES, TLS_WRITE_BYTES_MAX, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX,
-        UNSENT_BYTES_MAX,
+        FAST_CLIENT_BYTES, FAST_CLIENT_TIME, KERNEL_UNSENT_FAST_BYTES, PLAIN_READ_BYTES,
+        TLS_WRITE_BYTES_MAX, TURN_RECEIVED_BYTES_MAX, TURN_SENT_BYTES_MAX, UNSENT_BYTES_MAX,
     },
 };
 
@@ -54,24 +56,31 @@ struct Wire {
     /// Whether the last write was refused: who writes holds bytes that come next.
     refused: bool,
     progress: Progress,
+    pace: Pace,
 }
 
-/// What was received, in bytes, since the connection was polled.
+/// Whether the client takes much, so that the kernel may hold more for it.
+enum Pace {
+    /// What had been sent, in bytes, and when.
+    Since(u64, Instant),
+    Fast,
+}
+
+/// What has passed, in bytes, since the connection was polled.
 #[derive(Clone, Copy, Default)]
 struct Turn {
     received: usize,
     written: usize,
 }
 
-impl Turn {
-    /// Whether it was enough: the others of this thread come first, and then this one again.
-    fn is_over(self, cx: &Context<'_>) -> bool {
-        let over = self.received >= TURN_RECEIVED_BYTES_MAX || self.written >= TURN_SENT_BYTES_MAX;
-        if over {
-            cx.waker().wake_by_ref();
-        }
-        over
+/// Whether so much is enough for one turn: the others of this thread come first, and then this
+/// connection again.
+fn is_enough(bytes: usize, max: usize, cx: &Context<'_>) -> bool {
+    let enough = bytes >= max;
+    if enough {
+        cx.waker().wake_by_ref();
     }
+    enough
 }
 
 enum Layer {
@@ -116,6 +125,7 @@ impl Stream {
             turn: Turn::default(),
             refused: false,
             progress: Progress::default(),
+            pace: Pace::Since(0, Instant::now()),
         };
         Self(Arc::new(Mutex::new(wire)))
     }
@@ -187,6 +197,11 @@ impl Stream {
         self.wire().framing = Framing::http1();
     }
 
+    /// From now on frames of HTTP/2 are counted.
+    pub fn begin_frames(&self) {
+        self.wire().framing = Framing::http2();
+    }
+
     /// From now on all is handed on as it comes: to a tunnel.
     pub fn end_framing(&self) {
         let mut wire = self.wire();
@@ -196,10 +211,10 @@ impl Stream {
         }
     }
 
-    /// Whether something was refused, so that nothing is read any more.
+    /// What was refused, so that nothing is read any more.
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.wire().framing.refused().is_some()
+    pub fn refused(&self) -> Option<Refusal> {
+        self.wire().framing.refused().map(|(refusal, _)| refusal)
     }
 
     /// Whether the peer has sent whole messages only, and all of them were read.
@@ -292,6 +307,7 @@ impl Wire {
             match self.framing.refused() {
                 None => {}
                 Some((refusal, true)) => {
+                    self.go_away();
                     let error = io::Error::new(io::ErrorKind::InvalidData, refusal.reason());
                     return Poll::Ready(Err(error));
                 }
@@ -302,6 +318,14 @@ impl Wire {
             if ready!(self.poll_read_some(cx, buf))? {
                 return Poll::Ready(Ok(()));
             }
+        }
+    }
+
+    /// Says why nothing more is read, where HTTP/2 is spoken. Not behind a frame of which a part is
+    /// written: then the client sees the end alone.
+    fn go_away(&mut self) {
+        if let Some(frame) = self.framing.goaway().filter(|_| !self.refused) {
+            self.unsent.extend_from_slice(&frame);
         }
     }
 
@@ -352,7 +376,7 @@ impl Wire {
 
     /// Takes what the socket has into TLS.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.turn.is_over(cx) {
+        if is_enough(self.turn.received, TURN_RECEIVED_BYTES_MAX, cx) {
             return Poll::Pending;
         }
         let Layer::Tls(tls) = &mut self.layer else { return Poll::Ready(Ok(())) };
@@ -375,7 +399,7 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.turn.is_over(cx) {
+        if is_enough(self.turn.received, TURN_RECEIVED_BYTES_MAX, cx) {
             return Poll::Pending;
         }
         let mut buf = ReadBuf::new(buf);
@@ -390,7 +414,8 @@ impl Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.turn.is_over(cx) {
+        // Not for what was received: who sends without a pause would get no answer.
+        if is_enough(self.turn.written, TURN_SENT_BYTES_MAX, cx) {
             self.refused = true;
             return Poll::Pending;
         }
@@ -398,6 +423,7 @@ impl Wire {
         self.refused = written.is_pending();
         if let Poll::Ready(Ok(bytes)) = &written {
             self.turn.written += bytes;
+            self.framing.note_sent(*bytes);
         }
         written
     }
@@ -448,6 +474,7 @@ impl Wire {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.note_pace();
         if !self.unsent.is_empty() {
             self.expected = self.unsent.len();
         }
@@ -489,6 +516,22 @@ impl Wire {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending
+        }
+    }
+
+    fn note_pace(&mut self) {
+        let Pace::Since(sent, since) = self.pace else { return };
+        if self.progress.sent - sent < FAST_CLIENT_BYTES {
+            return;
+        }
+        let now = Instant::now();
+        self.pace = match now - since < FAST_CLIENT_TIME {
+            true => Pace::Fast,
+            false => Pace::Since(self.progress.sent, now),
+        };
+        if let Pace::Fast = self.pace {
+            // Without it, it is only slower.
+            drop(SockRef::from(&self.tcp).set_tcp_notsent_lowat(KERNEL_UNSENT_FAST_BYTES));
         }
     }
 

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use bindery_server::limits::HTTP2_STREAMS_MAX;
+use bindery_server::limits::{
+    HTTP2_FRAMES_MAX, HTTP2_FRAMES_PER_REQUEST, HTTP2_FRAMES_PER_SECOND, HTTP2_STREAMS_MAX,
+};
 use bindery_testkit::{http2::Http2, server::TestServer, soon, tls::TestClient};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -258,6 +260,39 @@ async fn who_holds_a_connection_without_using_it_is_cut_off() {
     assert!(late.is_empty(), "\n{}", late.join("\n"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_takes_an_answer_slowly_but_steadily_gets_it() {
+    let mut setup = Setup::new();
+    let (plain, port) = (setup.port(), setup.port());
+    setup.certificate("a", &["a.example"]);
+    let bindings =
+        [format!("https/127.0.0.1:{port}:a.example"), format!("http/127.0.0.1:{plain}:a.example")];
+    let bindings: Vec<_> = bindings.iter().map(String::as_str).collect();
+    let content = bytes_of(3 * 1024 * 1024);
+    setup.files("a", &bindings[..1], &[("large", &content)]);
+    let files = setup.folder().join("a");
+    setup.site_with("p", &bindings[1..], &format!("root = '{}'", files.display()));
+    let _server = setup.start();
+    let get = b"GET /large HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    let on_http2 = http2(1 << 30, &[frame(8, 0, 0, &[0x3f, 0, 0, 0]), open(1, "/large", true)]);
+    for (on, first) in
+        [(Layer::Plain, &get[..]), (Layer::Https("http/1.1"), get), (Layer::Https("h2"), &on_http2)]
+    {
+        let mut stream = connect(on, plain, port).await;
+        stream.write_all(first).await.unwrap();
+        stream.flush().await.unwrap();
+        let (began, mut taken, mut chunk) = (Instant::now(), 0, [0; 10_000]);
+        // 10 KB a second: five minutes.
+        while taken < content.len() {
+            sleep(Duration::from_secs(1)).await;
+            let read = stream.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "cut off after {taken} bytes and {:?}", began.elapsed());
+            taken += read;
+        }
+        assert!(began.elapsed() > Duration::from_secs(250), "{:?}", began.elapsed());
+    }
+}
+
 /// What a server says on HTTP/2 to these bytes, up to the end that it makes.
 async fn said(port: u16, bytes: &[u8]) -> Vec<u8> {
     let client = TestClient::with_alpn(&["h2"]);
@@ -315,6 +350,12 @@ async fn floods_on_http2_end_their_own_connection() {
             http2(0, &[frame(1, 1, 1, &[]), frame(9, 0, 1, &[0x82; 16_000]).repeat(5)]),
         ),
         ("an HPACK bomb", http2(0, &[bomb])),
+        ("SETTINGS", flood(&frame(4, 0, 0, &[]))),
+        ("PING", flood(&frame(6, 0, 0, &[0; 8]))),
+        ("PRIORITY", flood(&frame(2, 0, 3, &[0, 0, 0, 0, 1]))),
+        ("empty DATA", flood(&frame(0, 0, 1, &[]))),
+        ("windows of a byte", flood(&frame(8, 0, 0, &[0, 0, 0, 1]))),
+        ("unknown frames", flood(&frame(200, 0, 0, b"x"))),
     ] {
         let said = said(port, &bytes).await;
         // GOAWAY, ENHANCE_YOUR_CALM or COMPRESSION_ERROR.
@@ -325,6 +366,61 @@ async fn floods_on_http2_end_their_own_connection() {
                 .await;
         assert_eq!(client.get("a.example", "/f").await.unwrap().text(), "f", "after {what}");
     }
+}
+
+/// More of a frame than anybody may send without a reason, behind a request that has not ended.
+fn flood(one: &[u8]) -> Vec<u8> {
+    let count = HTTP2_FRAMES_MAX + HTTP2_FRAMES_PER_REQUEST + 8 * HTTP2_FRAMES_PER_SECOND;
+    http2(65535, &[open(1, "/f", false), one.repeat(count as usize)])
+}
+
+#[tokio::test]
+async fn who_asks_much_may_send_many_frames() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("a", &["a.example"]);
+    setup.files("a", &[&format!("https/127.0.0.1:{port}:a.example")], &[("f", b"f")]);
+    let _server = setup.start();
+    let client = TestClient::with_alpn(&["h2"]);
+    let stream = connected(&client, port, "a.example").await.stream;
+    let (mut read, mut write) = tokio::io::split(stream);
+    let rounds = HTTP2_FRAMES_MAX;
+    let writing = async {
+        write.write_all(&http2(65535, &[])).await.unwrap();
+        for round in 0..rounds {
+            let stream = 2 * round + 1;
+            // As browsers and libraries do it: a priority, a PING now and then, windows.
+            let more = [
+                frame(2, 0, stream, &[0, 0, 0, 0, 1]),
+                frame(16, 0, 0, &[&stream.to_be_bytes()[..], b"u=1"].concat()),
+                frame(6, 0, 0, &[0; 8]),
+                frame(8, 0, 0, &[0, 0, 0, 1]),
+            ];
+            write.write_all(&[open(stream, "/f", true), more.concat()].concat()).await.unwrap();
+            write.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    // The last answer to a PING, of as many as there were requests.
+    let reading = async {
+        let (mut said, mut pings) = (Vec::new(), 0);
+        while pings < rounds {
+            assert!(read.read_buf(&mut said).await.unwrap() > 0, "the end after {pings}");
+            let mut at = 0;
+            while let Some(head) = said.get(at..at + 9) {
+                let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+                if said.len() < at + 9 + length {
+                    break;
+                }
+                assert_ne!(head[3], 7, "GOAWAY after {pings}");
+                pings += u32::from(head[3] == 6);
+                at += 9 + length;
+            }
+            said.drain(..at);
+        }
+    };
+    tokio::select! { () = soon("all answers", reading) => {} () = writing => {} }
 }
 
 #[tokio::test]

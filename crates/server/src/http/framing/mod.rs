@@ -3,9 +3,11 @@
 //! hyper reads requests, and is lenient where many servers are: what two servers on the way of one
 //! request read differently, one of them can be made to take for two requests. This stands in front
 //! of it. Bytes go in; those that are good come out, whole heads at a time; with the first bad one
-//! nothing follows any more. It knows no socket and no answer.
+//! nothing follows any more. It knows no socket and no answer. Of HTTP/2 it counts frames, in the
+//! same place.
 
 mod chunked;
+mod frames;
 mod head;
 mod refusal;
 #[cfg(test)]
@@ -14,7 +16,7 @@ mod tests;
 use bytes::{Bytes, BytesMut};
 
 pub use self::refusal::Refusal;
-use self::{chunked::Chunked, head::Lines};
+use self::{chunked::Chunked, frames::Frames, head::Lines};
 
 /// The bytes of one connection, from the first request on.
 #[derive(Debug, Default)]
@@ -26,7 +28,7 @@ pub struct Framing {
 
 #[derive(Debug, Default)]
 enum State {
-    /// Nothing is looked at: HTTP/2, or a tunnel.
+    /// Nothing is looked at: a tunnel.
     #[default]
     Off,
     Head(Lines),
@@ -35,6 +37,9 @@ enum State {
     Chunks(Chunked),
     Trailers(Lines),
     Refused(Refused),
+    Http2(Frames),
+    /// There were too many frames.
+    Flood(Frames),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +71,27 @@ impl Framing {
         Self { state: State::Head(Lines::default()), held: BytesMut::new() }
     }
 
+    /// From the preface of HTTP/2.
+    #[must_use]
+    pub fn http2() -> Self {
+        Self { state: State::Http2(Frames::new()), held: BytesMut::new() }
+    }
+
+    /// So many bytes were written to the client, which explain what it sends on HTTP/2.
+    pub fn note_sent(&mut self, bytes: usize) {
+        if let State::Http2(frames) = &mut self.state {
+            frames.note_sent(bytes);
+        }
+    }
+
+    /// What is to be written to a client of HTTP/2 that was refused, once.
+    pub fn goaway(&mut self) -> Option<[u8; 17]> {
+        match &mut self.state {
+            State::Flood(frames) => frames.goaway(),
+            _ => None,
+        }
+    }
+
     /// Whether bytes need not be given.
     #[must_use]
     pub fn is_off(&self) -> bool {
@@ -78,6 +104,7 @@ impl Framing {
     pub fn refused(&self) -> Option<(Refusal, bool)> {
         match &self.state {
             State::Refused(refused) => Some((refused.refusal, refused.in_content)),
+            State::Flood(_) => Some((Refusal::Frames, true)),
             _ => None,
         }
     }
@@ -103,6 +130,17 @@ impl Framing {
 
     /// Takes what was read. All of it is used: handed on, held, or, behind an error, dropped.
     pub fn take(&mut self, input: &[u8]) -> Passed {
+        if let State::Http2(frames) = &mut self.state {
+            return match frames.scan(input) {
+                Ok(()) => Passed::Prefix(input.len()),
+                Err(frames::Flood) => {
+                    if let State::Http2(frames) = std::mem::take(&mut self.state) {
+                        self.state = State::Flood(frames);
+                    }
+                    Passed::Prefix(0)
+                }
+            };
+        }
         if self.held.is_empty() {
             let passed = self.scan(input);
             if self.refused().is_none()
@@ -144,8 +182,8 @@ impl Framing {
     /// have to come.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, (usize, Refusal)> {
         match &mut self.state {
-            State::Off => Ok(bytes.len()),
-            State::Refused(_) => Ok(0),
+            State::Off | State::Http2(_) => Ok(bytes.len()),
+            State::Refused(_) | State::Flood(_) => Ok(0),
             State::Head(lines) => {
                 let end = lines.scan(bytes, true).map_err(|refusal| (0, refusal))?;
                 let Some(end) = end else { return Ok(0) };

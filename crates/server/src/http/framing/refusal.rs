@@ -83,6 +83,8 @@ refusals! {
     ChunkEnd = BAD_REQUEST, "a chunk that is longer than its size";
     /// RFC 9110, 6.5.1: a field that may not come after the content.
     Trailer = BAD_REQUEST, "a trailer that says where the message ends or whom it is for";
+    /// RFC 9113, 10.5. On HTTP/2, where no answer says it.
+    Frames = TOO_MANY_REQUESTS, "too many frames that carry nothing";
 }
 
 impl Refusal {

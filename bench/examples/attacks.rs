@@ -1,5 +1,5 @@
 //! Attacks a server on loopback, one way after another, and says what honest clients notice and
-//! what it costs the server in memory: `cargo run --release -p bindery-testkit --example attacks --
+//! what it costs the server in memory: `cargo run --release -p bindery-bench --example attacks --
 //! target/release/bindery [seconds] [name …]`. Bounded in count and time. The attackers are another
 //! process with the lowest priority: it is not their use of the processor that is measured.
 #![allow(
