@@ -10,7 +10,7 @@ use bindery_testkit::{
 use rustix::process::Signal;
 
 use crate::{
-    program::{Background, Folder, free_port, local},
+    program::{Background, Folder, free_port, local, until},
     run::plain,
 };
 
@@ -191,7 +191,7 @@ async fn an_endpoint_that_is_removed_closes_and_the_others_stay() {
     assert!(log.contains(&format!("no longer listening endpoint=127.0.0.1:{other}")), "{log}");
     assert!(log.contains("configuration reloaded disturbed=1"), "{log}");
     assert!(b.is_closed().await.unwrap());
-    assert!(StdTcpStream::connect(local(other)).is_err());
+    until("the end of listening", || StdTcpStream::connect(local(other)).is_err());
     assert_eq!(a.get("a.example", "/").await.unwrap().text(), "a");
     folder.configure(&both);
     server.reload(RELOADED, 2);
@@ -218,7 +218,7 @@ async fn all_addresses_can_be_added_beside_one_and_taken_away_again() {
 
     folder.configure(&one);
     server.reload(RELOADED, 2);
-    assert!(StdTcpStream::connect(elsewhere).is_err());
+    until("the end of listening", || StdTcpStream::connect(elsewhere).is_err());
     assert_eq!(a.get("a.example", "/").await.unwrap().text(), "a");
     assert_eq!(server.stop(), Some(0));
 }

@@ -259,11 +259,7 @@ impl Proxy {
         }
     }
 
-    async fn connected(
-        &self,
-        member: &Member,
-        exchange: &Exchange<'_>,
-    ) -> Result<Carrier, Failed> {
+    async fn connected(&self, member: &Member, exchange: &Exchange<'_>) -> Result<Carrier, Failed> {
         let patience = self.timeouts.connect;
         let purpose = self.purpose(exchange);
         let opened = match self.protocol(exchange) {
