@@ -23,11 +23,9 @@ use super::{
     upload::{Source, Upload},
     wire::{Transport, Wire},
 };
-use crate::{
-    limits::{
-        UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX,
-        UPSTREAM_VERIFIED_FOR,
-    },
+use crate::limits::{
+    UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX,
+    UPSTREAM_VERIFIED_FOR,
 };
 
 /// A connection that carries one request after the other.
