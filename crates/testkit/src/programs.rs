@@ -67,7 +67,8 @@ async fn output(program: &str, arguments: &[&str], input: &str) -> io::Result<Ou
 }
 
 /// Whether a missing program is a failure.
-fn must_not_skip() -> bool {
+#[must_use]
+pub fn must_not_skip() -> bool {
     #[allow(clippy::disallowed_methods, reason = "where tests run is for the environment to say")]
     std::env::var("CI").is_ok()
 }

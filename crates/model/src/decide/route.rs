@@ -38,7 +38,11 @@ pub fn decoded_path(raw: &str) -> Result<Cow<'_, [u8]>, &'static str> {
         }
         decoded.push(byte);
     }
-    let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+    // And some take what follows a semicolon away before they look.
+    let dots = |segment: &[u8]| {
+        let end = segment.iter().position(|byte| *byte == b';').unwrap_or(segment.len());
+        matches!(segment.get(..end), Some(b"." | b".."))
+    };
     // A backslash is a slash to some readers.
     if decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) {
         return Err("a dot segment in the path");
@@ -125,6 +129,9 @@ mod tests {
             "/.%2E/b",
             "/a%2f..%2fb",
             "/a\\..\\b",
+            "/a/..;/b",
+            "/a/.;x=1/b",
+            "/a/..%3bx",
             "/a%5c..%5cb",
             "/%00",
             "/%",

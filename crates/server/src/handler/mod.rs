@@ -1,7 +1,6 @@
 //! What answers a request once its site is known. A closed set: one enum, one line per kind.
 
 pub mod fastcgi;
-pub mod pattern;
 pub mod proxy;
 pub mod redirect;
 pub mod respond;

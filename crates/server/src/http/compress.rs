@@ -20,7 +20,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG,
+        CONTENT_TYPE, ETAG, IF_NONE_MATCH,
     },
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -90,10 +90,13 @@ impl Compression {
     pub(crate) fn dress(
         &self,
         coding: Option<Coding>,
-        method: &Method,
+        (method, request): (&Method, &HeaderMap),
         response: &mut Response<Body>,
         compressions: &Compressions,
     ) {
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return self.dress_unchanged(request, response.headers_mut());
+        }
         if !self.is_for(method, response) {
             return;
         }
@@ -122,6 +125,24 @@ impl Compression {
         }
     }
 
+    /// What a client has already, and how: it knows what was compressed for it by a weak tag, and
+    /// finds it again by that only (RFC 9110, 15.4.5; RFC 9111, 4.3.4).
+    fn dress_unchanged(&self, request: &HeaderMap, fields: &mut HeaderMap) {
+        let kind = fields.get(CONTENT_TYPE);
+        if is_fixed(fields) || kind.is_some_and(|value| !self.has_type(value.as_bytes())) {
+            return;
+        }
+        vary(fields, "Accept-Encoding");
+        let Some(weak) = fields.get(ETAG).and_then(weakened) else { return };
+        let names = |value: &HeaderValue| {
+            let mut tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            tags.any(|tag| tag == weak.as_bytes())
+        };
+        if request.get_all(IF_NONE_MATCH).iter().any(names) {
+            fields.insert(ETAG, weak);
+        }
+    }
+
     /// Whether an answer may be compressed for anybody.
     fn is_for(&self, method: &Method, response: &Response<Body>) -> bool {
         let status = response.status();
@@ -135,12 +156,7 @@ impl Compression {
             return false;
         }
         let fields = response.headers();
-        // What is encoded already, and what is told a digest of (RFC 9530; RFC 1864).
-        let fixed = ["repr-digest", "content-digest", "digest", "content-md5"];
-        let is_fixed = |name: &HeaderName| {
-            *name == CONTENT_ENCODING || *name == CONTENT_RANGE || fixed.contains(&name.as_str())
-        };
-        if fields.keys().any(is_fixed) || is_final(fields) {
+        if is_fixed(fields) {
             return false;
         }
         let kind = fields.get(CONTENT_TYPE).is_some_and(|value| self.has_type(value.as_bytes()));
@@ -169,6 +185,15 @@ impl Compression {
         };
         length.is_none_or(|length: u64| length > 0 && length >= self.bytes_min)
     }
+}
+
+/// Whether an answer is encoded already, is told a digest of (RFC 9530; RFC 1864), or must stay.
+fn is_fixed(fields: &HeaderMap) -> bool {
+    let fixed = ["repr-digest", "content-digest", "digest", "content-md5"];
+    let says_so = |name: &HeaderName| {
+        *name == CONTENT_ENCODING || *name == CONTENT_RANGE || fixed.contains(&name.as_str())
+    };
+    fields.keys().any(says_so) || is_final(fields)
 }
 
 /// Whether nobody on the way may change it (RFC 9111, 5.2.2.6).

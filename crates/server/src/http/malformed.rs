@@ -26,7 +26,9 @@ pub fn check(request: &Parts) -> Result<(), RequestError> {
     if target.scheme().is_some_and(|own| *own != Scheme::HTTPS && *own != Scheme::HTTP) {
         return bad("a scheme that is neither https nor http");
     }
-    if request.method != Method::CONNECT {
+    // With a protocol it has a path as any other request (RFC 8441, 4).
+    let extended = request.extensions.get::<hyper::ext::Protocol>().is_some();
+    if request.method != Method::CONNECT || extended {
         let path = target.path_and_query().map_or("", |path| path.as_str());
         let asterisk = path == "*" && request.method == Method::OPTIONS;
         if !asterisk && !path.starts_with('/') {
@@ -67,4 +69,22 @@ fn check_fields(fields: &HeaderMap) -> Result<(), RequestError> {
 pub fn has_forbidden_trailer(trailers: &HeaderMap) -> bool {
     const FORBIDDEN: [HeaderName; 5] = [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, TE, CONNECTION];
     FORBIDDEN.iter().any(|name| trailers.contains_key(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn an_extended_connect_has_a_path_as_any_request() {
+        for (target, good) in [("/chat", true), ("*", false), ("/caf\u{e9}", false)] {
+            let request = Request::builder().method(Method::CONNECT).version(Version::HTTP_2);
+            let mut request = request.uri(target).body(()).unwrap().into_parts().0;
+            assert!(check(&request).is_ok(), "{target} of a plain one: that is refused elsewhere");
+            request.extensions.insert(hyper::ext::Protocol::from_static("websocket"));
+            assert_eq!(check(&request).is_ok(), good, "{target}");
+        }
+    }
 }

@@ -279,7 +279,7 @@ impl Passage {
     /// Step 9. Step 8 needs the content.
     fn last_steps(&mut self, request: &mut Parts) -> Stage {
         if let Some(rules) = self.rules() {
-            headers::apply(&rules.request_changes, &mut request.headers);
+            headers::apply_to_request(&rules.request_changes, &mut request.headers);
         }
         Stage::Handler
     }
@@ -329,7 +329,8 @@ impl Passage {
         }
         if let Some(compression) = &rules.compression {
             let compressions = &info.shared().process.compressions;
-            compression.dress(self.coding, &request.method, response, compressions);
+            let asked = (&request.method, &request.headers);
+            compression.dress(self.coding, asked, response, compressions);
         }
     }
 

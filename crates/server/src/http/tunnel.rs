@@ -79,6 +79,12 @@ impl Tunnel {
         }
     }
 
+    /// Drops this too when it ends.
+    pub(crate) fn hold(&mut self, guard: impl Any + Send) {
+        let before = std::mem::replace(&mut self.guard, Box::new(()));
+        self.guard = Box::new((before, guard));
+    }
+
     /// Carries what can be carried now. Ready when nothing will come any more from either side.
     ///
     /// # Errors

@@ -51,6 +51,33 @@ pub(crate) fn apply(changes: &[Change], fields: &mut HeaderMap) {
     }
 }
 
+/// Changes the fields of a request. What is set here is no matter of the client's connection, even
+/// where its `Connection` field says so: it would be taken out again on the way to another server.
+pub(crate) fn apply_to_request(changes: &[Change], fields: &mut HeaderMap) {
+    apply(changes, fields);
+    if changes.is_empty() || !fields.contains_key(CONNECTION) {
+        return;
+    }
+    let is_set = |token: &[u8]| {
+        changes.iter().any(|change| {
+            let (Change::Set(name, _) | Change::Add(name, _)) = change else { return false };
+            token.eq_ignore_ascii_case(name.as_str().as_bytes())
+        })
+    };
+    let tokens = fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
+    let (set, kept): (Vec<&[u8]>, Vec<&[u8]>) = tokens.partition(|token| is_set(token));
+    if set.is_empty() {
+        return;
+    }
+    match HeaderValue::from_bytes(&kept.join(&b", "[..])) {
+        Ok(kept) if !kept.is_empty() => drop(fields.insert(CONNECTION, kept)),
+        _ => drop(fields.remove(CONNECTION)),
+    }
+}
+
 /// The value of Strict-Transport-Security (RFC 6797, 6.1).
 pub(crate) fn hsts(hsts: Hsts) -> Option<HeaderValue> {
     let below = if hsts.include_subdomains { "; includeSubDomains" } else { "" };
@@ -99,6 +126,23 @@ mod tests {
         }
         apply(&changes(&rules), &mut all);
         assert_eq!(fields(&all), [("x-a", "more"), ("x-a", "new"), ("x-d", "4")]);
+    }
+
+    #[test]
+    fn a_client_cannot_have_taken_out_what_is_set_here() {
+        let rules = changes(&[set("X-User", "a"), HeaderRule::Remove("x-b".to_owned())]);
+        for (connection, kept) in [
+            ("x-user", None),
+            ("close, X-User,x-b", Some("close, x-b")),
+            ("upgrade", Some("upgrade")),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(CONNECTION, HeaderValue::from_static(connection));
+            apply_to_request(&rules, &mut fields);
+            let left = fields.get(CONNECTION).map(|value| value.to_str().unwrap());
+            assert_eq!(left, kept, "{connection}");
+            assert_eq!(fields["x-user"], "a");
+        }
     }
 
     #[test]

@@ -61,6 +61,12 @@ impl LimitedSite {
         is_limited.then(|| Self { name: site.name.clone(), limits, load: loads.of(site.id) })
     }
 
+    /// What a request that was let in has become, a tunnel: it counts until the guard is dropped.
+    pub(crate) fn go_on(&self) -> Share {
+        self.load.requests.fetch_add(1, Ordering::AcqRel);
+        Share { load: Arc::clone(&self.load), throttle: None }
+    }
+
     /// One request more.
     ///
     /// # Errors
@@ -262,8 +268,13 @@ mod tests {
         let third = three.begin().unwrap();
         assert!(three.begin().is_err());
         drop(shares);
-        let _fourth = three.begin().unwrap();
-        drop(third);
+        let fourth = three.begin().unwrap();
+        let tunnel = three.go_on();
+        drop((third, fourth));
+        let _two_more = [three.begin().unwrap(), three.begin().unwrap()];
+        assert!(three.begin().is_err(), "a tunnel counts");
+        drop(tunnel);
+        assert!(three.begin().is_ok());
         let mut other = site(Some(1), None);
         other.id = SiteId(2);
         assert!(LimitedSite::new(&other, &loads).unwrap().begin().is_ok());

@@ -13,7 +13,7 @@ use bindery_model::{
 };
 use bindery_testkit::{
     http2::Http2,
-    programs::run,
+    programs::{must_not_skip, run},
     rustls::version::{TLS12, TLS13},
     server::TestServer,
     soon,
@@ -454,6 +454,7 @@ impl Disk {
         let arguments = ["-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", path];
         let said = run("mount", &arguments, "").await?;
         if !said.ok() {
+            assert!(!must_not_skip(), "no disk can be mounted: {}", said.stderr);
             eprintln!("skipped: no disk can be mounted: {}", said.stderr);
             return None;
         }

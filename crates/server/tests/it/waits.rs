@@ -81,8 +81,12 @@ async fn site(kind: Kind, after: Duration, says: Vec<u8>) -> Site {
     let mut setup = Setup::new();
     let port = setup.port();
     let lines = match kind {
-        Kind::Proxy => format!("proxy = \"http://{address}\""),
-        Kind::FastCgi => format!("root = \"shop\"\n[site.fastcgi]\nto = \"{address}\""),
+        Kind::Proxy => {
+            format!("proxy = {{ to = \"http://{address}\", first_byte_timeout_seconds = 300 }}")
+        }
+        Kind::FastCgi => format!(
+            "root = \"shop\"\n[site.fastcgi]\nto = \"{address}\"\nfirst_byte_timeout_seconds = 300"
+        ),
     };
     fs::create_dir(setup.folder().join("shop")).unwrap();
     fs::write(setup.folder().join("shop/a.php"), "").unwrap();

@@ -160,6 +160,7 @@ impl FastCgi {
             client: SocketAddr::new(client.address, if proxied { 0 } else { peer.port() }),
             https: client.https,
             server_name: tls.and_then(|tls| tls.server_name.as_ref()).map(HostName::as_str),
+            negotiated: tls.map(|tls| tls.negotiated),
             remote_user: request.extensions.get::<User>().map(|user| &*user.0),
             script: &script,
             path_info: &path_info,

@@ -10,6 +10,7 @@ use bindery_model::site::FastCgi;
 use http::{HeaderMap, HeaderValue, Uri, Version, header, request::Parts};
 
 use super::record::{Head, Parameters};
+use crate::tls::Negotiated;
 
 /// What the configuration says, which is the same for all requests.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ pub(super) struct Facts<'a> {
     pub(super) https: bool,
     /// The name in the hello of the connection.
     pub(super) server_name: Option<&'a str>,
+    /// What the handshake of the connection agreed on.
+    pub(super) negotiated: Option<Negotiated>,
     pub(super) remote_user: Option<&'a str>,
     /// The script, below the root, from its first slash on.
     pub(super) script: &'a [u8],
@@ -157,6 +160,10 @@ impl Told<'_> {
         self.put(b"REQUEST_SCHEME", &[if facts.https { b"https" } else { b"http" }]);
         if let Some(name) = facts.server_name {
             self.put(b"SSL_TLS_SNI", &[name.as_bytes()]);
+        }
+        if let Some(negotiated) = facts.negotiated {
+            self.put(b"SSL_PROTOCOL", &[negotiated.version.as_bytes()]);
+            self.put(b"SSL_CIPHER", &[negotiated.cipher_suite.as_bytes()]);
         }
     }
 
@@ -277,6 +284,7 @@ mod tests {
             client: "[::ffff:192.0.2.1]:1234".parse().unwrap(),
             https: false,
             server_name: None,
+            negotiated: None,
             remote_user: Some("somebody"),
             script: b"/a.php",
             path_info: b"/b",

@@ -279,7 +279,10 @@ fn repeated_length(fields: &HeaderMap) -> Option<HeaderValue> {
 /// whom it is for.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
     strip_hop_by_hop(trailers);
-    for name in [&CONTENT_LENGTH, &HOST, &TRAILER, &X_FORWARDED_FOR, &FORWARDED] {
+    for name in [&CONTENT_LENGTH, &HOST, &TRAILER, &FORWARDED] {
+        trailers.remove(name);
+    }
+    for name in [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_FORWARDED_PORT] {
         trailers.remove(name);
     }
 }

@@ -66,6 +66,7 @@ use crate::{
         tunnel::{Http2End, Tunnel},
     },
     limits::UPSTREAM_TRIES_MAX,
+    rules::site::LimitedSite,
 };
 
 /// What is answered to `OPTIONS` that may go no further, and to `TRACE`.
@@ -161,11 +162,18 @@ impl Proxy {
             request,
         };
         let mut answer = self.answer(&exchange).await;
-        if let (Ok(answer), Some(end)) = (&mut answer, end)
-            && let Some(tunnel) = Tunnel::attached_to(answer.extensions_mut())
+        if let Ok(answer) = &mut answer
+            && let Some(mut tunnel) = Tunnel::attached_to(answer.extensions_mut())
         {
-            *answer.status_mut() = StatusCode::OK;
-            end.connect(*tunnel, &ctx.info.connection);
+            // The request itself is over with the head of its answer.
+            tunnel.hold(ctx.site.limits().map(LimitedSite::go_on));
+            match end {
+                Some(end) => {
+                    *answer.status_mut() = StatusCode::OK;
+                    end.connect(*tunnel, &ctx.info.connection);
+                }
+                None => tunnel.attach(answer),
+            }
         }
         if let (Err(_), Some(source)) = (&answer, &exchange.source) {
             // Who takes the error also takes what the client still sends.

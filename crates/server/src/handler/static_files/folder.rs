@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use bindery_model::site::Files;
+use bindery_model::{decide::rewrite::PathMatcher, site::Files};
 use bytes::Bytes;
 use http::HeaderValue;
 
@@ -21,7 +21,6 @@ use super::{
     root::{Access, Patience, Root, RootPlace},
     versions::Versions,
 };
-use crate::handler::pattern::PathMatcher;
 
 /// A folder and how its files are sent.
 #[derive(Debug)]
@@ -87,7 +86,8 @@ impl Folder {
         let fallback = files.fallback.as_deref().map(|path| path.trim_start_matches('/'));
         let fallback = fallback.filter(|name| is_name(name));
         let rules = files.cache_control.iter().filter_map(|rule| {
-            Some((PathMatcher::new(&rule.path), HeaderValue::try_from(&rule.value).ok()?))
+            let matcher = PathMatcher::new(&rule.path).ok()?;
+            Some((matcher, HeaderValue::try_from(&rule.value).ok()?))
         });
         let number = cache.next_root();
         Self {
@@ -180,7 +180,7 @@ impl Folder {
         if !self.cache_control.is_empty() {
             let route = if self.route == "/" { "" } else { &self.route };
             let path = [route.as_bytes(), b"/", name].concat();
-            let rule = self.cache_control.iter().find(|(matcher, _)| matcher.is_match(&path));
+            let rule = self.cache_control.iter().find(|(matcher, _)| matcher.fits(&path));
             cache_control = rule.map(|(_, value)| value.clone());
         }
         Some(Description { content_type, cache_control })

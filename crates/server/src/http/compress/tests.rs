@@ -75,7 +75,12 @@ async fn what_is_compressed_is_what_was_there() {
             for body in [Body::full(whole.clone()), pieces(streamed)] {
                 let mut response = response(&[("content-type", "text/plain")], body);
                 let compressions = Compressions::default();
-                compression().dress(Some(coding), &Method::GET, &mut response, &compressions);
+                compression().dress(
+                    Some(coding),
+                    (&Method::GET, &HeaderMap::new()),
+                    &mut response,
+                    &compressions,
+                );
                 assert_eq!(response.headers()[CONTENT_ENCODING], coding.value());
                 let sent = response.into_body().collect().await.unwrap().to_bytes();
                 assert!(sent.len() < length / 2 + 100, "{coding:?} {length} {}", sent.len());
@@ -95,7 +100,12 @@ async fn what_a_program_says_leaves_when_it_pauses() {
         });
         let body = Body::stream(StreamBody::new(frames));
         let mut response = response(&[("content-type", "text/event-stream")], body);
-        compression().dress(Some(coding), &Method::GET, &mut response, &Compressions::default());
+        compression().dress(
+            Some(coding),
+            (&Method::GET, &HeaderMap::new()),
+            &mut response,
+            &Compressions::default(),
+        );
         let mut body = response.into_body();
         let (mut sent, mut expected) = (Vec::new(), Vec::new());
         for number in 0..10 {
@@ -123,7 +133,12 @@ async fn a_source_that_breaks_off_breaks_the_answer_off() {
         let frames = [Ok(Frame::data(text(1000))), Err(io::Error::other("the upstream is gone"))];
         let body = Body::stream(StreamBody::new(stream::iter(frames)));
         let mut response = response(&[("content-type", "text/plain")], body);
-        compression().dress(Some(coding), &Method::GET, &mut response, &Compressions::default());
+        compression().dress(
+            Some(coding),
+            (&Method::GET, &HeaderMap::new()),
+            &mut response,
+            &Compressions::default(),
+        );
         let mut body = response.into_body();
         let error = loop {
             match body.frame().await.unwrap() {
@@ -169,7 +184,12 @@ async fn beyond_the_bound_answers_are_sent_as_they_are() {
     let dressed = || {
         let body = pieces(vec![text(1000)]);
         let mut response = response(&[("content-type", "text/plain")], body);
-        compression().dress(Some(Coding::Gzip), &Method::GET, &mut response, &compressions);
+        compression().dress(
+            Some(Coding::Gzip),
+            (&Method::GET, &HeaderMap::new()),
+            &mut response,
+            &compressions,
+        );
         response
     };
     let first = dressed();
@@ -187,7 +207,12 @@ async fn beyond_the_bound_answers_are_sent_as_they_are() {
 fn check(status: u16, fields: &[(&str, &str)], coding: Option<Coding>, expected: (bool, bool)) {
     let mut response = response(fields, Body::full(text(1000)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    compression().dress(coding, &Method::GET, &mut response, &Compressions::default());
+    compression().dress(
+        coding,
+        (&Method::GET, &HeaderMap::new()),
+        &mut response,
+        &Compressions::default(),
+    );
     let compressed = matches!(response.body(), Body::Stream(_));
     let varies = response.headers().get_all("vary").iter().any(|one| one == "Accept-Encoding");
     assert_eq!((compressed, varies), expected, "{status} {fields:?}");
@@ -207,9 +232,10 @@ fn only_what_may_be_compressed_is() {
         check(200, &[("content-type", kind)], gzip, (false, false));
     }
     check(200, &[], gzip, (false, false));
-    for status in [204, 206, 304] {
+    for status in [204, 206] {
         check(status, &[text], gzip, (false, false));
     }
+    check(304, &[text], gzip, (false, true));
     for field in [
         ("content-encoding", "br"),
         ("content-encoding", "identity"),
@@ -230,7 +256,7 @@ fn small_answers_stay_as_they_are() {
         let mut response = response(&[("content-type", "text/plain")], Body::full(text(length)));
         compression().dress(
             Some(Coding::Gzip),
-            &Method::GET,
+            (&Method::GET, &HeaderMap::new()),
             &mut response,
             &Compressions::default(),
         );
@@ -248,7 +274,12 @@ fn the_answer_to_head_has_the_fields_of_the_answer_to_get() {
     ];
     let dressed = |method: &Method, body: Body, fields: &[(&str, &str)]| {
         let mut response = response(fields, body);
-        compression().dress(Some(Coding::Zstd), method, &mut response, &Compressions::default());
+        compression().dress(
+            Some(Coding::Zstd),
+            (method, &HeaderMap::new()),
+            &mut response,
+            &Compressions::default(),
+        );
         response
     };
     let get = dressed(&Method::GET, Body::full(text(1000)), &fields);
@@ -264,4 +295,26 @@ fn the_answer_to_head_has_the_fields_of_the_answer_to_get() {
     assert_eq!(head.headers()[CONTENT_LENGTH], "99");
     let weak = [("content-type", "text/plain"), ("etag", "W/\"abc\"")];
     assert_eq!(dressed(&Method::HEAD, Body::empty(), &weak).headers()[ETAG], "W/\"abc\"");
+}
+
+#[test]
+fn what_is_unchanged_is_called_what_the_client_calls_it() {
+    for (asked, fields, etag, vary) in [
+        ("W/\"abc\"", &[("etag", "\"abc\"")][..], "W/\"abc\"", true),
+        ("\"x\", W/\"abc\"", &[("etag", "\"abc\"")], "W/\"abc\"", true),
+        ("\"abc\"", &[("etag", "\"abc\"")], "\"abc\"", true),
+        ("*", &[("etag", "\"abc\"")], "\"abc\"", true),
+        ("W/\"abc\"", &[("etag", "\"abc\""), ("content-type", "image/png")], "\"abc\"", false),
+        ("W/\"abc\"", &[("etag", "\"abc\""), ("content-encoding", "br")], "\"abc\"", false),
+    ] {
+        let mut response = response(fields, Body::Empty);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        let mut request = HeaderMap::new();
+        request.insert(IF_NONE_MATCH, HeaderValue::from_static(asked));
+        let compressions = Compressions::default();
+        let asked_by = (&Method::GET, &request);
+        compression().dress(Some(Coding::Zstd), asked_by, &mut response, &compressions);
+        assert_eq!(response.headers()[ETAG], etag, "{asked} {fields:?}");
+        assert_eq!(response.headers().contains_key("vary"), vary, "{asked} {fields:?}");
+    }
 }

@@ -289,6 +289,7 @@ async fn a_script_is_told_of_tls_and_http2() {
         ("HTTP_HOST", Some("a.example")),
         ("SERVER_NAME", Some("a.example")),
         ("SSL_TLS_SNI", Some("a.example")),
+        ("SSL_PROTOCOL", Some("TLSv1.3")),
         ("PATH_TRANSLATED", None),
         ("QUERY_STRING", Some("")),
         ("REQUEST_URI", Some("/env.php")),
