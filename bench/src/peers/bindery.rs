@@ -15,7 +15,7 @@ pub(super) fn configure(place: &Place) -> Result<Launch, Failure> {
             "applications = [
   {{ path = \"/proxied\", proxy = \"http://127.0.0.1:{}/\" }},
   {{ path = \"/echo\", proxy = \"http://127.0.0.1:{}\" }},
-  {{ path = \"/app\", root = \"{}\", fastcgi = \"127.0.0.1:{}\" }},
+  {{ path = \"/app\", root = \"{}\", fastcgi = {{ to = \"127.0.0.1:{}\", idle_connections_max = 64 }} }},
 ]
 ",
             ports.files,

@@ -278,9 +278,15 @@ impl Running {
         let work = blocking::run("reload", move || running.replacement());
         match work.await {
             Ok(Ok((proof, sockets, admin, next))) => {
+                let before = self.server.snapshot();
                 let disturbed = self.server.replace(proof, sockets);
                 self.admin.adopt(admin, &self.metrics());
-                *self.in_force() = next;
+                let last = std::mem::replace(&mut *self.in_force(), next);
+                self.warn_of_news(&last.problems);
+                warn_of_restart(
+                    &before.configuration.settings,
+                    &self.server.snapshot().configuration.settings,
+                );
                 info!(disturbed, "configuration reloaded");
             }
             Ok(Err(error)) => {
@@ -340,6 +346,18 @@ impl Running {
         }
     }
 
+    /// Writes what a new configuration is warned of and the `last` one was not.
+    fn warn_of_news(&self, last: &[PlacedProblem]) {
+        let known: HashSet<_> = last.iter().map(|p| (&p.code, &p.message)).collect();
+        for problem in &self.in_force().problems {
+            if problem.severity == "warning" && !known.contains(&(&problem.code, &problem.message))
+            {
+                let PlacedProblem { file, line, column, code, message, .. } = problem;
+                warn!("{file}:{line}:{column}: {message} [{code}]");
+            }
+        }
+    }
+
     /// What has become wrong with the configuration in force by time alone. Blocks.
     fn problems_of_time(&self) -> Vec<PlacedProblem> {
         let loaded = {
@@ -349,6 +367,19 @@ impl Running {
         let mut problems = all_problems(&loaded);
         problems.retain(|problem| is_of_time(problem.code));
         all_placed(&problems, &self.path.display().to_string(), &loaded.text)
+    }
+}
+
+/// Writes which settings were changed that a server takes only when it starts. Each reload compares
+/// with the one before, so that a change is said once.
+fn warn_of_restart(before: &Settings, now: &Settings) {
+    let changed = [
+        ("state_dir", before.state_dir != now.state_dir),
+        ("workers", before.workers != now.workers),
+        ("user", before.user != now.user),
+    ];
+    for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+        warn!(key, "changed, and counts from the next start");
     }
 }
 
@@ -370,6 +401,7 @@ fn is_of_files(code: Code) -> bool {
         code,
         Code::UnreadableFile
             | Code::UnreadableFolder
+            | Code::UnwritableFolder
             | Code::BadCertificate
             | Code::KeyMismatch
             | Code::Expired

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bindery_model::{document::Configuration, site::SiteState};
-use bindery_server::server::Server;
+use bindery_server::{handler::proxy::MemberStatus, server::Server};
 use rustix::{fs::Mode, process::umask};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -35,9 +35,28 @@ pub(crate) struct Status {
     pub(crate) connections: usize,
     pub(crate) connections_total: u64,
     pub(crate) requests_total: u64,
+    /// Closed because their client had too many. Absent in what older servers say, as what
+    /// upstream servers do.
+    #[serde(default)]
+    pub(crate) connections_refused: u64,
     pub(crate) failed_handshakes: u64,
     pub(crate) certificates_in_memory: usize,
+    #[serde(default)]
+    pub(crate) upstreams: Vec<UpstreamStatus>,
     pub(crate) problems: Vec<PlacedProblem>,
+}
+
+/// What a server says about another one that it asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpstreamStatus {
+    /// Its URL.
+    pub(crate) server: String,
+    /// Whether requests are sent to it.
+    pub(crate) well: bool,
+    /// Requests under way.
+    pub(crate) requests: u32,
+    /// Connections that are kept open.
+    pub(crate) connections: usize,
 }
 
 /// What a server says about a site.
@@ -124,10 +143,17 @@ pub(crate) fn of(server: &Server, config: &Path, problems: Vec<PlacedProblem>) -
         connections: counters.connections,
         connections_total: counters.connections_total,
         requests_total: counters.requests_total,
+        connections_refused: counters.connections_refused,
         failed_handshakes: counters.failed_handshakes,
         certificates_in_memory: counters.certificates_in_memory,
+        upstreams: server.upstreams().into_iter().map(upstream).collect(),
         problems,
     }
+}
+
+fn upstream(member: MemberStatus) -> UpstreamStatus {
+    let MemberStatus { name, well, active, kept_connections, .. } = member;
+    UpstreamStatus { server: name, well, requests: active, connections: kept_connections }
 }
 
 fn sites(configuration: &Configuration) -> Vec<SiteStatus> {

@@ -48,8 +48,8 @@ pub struct Connection {
     waiting_for_us: AtomicU32,
     /// Bytes of content that came from the client or were there to be sent to it.
     content: AtomicU64,
-    /// Requests under way that wait for another server.
-    waiting: AtomicU32,
+    /// Whether the last request that began is another server's to answer.
+    upstream: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -65,7 +65,7 @@ impl Connection {
             unread_content: AtomicBool::new(false),
             waiting_for_us: AtomicU32::new(0),
             content: AtomicU64::new(0),
-            waiting: AtomicU32::new(0),
+            upstream: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -138,10 +138,14 @@ impl Connection {
         self.content.load(Ordering::Relaxed)
     }
 
-    /// Requests under way that wait for another server: that nothing moves is not the client's
-    /// doing.
-    pub(crate) fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
+    /// The request under way is another server's to answer.
+    pub(crate) fn note_upstream(&self) {
+        self.upstream.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another server is waited for. Of HTTP/1.1, where one request is under way at a time.
+    pub(crate) fn waits_for_upstream(&self) -> bool {
+        self.upstream.load(Ordering::Relaxed) && self.waits_for_us()
     }
 
     /// The task to wake when it is told to end.
@@ -157,6 +161,7 @@ impl Connection {
         self.requests.fetch_add(1, Ordering::Relaxed);
         // On HTTP/1.1 the one before has been read to its end.
         self.forget_unread_content();
+        self.upstream.store(false, Ordering::Relaxed);
         InFlight { connection: Arc::clone(self), waits: None }
     }
 
@@ -200,35 +205,6 @@ impl Drop for InFlight {
             waits.set_source(false);
         }
         self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A request that now and then waits for another server, and tells its connection so.
-pub(crate) struct Waiting {
-    connection: Arc<Connection>,
-    on: bool,
-}
-
-impl Waiting {
-    pub(crate) fn new(connection: &Arc<Connection>) -> Self {
-        Self { connection: Arc::clone(connection), on: false }
-    }
-
-    /// Whether it waits now.
-    pub(crate) fn set(&mut self, on: bool) {
-        if self.on != on {
-            self.on = on;
-            match on {
-                true => self.connection.waiting.fetch_add(1, Ordering::Relaxed),
-                false => self.connection.waiting.fetch_sub(1, Ordering::Relaxed),
-            };
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.set(false);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     ConfigOption,
     commands::steps::{COLUMNS, wrapped},
     output::{self, Failure},
-    status::{Status, socket_path},
+    status::{Status, UpstreamStatus, socket_path},
 };
 
 /// What `status` takes.
@@ -31,6 +31,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const VALUE_AT: usize = 15;
 /// So many sites are shown; `--json` has all of them.
 const SITES_SHOWN: usize = 20;
+/// So many upstream servers that are out are shown.
+const UPSTREAMS_SHOWN: usize = 10;
 /// So many problems are shown.
 const PROBLEMS_SHOWN: usize = 10;
 
@@ -82,14 +84,16 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(out, "configuration  {} (revision {})", status.config.display(), status.revision)?;
     let listeners = wrapped(&status.listeners.join(" "), COLUMNS - VALUE_AT);
     writeln!(out, "listening      {}", listeners.join(&format!("\n{:VALUE_AT$}", "")))?;
-    writeln!(
-        out,
-        "connections    {} open, {} in all",
-        status.connections, status.connections_total
-    )?;
+    let Status { connections, connections_total, connections_refused, .. } = status;
+    let refused = match connections_refused {
+        0 => String::new(),
+        refused => format!(", {refused} refused: too many of one client"),
+    };
+    writeln!(out, "connections    {connections} open, {connections_total} in all{refused}")?;
     writeln!(out, "requests       {}", status.requests_total)?;
     writeln!(out, "handshakes     {} failed", status.failed_handshakes)?;
     writeln!(out, "certificates   {} in memory", status.certificates_in_memory)?;
+    upstreams(out, &status.upstreams)?;
     let stopped = status.sites.iter().filter(|site| site.state == "stopped").count();
     writeln!(out, "sites          {}, {stopped} stopped", status.sites.len())?;
     for site in status.sites.iter().take(SITES_SHOWN) {
@@ -107,6 +111,19 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(out, "  {}", wrapped(&text, COLUMNS - 4).join("\n    "))?;
     }
     more(out, problems.len(), PROBLEMS_SHOWN, "problems; `bindery check` explains them")
+}
+
+/// How many there are, and those that are out.
+fn upstreams(out: &mut String, all: &[UpstreamStatus]) -> std::fmt::Result {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let bad: Vec<_> = all.iter().filter(|one| !one.well).collect();
+    writeln!(out, "upstreams      {}, {} out", all.len(), bad.len())?;
+    for one in bad.iter().take(UPSTREAMS_SHOWN) {
+        writeln!(out, "  {}  (out)", wrapped(&one.server, COLUMNS - 10).join("\n    "))?;
+    }
+    more(out, bad.len(), UPSTREAMS_SHOWN, "that are out")
 }
 
 fn more(out: &mut String, all: usize, shown: usize, what: &str) -> std::fmt::Result {

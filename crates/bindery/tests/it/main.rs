@@ -10,6 +10,7 @@
 mod check;
 mod demo;
 mod explain;
+mod manual;
 mod netsh;
 mod probe;
 mod program;
@@ -19,3 +20,4 @@ mod run;
 mod slow;
 mod status;
 mod systemd;
+mod whole;

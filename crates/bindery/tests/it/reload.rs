@@ -159,6 +159,25 @@ async fn a_certificate_that_expires_while_it_runs_is_in_nobodys_way() {
 }
 
 #[tokio::test]
+async fn a_log_that_could_not_be_written_before_is_in_nobodys_way() {
+    let port = free_port();
+    let with_log = |text: &str| format!("[server]\naccess_log = 'bindery.toml/log'\n{text}");
+    let folder = Folder::new(&with_log(&site("a", "127.0.0.1", port)));
+    let mut server = Background::serving(&folder);
+    let both = format!("{}{}", site("a", "127.0.0.1", port), site("b", "127.0.0.1", port));
+    folder.configure(&with_log(&both));
+    server.reload(RELOADED, 1);
+    assert_eq!(plain(local(port)).await.get("b.example", "/").await.unwrap().text(), "b");
+    let log = server.logged("lines of the access log were lost", 1);
+    assert!(log.contains("bindery.toml/log"), "{log}");
+
+    folder.configure(&with_log(&both).replace("toml/log", "toml/other"));
+    let log = server.reload(REFUSED, 1);
+    assert!(log.contains("[unwritable-folder]"), "one that is new is refused: {log}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_removed_closes_and_the_others_stay() {
     let (port, other) = (free_port(), free_port());
     let both = format!("{}{}", site("a", "127.0.0.1", port), site("b", "127.0.0.1", other));

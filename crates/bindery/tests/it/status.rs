@@ -81,6 +81,21 @@ async fn handshakes_that_fail_and_certificates_in_memory_are_counted() {
     assert_eq!(server.stop(), Some(0));
 }
 
+#[tokio::test]
+async fn connections_that_one_client_had_too_many_of_are_counted() {
+    let port = free_port();
+    let folder =
+        Folder::new(&format!("[server]\nconnections_per_address_max = 1\n{}", two_sites(port)));
+    let server = Background::serving(&folder);
+    let mut first = plain(local(port)).await;
+    assert_eq!(first.get("shop.example", "/").await.unwrap().text(), "hello");
+    assert!(plain(local(port)).await.is_closed().await.unwrap());
+    folder.run("status").check(0, &[", 1 refused: too many of one client\n"]);
+    assert_eq!(folder.run("status --json").json()["connections_refused"], 1);
+    assert_eq!(first.get("shop.example", "/").await.unwrap().text(), "hello", "it goes on");
+    assert_eq!(server.stop(), Some(0));
+}
+
 #[test]
 fn a_long_list_fits_on_a_terminal() {
     let port = free_port();

@@ -320,6 +320,10 @@ impl<'d> Reader<'d> {
         let message =
             format!("{owner}: {} takes {takes}, not {}", entry.key, entry.node.type_name());
         let help = match (&entry.node, takes) {
+            _ if example(entry.key).is_some() => {
+                let example = example(entry.key).unwrap_or_default();
+                format!("write it as {} = {example}", entry.key)
+            }
             (Node::Integer(_) | Node::Other(_) | Node::Boolean(_), "a string") => {
                 let raw = self.text.get(entry.span.clone()).unwrap_or_default();
                 format!("put it in quotes: {} = \"{raw}\"", entry.key)
@@ -566,4 +570,15 @@ pub(super) fn called(what: &str, section: &Section<'_>, key: &str) -> String {
         _ if what.starts_with('a') => format!("an {what} without {key}"),
         _ => format!("a {what} without {key}"),
     }
+}
+
+/// How the value of a key looks that people take for something simpler than it is.
+fn example(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "rate_limit" => "{ requests = 10, seconds = 1 }",
+        "basic_auth" => "{ file = \"htpasswd\" }",
+        "health_check" => "{ path = \"/healthz\" }",
+        "admin" => "\"127.0.0.1:9180\"",
+        _ => return None,
+    })
 }

@@ -146,6 +146,11 @@ fn read_path(
 ) -> Option<String> {
     let path = text.value;
     let wrong = match value::site_path(path) {
+        // Without a slash at the end too, which would be wrong next.
+        Err(wrong) if path.ends_with('/') && !path.starts_with('/') => {
+            let help = format!("write \"/{}\"", path.trim_end_matches('/'));
+            Some(value::Wrong { help, ..wrong })
+        }
         Err(wrong) => Some(wrong),
         Ok(()) if path == "/" => {
             let help = "write what answers there beside the name of the site";

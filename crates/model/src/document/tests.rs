@@ -254,6 +254,9 @@ fn a_value_of_another_type_is_marked_with_how_to_write_it() {
         ],
     );
     check_server("state_dir = ‹1›", "wrong-type", "put it in quotes: state_dir = \"1\"");
+    check_server("admin = ‹9180›", "wrong-type", "write it as admin = \"127.0.0.1:9180\"");
+    check_site("rate_limit = ‹10›", "wrong-type", "write it as rate_limit = { requests = 10");
+    check_site("basic_auth = ‹'users'›", "wrong-type", "basic_auth = { file = \"htpasswd\" }");
     check_server("workers = ‹\"4\"›", "wrong-type", "without quotes: workers = 4");
     check_site(
         "https_redirect = ‹'false'›",

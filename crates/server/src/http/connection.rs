@@ -218,7 +218,7 @@ impl Driver {
                 Poll::Ready(result) => Poll::Ready(self.ended(result)),
                 // hyper reads nothing while it waits for an answer. Nobody has another server work
                 // for a client that is gone.
-                Poll::Pending if self.requests.info.connection.waiting() > 0 => {
+                Poll::Pending if self.requests.info.connection.waits_for_upstream() => {
                     self.stream.poll_peer_closed(cx).map(|()| Step::Over)
                 }
                 Poll::Pending => Poll::Pending,
@@ -398,9 +398,7 @@ impl Driver {
             Engine::Http1(_) if !self.stream.is_sent() => true,
             // Tunnels have a clock of their own.
             Engine::Http1(_) | Engine::Http2(_) => {
-                connection.in_flight() > 0
-                    && !connection.waits_for_us()
-                    && connection.waiting() == 0
+                connection.in_flight() > 0 && !connection.waits_for_us()
             }
             Engine::Asleep | Engine::Tunnel(..) | Engine::Lingering => false,
         }

@@ -169,8 +169,13 @@ enum Now {
     Later(Option<Begun>),
 }
 
-/// A request on its way, and where it is.
-type Begun = (Box<Passage>, Stage);
+/// What is known already of a request that takes time.
+enum Begun {
+    /// Where it leads; there are no rules around that.
+    Plain(Arc<Remembered>, usize),
+    /// How far it has come through the rules.
+    Passage(Box<Passage>, Stage),
+}
 
 /// An answer that is there, or will be.
 pub(super) enum Answer {
@@ -204,7 +209,7 @@ fn answer_now(request: &mut http::request::Parts, info: &ConnInfo, seen: &mut Se
         seen.kind = route.kind;
         return match route.handler.answer_now(request) {
             Some(answer) => Now::Answer(answer, None),
-            None => Now::Later(None),
+            None => Now::Later(Some(Begun::Plain(site, place))),
         };
     }
     let (passage, mut stage) = Passage::begin(site, place, request, info);
@@ -219,7 +224,7 @@ fn answer_now(request: &mut http::request::Parts, info: &ConnInfo, seen: &mut Se
     }
     match stage {
         Stage::Answered(answer) => Now::Answer(answer, Some(passage)),
-        stage => Now::Later(Some((passage, stage))),
+        stage => Now::Later(Some(Begun::Passage(passage, stage))),
     }
 }
 
@@ -252,7 +257,7 @@ async fn answer(
     (begun, seen): (Option<Begun>, &mut Seen),
     kept: &mut Option<Box<Passage>>,
 ) -> Result<Response<Body>, RequestError> {
-    let (passage, stage) = match begun {
+    let begun = match begun {
         Some(begun) => begun,
         None => {
             let site = match route(request, info, seen)? {
@@ -260,12 +265,21 @@ async fn answer(
                 Route::Answered(response) => return Ok(response),
             };
             let place = site.runtime.place(request.uri.path())?;
-            if let Some(route) = site.runtime.plain(place) {
-                seen.kind = route.kind;
-                let ctx = RequestCtx { info, site: &site.runtime, route };
-                return route.handler.handle(request, content, &ctx).await;
+            match site.runtime.plain(place) {
+                Some(_) => Begun::Plain(site, place),
+                None => {
+                    let (passage, stage) = Passage::begin(site, place, request, info);
+                    Begun::Passage(passage, stage)
+                }
             }
-            Passage::begin(site, place, request, info)
+        }
+    };
+    let (passage, stage) = match begun {
+        Begun::Passage(passage, stage) => (passage, stage),
+        Begun::Plain(site, place) => {
+            let (site, route) = (&site.runtime, site.runtime.route_at(place));
+            seen.kind = route.kind;
+            return route.handler.handle(request, content, &RequestCtx { info, site, route }).await;
         }
     };
     // Boxed, so that requests without rules do not carry its state.
@@ -525,10 +539,15 @@ fn decided(
 pub(super) fn note(error: &RequestError, request: &http::request::Parts, info: &ConnInfo) {
     let peer = info.connection.peer;
     let (method, uri) = (&request.method, &request.uri);
+    // HTTP/2 has it in the URI, HTTP/1.1 in a field. As a text, so that it is written in quotes.
+    let host = request.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.filter(|_| uri.authority().is_none());
     match error.fault() {
-        Fault::Client => debug!(%peer, %method, %uri, error = %text_of(error), "request refused"),
+        Fault::Client => {
+            debug!(%peer, %method, host, %uri, error = %text_of(error), "request refused");
+        }
         Fault::Server | Fault::Upstream if info.shared.process.faults.may_write() => {
-            error!(%peer, %method, %uri, error = %text_of(error), "request failed");
+            error!(%peer, %method, host, %uri, error = %text_of(error), "request failed");
         }
         Fault::Server | Fault::Upstream => {}
     }

@@ -83,7 +83,9 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::ContentTooLarge { .. } => "That is more than is taken here.",
         RequestError::LengthRequired => "The length of the content must be said before it.",
         RequestError::Content(_) => "The content of the request broke off.",
-        RequestError::TooManyRequests { .. } => "Too many requests. Please wait a little.",
+        RequestError::TooManyRequests { .. } => {
+            "More was asked for than is answered at a time. Please wait a little."
+        }
         RequestError::SiteBusy { .. } => "This site is busy. Please try again.",
         RequestError::BadGateway { .. } | RequestError::NoUpstream { .. } => {
             "The server that should answer did not. It has been logged."

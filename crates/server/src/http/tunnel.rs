@@ -25,9 +25,9 @@ use hyper::{
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::{body::Body, tasks::NewTasks};
+use super::{body::Body, tasks::NewTasks, waits::Waits};
 use crate::{
-    connections::{Connection, Waiting},
+    connections::Connection,
     limits::{CONNECTION_TICK, TUNNEL_READ_BYTES},
     text_of,
 };
@@ -246,15 +246,15 @@ impl Http2End {
     pub(crate) fn connect(self, mut tunnel: Tunnel, connection: &Arc<Connection>) {
         let (peer, in_flight) = (connection.peer, connection.go_on());
         // The tunnel has a clock of its own.
-        let mut waiting = Waiting::new(connection);
-        waiting.set(true);
+        let waits = Waits::new(connection);
+        waits.set_source(true);
         let Self { upgraded, tasks } = self;
         tasks.execute(async move {
             let Ok(mut client) = upgraded.await else { return };
             if let Err(error) = carry(&mut tunnel, &mut client).await {
                 debug!(%peer, error = %text_of(&error), "tunnel ended early");
             }
-            drop((waiting, in_flight));
+            drop((waits, in_flight));
         });
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Scrape {
     lost: u64,
     files: usize,
     file_bytes: u64,
+    /// All in use, and those that are out.
+    upstream_servers: (usize, usize),
     memory: Option<u64>,
     descriptors: Option<u64>,
 }
@@ -33,6 +35,8 @@ type Outcome = Result<(), std::fmt::Error>;
 impl Scrape {
     pub(crate) fn new(process: &Process, counters: &Counters) -> Self {
         let logs = process.logs.inner();
+        let upstreams = process.upstreams.status();
+        let out = upstreams.iter().filter(|member| !member.well).count();
         Self {
             stats: logs.stats(),
             counters: counters.clone(),
@@ -40,6 +44,7 @@ impl Scrape {
             lost: logs.lost(),
             files: process.files.len(),
             file_bytes: process.files.weight(),
+            upstream_servers: (upstreams.len(), out),
             memory: resident_bytes(),
             descriptors: open_files(),
         }
@@ -58,6 +63,8 @@ impl Scrape {
         let counters = &self.counters;
         to.gauge("connections_open", "Connections that are open", counters.connections as u64)?;
         to.counter("connections", "Connections since the start", counters.connections_total)?;
+        let help = "Connections closed because their client had too many";
+        to.counter("connections_refused", help, counters.connections_refused)?;
         let negotiated = self.stats.handshakes.iter().map(|(negotiated, count)| {
             let resumed = if negotiated.resumed { "true" } else { "false" };
             let labels = [
@@ -92,11 +99,14 @@ impl Scrape {
         to.counter("upstream_requests", "Requests that other servers were to answer", upstream)?;
         let help = "Of those, answered with 502, 503 or 504";
         to.counter("upstream_failures", help, stats.upstream_failures)?;
+        let (all, out) = self.upstream_servers;
+        to.gauge("upstream_servers", "Servers that proxies may ask", all as u64)?;
+        to.gauge("upstream_servers_out", "Of those, avoided because they failed", out as u64)?;
         let help = "Answers that the client did not take whole";
         to.counter("requests_incomplete", help, stats.incomplete)?;
         to.bytes_counter("sent", "Content of answers", stats.sent)?;
         to.bytes_counter("received", "Content of requests", stats.received)?;
-        let ends = DURATIONS.iter().map(std::time::Duration::as_secs_f64).chain([f64::MAX]);
+        let ends = DURATIONS.iter().map(std::time::Duration::as_secs_f64).chain([f64::INFINITY]);
         let buckets: Vec<_> = ends.zip(stats.durations).collect();
         let count = stats.durations.iter().sum();
         let help = "From the head of a request to the end of its answer";

@@ -33,3 +33,4 @@ mod strict2;
 mod swap;
 mod tools;
 mod tunnel;
+mod waits;

@@ -260,32 +260,40 @@ fn told(folder: &Path, config: &Path, port: u16, temporary: bool) -> String {
     );
     let ca = format!("--cacert {}", folder.join("ca.pem").display());
     let config = format!("--config {}", config.display());
-    let mut both = |title: String, name: Option<&str>, address: Ipv4Addr, paths: [&str; 2]| {
+    let mut lines = |title: &str,
+                     (name, address): (Option<&str>, Ipv4Addr),
+                     path: &str,
+                     explained| {
         let (resolve, ip) = match name {
             Some(name) => (format!("--resolve {name}:{port}:{address}"), format!("--ip {address}")),
             None => (String::new(), String::new()),
         };
         let host = name.map_or_else(|| address.to_string(), str::to_owned);
-        let [fetched, explained] = paths.map(|path| format!("https://{host}:{port}{path}"));
-        let curl = command(&["curl", &ca, &resolve, &fetched]);
-        let explain = command(&[&format!("{program} explain"), &config, &ip, &explained]);
+        let url = format!("https://{host}:{port}{path}");
+        let follow = if path == "/" { "" } else { "--location" };
+        let curl = command(&["curl", follow, &ca, &resolve, &url]);
         // Writing to a string does not fail.
-        writeln!(out, "\n{title}\n{curl}\n{explain}").ok();
+        writeln!(out, "\n{title}\n{curl}").ok();
+        if explained {
+            let explain = command(&[&format!("{program} explain"), &config, &ip, &url]);
+            writeln!(out, "{explain}").ok();
+        }
     };
     for Demo { site, address, opened, what, .. } in &SITES {
-        both(format!("{site}, at {address}: {what}"), *opened, *address, ["/"; 2]);
+        let title = format!("{site}, at {address}: {what}");
+        lines(&title, (*opened, *address), "/", *site == APPLICATION_OF);
     }
-    both(
-        format!("{APPLICATION_OF}, below /api: an application; /v1 is redirected there"),
-        Some("shop.example"),
-        FIRST,
-        ["/api/users", "/v1/users"],
+    lines(
+        &format!("{APPLICATION_OF}, below /v1: redirected to its application /api"),
+        (Some("shop.example"), FIRST),
+        "/v1/users",
+        true,
     );
-    both(
-        "nobody: an unknown name gets an alert, no foreign certificate".to_owned(),
-        Some("unknown.example"),
-        FIRST,
-        ["/"; 2],
+    lines(
+        "nobody: an unknown name gets an alert, no foreign certificate",
+        (Some("unknown.example"), FIRST),
+        "/",
+        true,
     );
     let ca = format!("--ca {}", folder.join("ca.pem").display());
     let connect = format!("--connect {FIRST}:{port}");

@@ -390,6 +390,11 @@ fn paths_of_routes_are_plain_and_unique() {
         "bad-value",
         "begin with a slash",
     );
+    wrong(
+        "root = 'r'\n[[site.applications]]\npath = '‹api/›'\nroot = 'b'",
+        "bad-value",
+        "begin with a slash / write \"/api\"",
+    );
 }
 
 #[test]

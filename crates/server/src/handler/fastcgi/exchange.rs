@@ -144,6 +144,8 @@ pub(super) struct Exchange {
     answered: bool,
     /// Whether the end was read.
     ended: bool,
+    /// Whether the client has the head of the answer.
+    head_is_out: bool,
     /// Bytes that moved, either way.
     moved: u64,
     /// What had moved when the wait began that goes on now.
@@ -160,6 +162,7 @@ impl Exchange {
             deaf: false,
             answered: false,
             ended: false,
+            head_is_out: false,
             moved: 0,
             waiting: None,
         }
@@ -213,8 +216,14 @@ impl Exchange {
         }
     }
 
+    /// The client gets the head of the answer. From then on nobody but us ends a wait of client and
+    /// program for each other.
+    pub(super) fn note_head_out(&mut self) {
+        self.head_is_out = true;
+    }
+
     /// The next part. Fails when the program keeps us waiting for longer than `patience`; how long
-    /// the client does is its connection's matter.
+    /// the client does is its connection's matter until it has the head of the answer.
     pub(super) fn poll_part(
         &mut self,
         cx: &mut Context<'_>,
@@ -225,7 +234,7 @@ impl Exchange {
             return Poll::Ready(part);
         }
         self.stderr.write();
-        if self.outgoing.waits_for_client {
+        if self.outgoing.waits_for_client && !self.head_is_out {
             self.waiting = None;
             return Poll::Pending;
         }

@@ -144,6 +144,7 @@ impl FastCgi {
         let Target::Script { script, path_info } = target else {
             return Err(RequestError::NotFound { path: path.to_owned() });
         };
+        ctx.info.connection.note_upstream();
         let (source, length) = Source::of(content, &self.filed_bytes).await?;
         let nothing = request.headers.contains_key(CONTENT_LENGTH).then_some(0);
         let authority = authority::authority(request.version, &request.uri, &request.headers)?;
@@ -268,6 +269,7 @@ impl FastCgi {
             }
         }
         if !ended {
+            exchange.note_head_out();
             let exchange = Some(exchange);
             *response.body_mut() = Body::stream(Answer { pieces, exchange, left: length, back });
             return Ok(response);

@@ -21,7 +21,7 @@ use super::{
     member::Lease,
     upload::{Source, Upload},
 };
-use crate::{connections::Waiting, http::body::Body, text_of};
+use crate::{http::body::Body, text_of};
 
 /// What carries an exchange.
 pub(super) enum Carrier {
@@ -37,13 +37,12 @@ impl Carrier {
         &mut self,
         request: Request<Upload>,
         source: Option<&Source>,
-        waiting: &mut Waiting,
         patience: Duration,
     ) -> Result<Response<Incoming>, LinkError> {
         match self {
-            Self::Http1(link) => link.ask(request, source, waiting, patience).await,
+            Self::Http1(link) => link.ask(request, source, patience).await,
             // Boxed, so that exchanges on HTTP/1.1 need not keep room for it.
-            Self::Http2(stream) => Box::pin(stream.ask(request, source, waiting, patience)).await,
+            Self::Http2(stream) => Box::pin(stream.ask(request, source, patience)).await,
         }
     }
 
@@ -99,7 +98,6 @@ pub(super) struct Answer {
     /// A piece that was there when the head was.
     first: Option<Frame<Bytes>>,
     lease: Lease,
-    waiting: Waiting,
     /// How long the next piece may take, and since when it is waited for.
     patience: Duration,
     waits_since: Option<Instant>,
@@ -111,7 +109,6 @@ pub(super) struct Parts {
     pub(super) carrier: Carrier,
     pub(super) incoming: Incoming,
     pub(super) lease: Lease,
-    pub(super) waiting: Waiting,
     pub(super) patience: Duration,
     pub(super) idle_max: u32,
 }
@@ -119,13 +116,12 @@ pub(super) struct Parts {
 /// The body of an answer whose head has come. What is small has come whole, and then the
 /// connection is free at once.
 pub(super) async fn body(parts: Parts) -> io::Result<Body> {
-    let Parts { carrier, incoming, lease, waiting, patience, idle_max } = parts;
+    let Parts { carrier, incoming, lease, patience, idle_max } = parts;
     let mut answer = Answer {
         carrier: Some(carrier),
         incoming,
         first: None,
         lease,
-        waiting,
         patience,
         waits_since: None,
         idle_max,
@@ -159,7 +155,6 @@ impl Answer {
         {
             self.lease.0.keep(link, self.idle_max);
         }
-        self.waiting.set(false);
     }
 
     fn broke_off(&mut self, error: LinkError) -> io::Error {
@@ -186,7 +181,6 @@ impl http_body::Body for Answer {
         }
         let Some(carrier) = &mut answer.carrier else { return Poll::Ready(None) };
         let Poll::Ready(polled) = carrier.poll_frame(cx, &mut answer.incoming) else {
-            answer.waiting.set(true);
             let since = *answer.waits_since.get_or_insert_with(Instant::now);
             ready!(carrier.poll_deadline(cx, since + answer.patience));
             let silent = LinkError::Silent(answer.patience);
@@ -195,7 +189,6 @@ impl http_body::Body for Answer {
         answer.waits_since = None;
         match polled {
             Ok(Some(mut frame)) => {
-                answer.waiting.set(false);
                 // Nothing follows trailers, and nobody asks whether something does.
                 let trailers = frame.trailers_mut().map(strip_trailers).is_some();
                 if trailers || answer.incoming.is_end_stream() {

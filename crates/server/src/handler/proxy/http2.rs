@@ -32,7 +32,6 @@ use super::{
     wire::{Transport, Wire},
 };
 use crate::{
-    connections::Waiting,
     limits::{
         HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_STREAM_WINDOW_BYTES, UPSTREAM_HTTP2_CONNECTIONS_MAX,
         UPSTREAM_HTTP2_HEADER_LIST_BYTES_MAX, UPSTREAM_HTTP2_STREAMS, UPSTREAM_IDLE_TIMEOUT,
@@ -191,13 +190,11 @@ impl Stream {
         &mut self,
         request: Request<Upload>,
         source: Option<&Source>,
-        waiting: &mut Waiting,
         patience: Duration,
     ) -> Result<Response<Incoming>, LinkError> {
         let mut sender = self.shared.sender.clone();
         let mut response = std::pin::pin!(sender.send_request(request));
         let mut alarm = std::pin::pin!(sleep(patience));
-        waiting.set(true);
         std::future::poll_fn(|cx| {
             if let Poll::Ready(answer) = response.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(LinkError::from));
@@ -205,7 +202,6 @@ impl Stream {
             while alarm.as_mut().poll(cx).is_ready() {
                 let moved = source.is_some_and(Source::has_moved);
                 let client_s_turn = source.is_some_and(Source::waits_for_client);
-                waiting.set(!client_s_turn);
                 if !moved && !client_s_turn {
                     return Poll::Ready(Err(LinkError::Silent(patience)));
                 }

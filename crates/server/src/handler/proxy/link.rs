@@ -24,7 +24,6 @@ use super::{
     wire::{Transport, Wire},
 };
 use crate::{
-    connections::Waiting,
     limits::{
         UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX,
         UPSTREAM_VERIFIED_FOR,
@@ -163,7 +162,6 @@ impl Link {
         &mut self,
         request: Request<Upload>,
         source: Option<&Source>,
-        waiting: &mut Waiting,
         patience: Duration,
     ) -> Result<Response<Incoming>, LinkError> {
         self.before = self.hub.moved();
@@ -186,10 +184,8 @@ impl Link {
                 sent_at = Instant::now();
             }
             if source.is_some_and(Source::waits_for_client) {
-                waiting.set(false);
                 return Poll::Pending;
             }
-            waiting.set(true);
             if let Some(source) = source.filter(|source| source.is_held()) {
                 if self.poll_deadline(cx, begun + UPSTREAM_CONTINUE_TIMEOUT).is_ready() {
                     source.release();

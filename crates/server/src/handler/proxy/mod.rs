@@ -56,7 +56,6 @@ use self::{
 };
 use super::RequestCtx;
 use crate::{
-    connections::Waiting,
     http::{
         authority,
         body::Body,
@@ -142,6 +141,7 @@ impl Proxy {
         if let Some(answer) = own_answer(request)? {
             return Ok(answer);
         }
+        ctx.info.connection.note_upstream();
         let upgrade = upgrade::wanted(request, !content.is_end_stream());
         let end = Http2End::of(&mut request.extensions);
         if request.method == Method::CONNECT && (upgrade.is_none() || end.is_none()) {
@@ -199,18 +199,17 @@ impl Proxy {
     ) -> Result<Response<Body>, Failed> {
         let member = chosen.member;
         let lease = Lease::new(member);
-        let mut waiting = Waiting::new(&exchange.info.connection);
         let mut carrier = match self.open_already(member, exchange) {
             Some(carrier) => carrier,
             // Boxed, because it is large and rare.
-            None => Box::pin(self.connected(member, exchange, &mut waiting)).await?,
+            None => Box::pin(self.connected(member, exchange)).await?,
         };
         let answer = loop {
-            match self.ask_on(&mut carrier, exchange, member, &mut waiting).await {
+            match self.ask_on(&mut carrier, exchange, member).await {
                 Ok(answer) => break answer,
                 // It was closed when the request was on its way. That says nothing of the member.
                 Err(failed) if failed.again && carrier.is_old() => {
-                    carrier = Box::pin(self.connected(member, exchange, &mut waiting)).await?;
+                    carrier = Box::pin(self.connected(member, exchange)).await?;
                 }
                 Err(failed) => return Err(failed),
             }
@@ -218,7 +217,7 @@ impl Proxy {
         let (mut head, incoming) = answer.into_parts();
         let idle_max = self.group.upstream.idle_connections_max;
         let patience = self.timeouts.idle;
-        let parts = ExchangeParts { carrier, incoming, lease, waiting, patience, idle_max };
+        let parts = ExchangeParts { carrier, incoming, lease, patience, idle_max };
         let mut answer = match exchange.switched(&mut head) {
             Some(Ok(())) => tunnel(head, parts)?,
             Some(Err(lie)) => {
@@ -264,9 +263,7 @@ impl Proxy {
         &self,
         member: &Member,
         exchange: &Exchange<'_>,
-        waiting: &mut Waiting,
     ) -> Result<Carrier, Failed> {
-        waiting.set(true);
         let patience = self.timeouts.connect;
         let purpose = self.purpose(exchange);
         let opened = match self.protocol(exchange) {
@@ -301,11 +298,10 @@ impl Proxy {
         carrier: &mut Carrier,
         exchange: &Exchange<'_>,
         member: &Member,
-        waiting: &mut Waiting,
     ) -> Result<Response<Incoming>, Failed> {
         let source = exchange.source.as_deref();
         let request = self.request(exchange, member);
-        let error = match carrier.ask(request, source, waiting, self.timeouts.first_byte).await {
+        let error = match carrier.ask(request, source, self.timeouts.first_byte).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
