@@ -135,12 +135,12 @@ pub fn prepare(
 /// A socket that somebody else opened, set as our own are.
 fn adapted(socket: StdListener) -> io::Result<StdListener> {
     socket.set_nonblocking(true)?;
-    set_for_connections(SockRef::from(&socket))?;
+    set_for_connections(&SockRef::from(&socket))?;
     Ok(socket)
 }
 
 /// Sets what accepted sockets inherit.
-fn set_for_connections(socket: SockRef<'_>) -> io::Result<()> {
+fn set_for_connections(socket: &SockRef<'_>) -> io::Result<()> {
     // An answer is written whole, so nothing is gained by waiting.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES)
@@ -177,7 +177,7 @@ fn bind(endpoint: Endpoint, reuse_port: bool) -> io::Result<Socket> {
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(reuse_port)?;
         socket.set_nonblocking(true)?;
-        set_for_connections(SockRef::from(&socket))?;
+        set_for_connections(&SockRef::from(&socket))?;
         if ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             socket.set_only_v6(false)?;
         }
