@@ -54,6 +54,7 @@ pub(crate) fn apply(changes: &[Change], fields: &mut HeaderMap) {
 /// Changes the fields of a request. What is set here is no matter of the client's connection, even
 /// where its `Connection` field says so: it would be taken out again on the way to another server.
 pub(crate) fn apply_to_request(changes: &[Change], fields: &mut HeaderMap) {
+    remove_disguised(changes, fields);
     apply(changes, fields);
     if changes.is_empty() || !fields.contains_key(CONNECTION) {
         return;
@@ -75,6 +76,24 @@ pub(crate) fn apply_to_request(changes: &[Change], fields: &mut HeaderMap) {
     match HeaderValue::from_bytes(&kept.join(&b", "[..])) {
         Ok(kept) if !kept.is_empty() => drop(fields.insert(CONNECTION, kept)),
         _ => drop(fields.remove(CONNECTION)),
+    }
+}
+
+/// Takes out what some applications read as a field that is set or removed here: to them `_` and `-`
+/// are the same.
+fn remove_disguised(changes: &[Change], fields: &mut HeaderMap) {
+    let is_changed = |plain: &str| {
+        changes.iter().any(|change| match change {
+            Change::Set(name, _) | Change::Remove(name) => name.as_str().replace('_', "-") == plain,
+            Change::Add(..) => false,
+        })
+    };
+    let has = |name: &&HeaderName| {
+        name.as_str().contains('_') && is_changed(&name.as_str().replace('_', "-"))
+    };
+    let disguised: Vec<_> = fields.keys().filter(has).cloned().collect();
+    for name in disguised {
+        fields.remove(name);
     }
 }
 
@@ -143,6 +162,17 @@ mod tests {
             assert_eq!(left, kept, "{connection}");
             assert_eq!(fields["x-user"], "a");
         }
+    }
+
+    #[test]
+    fn what_is_set_here_cannot_be_said_with_other_dashes() {
+        let rules = changes(&[set("X-User-Name", "a"), HeaderRule::Remove("x_b".to_owned())]);
+        let mut all = HeaderMap::new();
+        for name in ["x_user_name", "x-user_name", "x_user", "x_b"] {
+            all.insert(HeaderName::from_static(name), HeaderValue::from_static("theirs"));
+        }
+        apply_to_request(&rules, &mut all);
+        assert_eq!(fields(&all), [("x-user-name", "a"), ("x_user", "theirs")]);
     }
 
     #[test]
