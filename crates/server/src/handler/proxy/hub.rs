@@ -30,6 +30,8 @@ pub(super) struct Hub {
     received: AtomicU64,
     /// Whether the next read only looks whether there is something.
     probing: AtomicBool,
+    /// Whether the other side takes nothing any more.
+    deaf: AtomicBool,
 }
 
 impl Wake for Hub {
@@ -89,6 +91,15 @@ impl Hub {
     /// Bytes sent and received since the connection was opened.
     pub(super) fn moved(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_deaf(&self) {
+        self.deaf.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is written goes nowhere: an answer may still come, but no other request may go.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_probing(&self, probing: bool) {

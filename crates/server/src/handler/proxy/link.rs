@@ -121,7 +121,7 @@ impl Link {
                 self.ended = Some(end);
             }
         }
-        self.ended.is_none() && self.sender.is_ready()
+        self.ended.is_none() && self.sender.is_ready() && !self.hub.is_deaf()
     }
 
     /// The socket, and what was read of it, when a 101 has ended what was HTTP on it.

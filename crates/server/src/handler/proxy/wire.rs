@@ -113,13 +113,11 @@ pub(super) struct Wire {
     hub: Arc<Hub>,
     /// Whether an answer may still be there when the other side takes nothing any more.
     answers_early: bool,
-    /// Whether it takes nothing any more.
-    deaf: bool,
 }
 
 impl Wire {
     pub(super) fn new(transport: Transport, hub: Arc<Hub>) -> Self {
-        Self { transport, hub, answers_early: false, deaf: false }
+        Self { transport, hub, answers_early: false }
     }
 
     /// For a connection with one exchange at a time. A server may answer and close before it has
@@ -137,7 +135,7 @@ impl Wire {
                 Ok(sent)
             }
             Err(error) if self.answers_early && is_closed(&error) => {
-                self.deaf = true;
+                self.hub.set_deaf();
                 Ok(length)
             }
             Err(error) => Err(error),
@@ -177,7 +175,7 @@ impl AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        if wire.deaf {
+        if wire.hub.is_deaf() {
             return Poll::Ready(Ok(buf.len()));
         }
         let result = ready!(
@@ -193,7 +191,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let length = parts.iter().map(|part| part.len()).sum();
-        if wire.deaf {
+        if wire.hub.is_deaf() {
             return Poll::Ready(Ok(length));
         }
         let result = ready!(on_transport!(
@@ -211,7 +209,7 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        if wire.deaf {
+        if wire.hub.is_deaf() {
             return Poll::Ready(Ok(()));
         }
         let result =
