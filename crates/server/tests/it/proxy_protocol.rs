@@ -406,7 +406,7 @@ async fn nginx_behind_believes_what_it_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
     let text = format!(
-        "daemon off; error_log stderr; pid {path}/pid;\nevents {{}}\nhttp {{ access_log off;\n\
+        "daemon off; master_process off; error_log stderr; pid {path}/pid;\nevents {{}}\nhttp {{ access_log off;\n\
          client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f;\n\
          uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
          server {{ listen 127.0.0.1:{nginx} proxy_protocol;\n\

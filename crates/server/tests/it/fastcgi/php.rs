@@ -9,6 +9,7 @@ use std::{
 };
 
 use bindery_testkit::{eventually, http2::Http2, server::TestServer, soon, tls::TestClient};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
@@ -28,6 +29,16 @@ struct Php {
     /// As the configuration of a site names it.
     address: String,
     child: Child,
+}
+
+impl Drop for Php {
+    /// With all its processes, which would live on without it.
+    fn drop(&mut self) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            kill_process_group(group, Signal::KILL).ok();
+        }
+    }
 }
 
 impl Php {
@@ -89,8 +100,7 @@ fn spawn(program: &Path, folder: &Path) -> Child {
     if is_root() {
         command.arg("-R");
     }
-    // Not `kill`: a test that fails must take the processes with it, and dropping it does.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     command.spawn().unwrap()
 }
 
