@@ -2,9 +2,11 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`config`] | what does `applicationHost.config` say, and how is it edited? |
 //! | [`netsh`] | what does `netsh http` take, and what does it print? |
 //!
 //! Text in, text out: nothing here does I/O, and Microsoft's spelling goes no further than this
 //! crate.
 
+pub mod config;
 pub mod netsh;

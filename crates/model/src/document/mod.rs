@@ -12,6 +12,8 @@
 //! | `secrets` | what is served that should not be? |
 //! | `review` | what is valid and probably not meant? |
 //! | `nearest` | what was probably meant? |
+//! | [`write`] | how is what is valid written, and what differs? |
+//! | [`edit`] | how is a change made in the text, with all else kept? |
 
 mod action;
 mod address;
@@ -19,6 +21,7 @@ mod binding;
 mod certificate;
 mod conflicts;
 mod cors;
+pub mod edit;
 mod fastcgi;
 mod fields;
 mod files;
@@ -36,6 +39,7 @@ mod settings;
 mod site;
 mod target;
 mod value;
+pub mod write;
 
 use std::{net::SocketAddr, path::PathBuf};
 

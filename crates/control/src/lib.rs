@@ -1,0 +1,14 @@
+//! The control plane: the one writer. A change is understood, planned, proved, committed to the file
+//! that is the truth, and published; nothing after the commit can fail.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`home`] | where is the truth, and how is it read, edited and replaced? |
+//! | [`applier`] | who may change it, when, and what came of it? |
+//! | [`history`] | who changed what, and when? |
+//! | [`problems`] | what is wrong, by line and column? |
+
+pub mod applier;
+pub mod history;
+pub mod home;
+pub mod problems;
