@@ -16,6 +16,7 @@ use bindery_model::{
 use bindery_server::{
     listener,
     server::{Counters, Proof, Server, prove},
+    snapshot::Revision,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -154,7 +155,7 @@ impl TestServer {
         let table = &proof.configuration().table;
         let prepared = listener::prepare(table, &Default::default(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));
-        let server = Server::start(proof, prepared).expect("the kernel gives random bytes");
+        let server = Server::start(proof, prepared, Revision(1)).expect("the kernel gives random bytes");
         Self { server, held: Mutex::new(sockets.held) }
     }
 
@@ -182,7 +183,8 @@ impl TestServer {
         let prepared = listener::prepare(table, &self.server.endpoints(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));
         self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(sockets.held);
-        self.server.replace(proof, prepared)
+        let next = Revision(self.server.counters().revision + 1);
+        self.server.replace(proof, prepared, next)
     }
 
     /// The server itself.
