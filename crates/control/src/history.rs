@@ -222,6 +222,16 @@ impl History {
         Ok(unfinished)
     }
 
+    /// Removes texts that no line names: of changes that were not made in the end.
+    pub(crate) fn sweep(&self) {
+        let mut state = self.state();
+        let unused: Vec<_> = state.texts.keys().filter(|one| !state.names(one)).cloned().collect();
+        for digest in unused {
+            state.texts.remove(&digest);
+            drop(fs::remove_file(self.text_file(&digest)));
+        }
+    }
+
     /// The number of the last revision.
     pub(crate) fn last_revision(&self) -> Option<u64> {
         self.state().kept.back().map(|kept| kept.revision)
@@ -282,17 +292,10 @@ impl History {
     }
 
     /// A change was not made after all.
-    pub(crate) fn forget(&self, intended: &Intended) {
+    pub(crate) fn forget(&self, _: Intended) {
         // Where it stays, it names a text that the file does not have.
         drop(fs::remove_file(self.next()));
-        let mut state = self.state();
-        let Line { config, records, .. } = &intended.0;
-        let unused: Vec<_> =
-            [config, records].into_iter().filter(|one| !state.names(one)).cloned().collect();
-        for digest in unused {
-            state.texts.remove(&digest);
-            drop(fs::remove_file(self.text_file(&digest)));
-        }
+        self.sweep();
     }
 
     /// A change was made. Gives its record. What cannot be written now is in `next.json`, and is

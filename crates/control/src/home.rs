@@ -95,7 +95,7 @@ impl Home {
         Ok(Self::find_with_text(path)?.0)
     }
 
-    fn find_with_text(path: &Path) -> Result<(Self, String), HomeError> {
+    pub(crate) fn find_with_text(path: &Path) -> Result<(Self, String), HomeError> {
         let io = |source| HomeError::Io { what: "read", file: path.to_owned(), source };
         // Through any link, now: paths in the file are meant from where it is written, and the
         // link must lead to the new file after a change.

@@ -7,8 +7,13 @@
 //! | [`applier`] | who may change it, when, and what came of it? |
 //! | [`history`] | who changed what, and when? |
 //! | [`problems`] | what is wrong, by line and column? |
+//! | [`steps`] | which steps does a change have? |
 
 pub mod applier;
 pub mod history;
 pub mod home;
+mod lock;
 pub mod problems;
+mod replace;
+pub mod steps;
+// watch

@@ -79,12 +79,7 @@ fn make_ready(configuration: Arc<Configuration>, before: Option<&Arc<Snapshot>>)
         let is_same = |folder: &Arc<CentralFolder>| folder.is_of(store);
         kept.filter(is_same).unwrap_or_else(|| opened(store))
     });
-    let certificates = before.and_then(|before| {
-        let (known, then) = (before.certificates.known()?, &before.configuration.table);
-        let now = &configuration.table.certificates;
-        Some(IndexedCertificates::after(&known, &then.certificates, now))
-    });
-    Proof { configuration, policies, central, before: before.cloned(), certificates }
+    Proof { configuration, policies, central, before: before.cloned(), certificates: None }
 }
 
 /// What the policy of a binding means. Authorities whose file has changed are read again; where
@@ -123,6 +118,14 @@ impl Proof {
     #[must_use]
     pub fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// The same with what is in its certificates, where somebody has read all of them: nobody has
+    /// to do so again.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Arc<IndexedCertificates>) -> Self {
+        self.certificates = Some(certificates).filter(|known| known.is_whole());
+        self
     }
 
     fn snapshot(self, revision: Revision) -> Arc<Snapshot> {

@@ -105,6 +105,12 @@ impl Snapshot {
         Self::new(Revision(0), configuration.into(), HashMap::new(), central)
     }
 
+    /// What is in the certificates that the configuration names, if that was asked for already.
+    #[must_use]
+    pub fn known_certificates(&self) -> Option<Arc<IndexedCertificates>> {
+        self.certificates.known()
+    }
+
     /// What is in the certificates that the configuration names. Blocks while they are read.
     #[must_use]
     pub fn certificates_now(&self) -> Arc<IndexedCertificates> {

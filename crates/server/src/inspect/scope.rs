@@ -118,6 +118,30 @@ impl Scope {
         })
     }
 
+    /// Whether a binding of it asks for what is in all certificates.
+    #[must_use]
+    pub fn asks_all_certificates(&self, table: &MemoryTable) -> bool {
+        self.asked(table).is_none()
+    }
+
+    /// Whether the binding at a place of the table is looked at.
+    #[must_use]
+    pub fn has_binding(&self, place: usize) -> bool {
+        self.bindings.has(place)
+    }
+
+    /// Whether the certificate at a place of the table is looked at.
+    #[must_use]
+    pub fn has_certificate(&self, place: usize) -> bool {
+        self.certificates.has(place)
+    }
+
+    /// Whether the path at a place of the positions is looked at.
+    #[must_use]
+    pub fn has_path(&self, place: usize) -> bool {
+        self.paths.has(place)
+    }
+
     /// The places of the certificates that are asked for; `None` for all.
     fn asked(&self, table: &MemoryTable) -> Option<HashSet<usize>> {
         let Places::Some(places) = &self.certificates else { return None };

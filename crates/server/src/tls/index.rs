@@ -115,6 +115,12 @@ impl IndexedCertificates {
         Self { entries, stamps, ..Self::default() }.indexed()
     }
 
+    /// Whether all of them were read.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.entries.iter().all(Option::is_some)
+    }
+
     /// Reads those at `places` only. Blocks.
     #[must_use]
     pub fn read_some(sources: &[CertificateSource], places: &HashSet<usize>) -> Self {
