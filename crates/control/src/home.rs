@@ -215,15 +215,17 @@ impl Home {
         found
     }
 
-    /// The files beside the text that it was read with, whether they are there or not.
+    /// The files beside the text that were looked for, whether they are there or not.
     #[must_use]
     pub fn files_beside(&self) -> Vec<PathBuf> {
         if self.form == Form::Toml {
             return Vec::new();
         }
         let beside = self.beside();
-        let read = beside.web_configs.iter().filter(|(_, text)| text.is_some());
-        let mut files: Vec<_> = read.filter_map(|(folder, _)| web_config_file(folder)).collect();
+        let file = |folder: &PathBuf| {
+            web_config_file(folder).unwrap_or_else(|| folder.join(WEB_CONFIG_NAMES[0]))
+        };
+        let mut files: Vec<_> = beside.web_configs.keys().map(file).collect();
         files.sort();
         files.insert(0, self.folder.join(COMPANION));
         files

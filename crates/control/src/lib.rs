@@ -8,6 +8,7 @@
 //! | [`history`] | who changed what, and when? |
 //! | [`problems`] | what is wrong, by line and column? |
 //! | [`steps`] | which steps does a change have? |
+//! | [`watch`] | who edits the file by hand? |
 
 pub mod applier;
 pub mod history;
@@ -16,4 +17,4 @@ mod lock;
 pub mod problems;
 mod replace;
 pub mod steps;
-// watch
+pub mod watch;

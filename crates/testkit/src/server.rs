@@ -12,6 +12,7 @@ use std::{
 use bindery_model::{
     document::{self, Configuration},
     problem::Severity,
+    table::MemoryTable,
 };
 use bindery_server::{
     listener,
@@ -59,6 +60,19 @@ impl Sockets {
             self.open_on(address, port);
         }
         port
+    }
+
+    /// What a configuration needs, for who starts a server without [`TestServer`]. Ports stay held
+    /// as long as this lives.
+    ///
+    /// # Panics
+    ///
+    /// When something else that it needs cannot be opened.
+    #[must_use]
+    #[track_caller]
+    pub fn prepare(&mut self, table: &MemoryTable) -> listener::Prepared {
+        listener::prepare(table, &Default::default(), std::mem::take(&mut self.listening))
+            .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)))
     }
 
     /// Opens one more socket on a port that was given.

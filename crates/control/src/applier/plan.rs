@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     history::{Actor, Door, Intended, Record},
-    home::{Home, read_records},
+    home::{Form, Home, read_records},
     problems::{PlacedProblem, all_placed},
     steps::Step,
 };
@@ -37,6 +37,17 @@ struct Plan {
     in_file: bool,
     /// Whether nothing is taken over from what is in force.
     anew: bool,
+}
+
+impl Plan {
+    /// Whether there is nothing that could differ, so that it need not be read.
+    fn is_in_force(&self, current: &Current) -> bool {
+        !self.anew
+            && self.home.form == Form::Toml
+            && self.home.file == current.home.file
+            && self.text == current.text
+            && self.records == current.records
+    }
 }
 
 /// A plan that can be carried out.
@@ -90,6 +101,12 @@ impl Inner {
         request: &Request,
     ) -> Result<Outcome, Refused> {
         let refused = match self.planned_by_file(request) {
+            // Our own change, as a rule, that the kernel tells of.
+            Ok(plan) if plan.is_in_force(&self.shown().current) => {
+                let mut shown = self.shown();
+                shown.edited = Arc::default();
+                return Ok(unchanged(&shown.current, Difference::default(), Vec::new()));
+            }
             Ok(plan) => match self.carry_out(writer, plan, request) {
                 Ok(outcome) => {
                     self.shown().edited = Arc::default();

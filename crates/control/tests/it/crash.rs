@@ -1,0 +1,91 @@
+//! The process ends at once, in the midst of a change: what is left is the state before it or the
+//! state after it, and the next start goes on from there.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, exit},
+};
+
+use bindery_control::{
+    applier::{Applier, What},
+    home::Home,
+    steps::{Observer, Step},
+};
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::setup::{Setup, add, apply, request};
+
+/// What tells a process of this program that it is to end in the midst of a change.
+const STEP: &str = "BINDERY_TEST_ENDS_AT";
+const CONFIG: &str = "BINDERY_TEST_CONFIG";
+
+/// Not a test of its own: the process that ends.
+#[test]
+fn ends_in_the_midst_of_a_change() {
+    let (Some(at), Some(config)) = (env::var_os(STEP), env::var_os(CONFIG)) else { return };
+    let at = Step::ALL.into_iter().find(|step| *at == *format!("{step:?}"));
+    let observer = Observer::new(move |step| {
+        if Some(step) == at {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+        Ok(())
+    });
+    let applier = Applier::open(Home::load(&PathBuf::from(config)).unwrap(), observer).unwrap();
+    applier.apply(request(What::Changes(vec![add("b", 1)]))).unwrap();
+    exit(0);
+}
+
+#[tokio::test]
+async fn a_crash_at_any_step_leaves_what_was_before_or_what_comes_after() {
+    for at in Step::ALL {
+        let setup = Setup::new();
+        let before = setup.read();
+        drop(setup.offline());
+        let me = env::current_exe().unwrap();
+        let words = ["--exact", "crash::ends_in_the_midst_of_a_change"];
+        let mut command = Command::new(me);
+        command.args(words).env(STEP, format!("{at:?}")).env(CONFIG, setup.path());
+        let ended = command.output().unwrap();
+        if at == Step::Proved {
+            // Nothing is proved where nothing is served.
+            assert!(ended.status.success());
+        } else {
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended.status), Some(9));
+        }
+        let after = setup.read();
+        let is_made = after != before;
+        assert_eq!(is_made, at >= Step::Exchanged || at == Step::Proved, "{at:?}");
+        // Readable, and with the right number and history.
+        let applier = setup.offline();
+        let revision = if is_made { 2 } else { 1 };
+        assert_eq!(applier.current().revision, revision, "{at:?}");
+        let records = applier.history(None, 10).unwrap();
+        assert_eq!(records.len() as u64, revision, "{at:?}");
+        assert_eq!(records[0].actor.name, if is_made { "admin" } else { "" }, "{at:?}");
+        assert_eq!(setup.names(), ["bindery.toml"], "{at:?}: nothing is left beside it");
+        let state = fs::read_dir(setup.folder.path().join("state/history")).unwrap();
+        let mut names: Vec<_> =
+            state.map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["records.jsonl", "texts"], "{at:?}");
+        assert_eq!(apply(&applier, What::Changes(vec![add("c", 1)])).await.unwrap().revision, revision + 1);
+        apply(&applier, What::Undo(1)).await.unwrap();
+        assert_eq!(setup.read(), before, "{at:?}");
+    }
+}
+
+#[test]
+fn a_torn_line_of_the_history_is_cut_off() {
+    let setup = Setup::new();
+    drop(setup.offline());
+    let path = setup.folder.path().join("state/history/records.jsonl");
+    let whole = fs::read(&path).unwrap();
+    let mut torn = whole.clone();
+    torn.extend_from_slice(&whole[..whole.len() / 2]);
+    fs::write(&path, torn).unwrap();
+    let applier = setup.offline();
+    assert_eq!(applier.current().revision, 1);
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    assert_eq!(applier.history(None, 10).unwrap().len(), 1);
+}
