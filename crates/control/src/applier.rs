@@ -332,18 +332,18 @@ impl Applier {
     /// # Errors
     ///
     /// When it is refused; nothing has changed then.
-    pub fn apply(&self, request: Request) -> Result<Outcome, Refused> {
+    pub fn apply(&self, request: &Request) -> Result<Outcome, Refused> {
         let mut writer = self.inner.writer();
         if request.what.is_of_file() {
-            self.inner.check_expected(&request)?;
-            return self.inner.take_edit(&mut writer, &request);
+            self.inner.check_expected(request)?;
+            return self.inner.take_edit(&mut writer, request);
         }
         if let Err(error) = &self.inner.state {
             return Err(Refused::State(io::Error::new(error.kind(), error.to_string())));
         }
         self.inner.take_edit_first(&mut writer)?;
-        self.inner.check_expected(&request)?;
-        self.inner.make(&mut writer, &request)
+        self.inner.check_expected(request)?;
+        self.inner.make(&mut writer, request)
     }
 
     /// Looks at everything that the configuration in force names on this machine. Blocks. Gives

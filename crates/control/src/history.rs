@@ -177,14 +177,8 @@ impl History {
             file.sync_all()?;
         }
         let texts = sizes(&folder.join("texts"))?;
-        let state = State {
-            lines: Arc::new(file),
-            length,
-            kept,
-            dropped: 0,
-            texts,
-            unwritten: None,
-        };
+        let state =
+            State { lines: Arc::new(file), length, kept, dropped: 0, texts, unwritten: None };
         sync_folder(&folder)?;
         Ok(Self { folder, state: Mutex::new(state) })
     }
@@ -331,7 +325,12 @@ impl History {
         }
         state.length += text.len() as u64;
         let Line { config, records, record } = line.clone();
-        state.kept.push_back(Kept { revision: record.revision, config, records, line: (at, length) });
+        state.kept.push_back(Kept {
+            revision: record.revision,
+            config,
+            records,
+            line: (at, length),
+        });
         Ok(())
     }
 
@@ -407,7 +406,6 @@ impl State {
     fn names(&self, digest: &Digest) -> bool {
         self.kept.iter().any(|kept| kept.config == *digest || kept.records == *digest)
     }
-
 }
 
 /// The last lines that are whole, and where the last of them ends.

@@ -64,12 +64,15 @@ impl Replacement {
     /// Writes `content` beside `file`, durable, with its mode and owner.
     pub(crate) fn prepare(file: &Path, content: &[u8]) -> io::Result<Self> {
         clean(file);
-        let own =
-            Self { file: file.to_owned(), beside: beside(file), content: content.to_owned() };
+        let own = Self { file: file.to_owned(), beside: beside(file), content: content.to_owned() };
         let mut options = OpenOptions::new();
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
-        let mut new =
-            options.write(true).create_new(true).mode(0o600).custom_flags(flags).open(&own.beside)?;
+        let mut new = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(&own.beside)?;
         new.write_all(content)?;
         match fs::metadata(file) {
             Ok(old) => {

@@ -204,14 +204,16 @@ impl Watcher {
         let actor = Actor { name: String::new(), door: Door::File };
         let request =
             Request { what: What::Reload, expected: None, actor, dry_run: false, force: false };
-        match self.applier.apply(request) {
+        match self.applier.apply(&request) {
             Ok(Outcome { changed: true, revision, disturbed, .. }) => {
                 info!(revision, disturbed, "the edited configuration is in force");
             }
             Ok(_) => {}
             // It is told with the places of all that is wrong.
             Err(Refused::Problems(_)) => {
-                warn!("the edited configuration cannot be served; the last good one stays in force");
+                warn!(
+                    "the edited configuration cannot be served; the last good one stays in force"
+                );
             }
             Err(refused) => {
                 error!(error = %text_of(&refused), "the edited configuration was not taken");

@@ -52,7 +52,7 @@ pub struct Connection {
     /// Whether the last request that began is another server's to answer.
     upstream: AtomicBool,
     waker: AtomicWaker,
-    /// What it came for: the binding of its handshake, or without TLS that of its last request.
+    /// What it came for: the binding of its handshake, or without TLS that of its first request.
     binding: Mutex<Option<BindingInformation>>,
 }
 
@@ -74,12 +74,10 @@ impl Connection {
         }
     }
 
-    /// It came for this.
+    /// It came for this, unless something was noted already.
     pub(crate) fn came_for(&self, binding: &BindingInformation) {
         let mut own = self.binding.lock().unwrap_or_else(PoisonError::into_inner);
-        if own.as_ref() != Some(binding) {
-            *own = Some(binding.clone());
-        }
+        own.get_or_insert_with(|| binding.clone());
     }
 
     /// Whether what it came for is not there in `snapshot`, and it was not told so yet.

@@ -169,7 +169,8 @@ impl TestServer {
         let table = &proof.configuration().table;
         let prepared = listener::prepare(table, &Default::default(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));
-        let server = Server::start(proof, prepared, Revision(1)).expect("the kernel gives random bytes");
+        let server =
+            Server::start(proof, prepared, Revision(1)).expect("the kernel gives random bytes");
         Self { server, held: Mutex::new(sockets.held) }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io, sync::Arc};
 use bindery_iis::netsh::records::Records;
 use bindery_model::{
     change::{Change, Difference},
-    document::{Configuration, Positions, write},
+    document::{Configuration, Positions, Settings, write},
     problem::{Problem, Severity},
 };
 use bindery_server::{
@@ -14,6 +14,7 @@ use bindery_server::{
     snapshot::{Revision, Snapshot},
     text_of,
 };
+use tracing::{error, warn};
 
 use super::{
     Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer,
@@ -110,6 +111,7 @@ impl Inner {
             Ok(plan) => match self.carry_out(writer, plan, request) {
                 Ok(outcome) => {
                     self.shown().edited = Arc::default();
+                    warn_of(&outcome.problems);
                     return Ok(outcome);
                 }
                 Err(refused) => refused,
@@ -310,11 +312,8 @@ impl Inner {
         current: &Current,
         record: Record,
     ) -> Result<Option<Intended>, Refused> {
-        let state = match &self.state {
-            Ok(state) => state,
-            // The file is followed all the same.
-            Err(_) => return Ok(None),
-        };
+        // Without it the file is followed all the same.
+        let Ok(state) = &self.state else { return Ok(None) };
         let texts = texts(&plan.text, &plan.records).map_err(Refused::State)?;
         let intended = state.history.intend(record, &texts).map_err(Refused::State)?;
         match self.commit_intended(state, plan, current) {
@@ -349,7 +348,7 @@ impl Inner {
                 Ok(()) => {}
                 // Where the file is committed, the next start does it: the history says so.
                 Err(error) if has_file => {
-                    tracing::error!(%error, "certificate records could not be replaced");
+                    error!(%error, "certificate records could not be replaced");
                 }
                 Err(error) => return Err(Refused::State(error)),
             }
@@ -381,6 +380,7 @@ impl Inner {
         let current =
             Current { home, revision, text, records, configuration, positions, problems: own };
         let mut shown = self.shown();
+        warn_of_restart(&shown.current.configuration.settings, &current.configuration.settings);
         let last = std::mem::replace(&mut shown.current, Arc::new(current));
         shown.problems = Arc::new(problems);
         shown.edited = Arc::default();
@@ -393,4 +393,26 @@ impl Inner {
 
 fn unchanged(current: &Current, difference: Difference, problems: Vec<PlacedProblem>) -> Outcome {
     Outcome { revision: current.revision, changed: false, difference, disturbed: 0, problems }
+}
+
+/// Writes what an edited file is warned of, since nobody else is there to be told.
+fn warn_of(news: &[PlacedProblem]) {
+    for PlacedProblem { severity, file, line, column, code, message, .. } in news {
+        if severity == "warning" {
+            warn!("{file}:{line}:{column}: {message} [{code}]");
+        }
+    }
+}
+
+/// Writes which settings were changed that a server takes only when it starts. Each change is
+/// compared with the one before, so that it is said once.
+fn warn_of_restart(before: &Settings, now: &Settings) {
+    let changed = [
+        ("state_dir", before.state_dir != now.state_dir),
+        ("workers", before.workers != now.workers),
+        ("user", before.user != now.user),
+    ];
+    for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+        warn!(key, "changed, and counts from the next start");
+    }
 }

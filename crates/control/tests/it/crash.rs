@@ -1,11 +1,7 @@
 //! The process ends at once, in the midst of a change: what is left is the state before it or the
 //! state after it, and the next start goes on from there.
 
-use std::{
-    env, fs,
-    path::PathBuf,
-    process::{Command, exit},
-};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use bindery_control::{
     applier::{Applier, What},
@@ -32,8 +28,7 @@ fn ends_in_the_midst_of_a_change() {
         Ok(())
     });
     let applier = Applier::open(Home::load(&PathBuf::from(config)).unwrap(), observer).unwrap();
-    applier.apply(request(What::Changes(vec![add("b", 1)]))).unwrap();
-    exit(0);
+    applier.apply(&request(What::Changes(vec![add("b", 1)]))).unwrap();
 }
 
 #[tokio::test]
@@ -69,7 +64,10 @@ async fn a_crash_at_any_step_leaves_what_was_before_or_what_comes_after() {
             state.map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         assert_eq!(names, ["records.jsonl", "texts"], "{at:?}");
-        assert_eq!(apply(&applier, What::Changes(vec![add("c", 1)])).await.unwrap().revision, revision + 1);
+        assert_eq!(
+            apply(&applier, What::Changes(vec![add("c", 1)])).await.unwrap().revision,
+            revision + 1
+        );
         apply(&applier, What::Undo(1)).await.unwrap();
         assert_eq!(setup.read(), before, "{at:?}");
     }

@@ -111,7 +111,7 @@ async fn a_link_that_leads_elsewhere_is_an_edit() {
 
 /// Waits until an edit is in force, or refused.
 async fn told(events: &mut tokio::sync::broadcast::Receiver<Event>) -> Event {
-    bindery_testkit::soon("an event", events.recv()).await.unwrap()
+    bindery_testkit::soon("an event", events.recv()).await.expect("somebody tells")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,11 +10,11 @@ use std::{
     },
 };
 
+use crate::setup::{Setup, add, apply, free_port, has_texts, site};
 use bindery_control::{
     applier::{Refused, What},
     steps::{Observer, Step},
 };
-use crate::setup::{Setup, add, apply, free_port, has_texts, site};
 
 #[tokio::test]
 async fn a_step_that_fails_leaves_everything_as_it_was() {
@@ -22,10 +22,11 @@ async fn a_step_that_fails_leaves_everything_as_it_was() {
         let mut setup = Setup::new();
         let fails = Arc::new(AtomicBool::new(true));
         let is_on = Arc::clone(&fails);
-        let observer = Observer::new(move |step| match step == at && is_on.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("as the test wants it")),
-            false => Ok(()),
-        });
+        let observer =
+            Observer::new(move |step| match step == at && is_on.load(Ordering::Relaxed) {
+                true => Err(io::Error::other("as the test wants it")),
+                false => Ok(()),
+            });
         let applier = setup.serving(observer);
         let (before, texts) = (setup.read(), has_texts(setup.folder.path()));
         let inode = fs::metadata(setup.path()).unwrap().ino();

@@ -70,7 +70,9 @@ async fn changes_that_come_at_once_are_all_made() {
     let mut all = tokio::task::JoinSet::new();
     for name in &names {
         let (applier, change) = (applier.clone(), add(name, setup.port));
-        all.spawn(async move { apply(&applier, What::Changes(vec![change])).await.unwrap().revision });
+        all.spawn(
+            async move { apply(&applier, What::Changes(vec![change])).await.unwrap().revision },
+        );
     }
     let mut revisions = all.join_all().await;
     revisions.sort_unstable();
@@ -124,8 +126,7 @@ async fn there_is_one_writer_for_a_state_folder() {
     let setup = Setup::new();
     let first = setup.offline();
     let loaded = bindery_control::home::Home::load(&setup.path()).unwrap();
-    let second =
-        bindery_control::applier::Applier::open(loaded, Observer::default()).unwrap();
+    let second = bindery_control::applier::Applier::open(loaded, Observer::default()).unwrap();
     assert!(second.state().unwrap_err().to_string().contains("in use by process"));
     let refused = apply(&second, What::Text(setup.text(&["b"]))).await.unwrap_err();
     assert!(matches!(refused, Refused::State(_)), "{refused}");
@@ -165,7 +166,7 @@ async fn what_was_broken_before_is_in_nobodys_way_and_keeps_its_place() {
     setup.write(&(setup.text(&["a"]) + &broken));
     let applier = setup.serving(Observer::default());
     let looker = applier.clone();
-    let problems = tokio::task::spawn_blocking(move || looker.inspect()).await.unwrap();
+    let problems = bindery_server::blocking::run("look", move || looker.inspect()).await.unwrap();
     let line = problems.iter().find(|one| one.code == "unreadable-folder").unwrap().line;
     let text = setup.text(&["b", "a"]) + &broken;
     assert!(apply(&applier, What::Text(text)).await.unwrap().problems.is_empty());

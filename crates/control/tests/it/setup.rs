@@ -128,7 +128,7 @@ pub(crate) async fn apply(applier: &Applier, what: What) -> Result<Outcome, Refu
 
 pub(crate) async fn ask(applier: &Applier, request: Request) -> Result<Outcome, Refused> {
     let applier = applier.clone();
-    bindery_server::blocking::run("a change", move || applier.apply(request)).await.unwrap()
+    bindery_server::blocking::run("a change", move || applier.apply(&request)).await.unwrap()
 }
 
 /// A port that nobody listens on. The kernel's own choice could be given to somebody else before

@@ -140,7 +140,8 @@ impl IndexedCertificates {
         before: &[CertificateSource],
         sources: &[CertificateSource],
     ) -> Arc<Self> {
-        let same = |(own, other): (&CertificateSource, &CertificateSource)| own.files == other.files;
+        let same =
+            |(own, other): (&CertificateSource, &CertificateSource)| own.files == other.files;
         if before.len() == sources.len() && before.iter().zip(sources).all(same) {
             return Arc::clone(known);
         }
