@@ -387,7 +387,7 @@ pub(crate) fn insert_behind(
 ) -> Node {
     let children = draft.children(parent);
     let old = |node: &Node| draft.element(*node);
-    let last = children.iter().filter_map(old).filter(|child| child.name() == name).last();
+    let last = children.iter().filter_map(old).rev().find(|child| child.name() == name);
     let first = children.iter().find_map(old);
     let at = match (last, first) {
         (Some(last), _) => Position::After(last.id()),

@@ -8,15 +8,6 @@ use crate::xml::{
     edit::{NewElement, Position},
 };
 
-/// Attributes that every section may have: locks, not settings.
-pub(crate) const GENERAL: [&str; 5] = [
-    "lockAttributes",
-    "lockAllAttributesExcept",
-    "lockElements",
-    "lockAllElementsExcept",
-    "lockItem",
-];
-
 /// A configuration that is changed.
 pub(crate) struct Host<'t> {
     pub(crate) draft: Draft<'t>,

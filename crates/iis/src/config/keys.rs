@@ -2,7 +2,7 @@
 
 use bindery_model::change::{EditError, Fields, Place, Value};
 
-use super::edit::Editor;
+use super::{edit::Editor, host::Host};
 use crate::xml::{
     draft::{Draft, Node},
     edit::{NewElement, Position},
@@ -72,7 +72,7 @@ fn of_site(
                 Some(Ok(_)) => return Some(Err(wrong(at, head, "\"started\" or \"stopped\""))),
                 Some(Err(error)) => return Some(Err(error)),
             };
-            set_started(editor, site, !stopped);
+            set_started(&mut editor.host, site, !stopped);
             Ok(())
         }
         ("access_log", None) => value.map(|value| boolean(at, head, value)).transpose().map(|on| {
@@ -109,12 +109,20 @@ fn of_site(
 }
 
 /// Whether a site is started with the server: IIS has no other lasting state.
-pub(crate) fn set_started(editor: &mut Editor<'_>, site: Node, started: bool) {
-    let host = &mut editor.host;
+pub(crate) fn set_started(host: &mut Host<'_>, site: Node, started: bool) {
     let usual = host.defaults("siteDefaults").and_then(|node| {
         host.draft.value(node, "serverAutoStart").map(|value| value.eq_ignore_ascii_case("true"))
     });
     set_flag(&mut host.draft, site, "serverAutoStart", started, usual.unwrap_or(true));
+}
+
+/// Whether a site is started with the server.
+pub(crate) fn is_started(host: &Host<'_>, site: Node) -> bool {
+    let own = host
+        .draft
+        .value(site, "serverAutoStart")
+        .or_else(|| host.draft.value(host.defaults("siteDefaults")?, "serverAutoStart"));
+    own.is_none_or(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// Sets an attribute that is `true` or `false`: not written where it is as `usual`, unless that is

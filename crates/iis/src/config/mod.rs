@@ -2,9 +2,7 @@
 
 mod edit;
 pub(crate) mod host;
-mod keys;
-#[cfg(test)]
-mod tests;
+pub(crate) mod keys;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +11,6 @@ use bindery_model::document::Document;
 
 pub use edit::edit;
 pub(crate) use edit::{insert_behind, text_of};
-pub(crate) use keys::{flags, is_sni, set_flag};
 pub use write::write;
 
 use crate::netsh::records::Records;

@@ -99,12 +99,11 @@ impl NewElement {
         &mut self.children[place]
     }
 
-    /// The element as text, beginning on a line that is indented so.
+    /// The element as text, what stands in it indented by so much more.
     #[must_use]
-    pub fn text(&self, indent: &str) -> String {
+    pub fn text(&self, step: &str) -> String {
         let mut text = String::new();
-        let layout =
-            Layout { line: Some(format!("\n{indent}")), step: STEP.to_owned(), empty: " />" };
+        let layout = Layout { line: Some("\n".to_owned()), step: step.to_owned(), empty: " />" };
         layout.write(self, &mut text);
         text
     }

@@ -1,8 +1,11 @@
+//! Changes in the words of `bindery.toml`, made in `applicationHost.config`.
+
 use std::collections::BTreeMap;
 
+use bindery_iis::config::edit;
 use bindery_model::change::{Act, Change, EditError, Fields, Place, Value};
 
-use super::edit;
+use crate::sample::difference;
 
 const FILE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <configuration>
@@ -78,35 +81,7 @@ fn remove(at: Place) -> Change {
 #[track_caller]
 fn check(changes: &[Change], expected: &str) {
     let result = edit(FILE, changes).unwrap();
-    assert_eq!(lines(FILE, &result), expected.trim_matches('\n'), "{result}");
-}
-
-fn lines(before: &str, after: &str) -> String {
-    let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    let same = |a: &[&str], b: &[&str]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    // Longest common subsequence; the texts are short.
-    let mut table = vec![vec![0_usize; new.len() + 1]; old.len() + 1];
-    for at in (0..old.len()).rev() {
-        for to in (0..new.len()).rev() {
-            table[at][to] = match old[at] == new[to] {
-                true => table[at + 1][to + 1] + 1,
-                false => table[at + 1][to].max(table[at][to + 1]),
-            };
-        }
-    }
-    let (mut at, mut to, mut shown) = (same(&old, &new), same(&old, &new), Vec::new());
-    while at < old.len() || to < new.len() {
-        if at < old.len() && to < new.len() && old[at] == new[to] {
-            (at, to) = (at + 1, to + 1);
-        } else if to == new.len() || (at < old.len() && table[at + 1][to] >= table[at][to + 1]) {
-            shown.push(format!("-{}", old[at].trim_start()));
-            at += 1;
-        } else {
-            shown.push(format!("+{}", new[to].trim_start()));
-            to += 1;
-        }
-    }
-    shown.join("\n")
+    assert_eq!(difference(FILE, &result), expected.trim_matches('\n'), "{result}");
 }
 
 #[test]
@@ -204,7 +179,7 @@ fn bindings_are_found_by_what_they_mean() {
             .replace("-<b", "-<b"),
     );
     assert_eq!(edit(FILE, &[add(at.clone(), [])]), Err(EditError::Exists(at.clone())));
-    let named = edit(FILE, &[set(at.clone(), [("certificate", Some(text("shop")))])]).unwrap_err();
+    let named = edit(FILE, &[set(at, [("certificate", Some(text("shop")))])]).unwrap_err();
     assert_eq!(
         named.to_string(),
         "binding HTTPS/0.0.0.0:443:SHOP.example of site \"Shop\": applicationHost.config has no place for certificate"
