@@ -1,25 +1,19 @@
 //! `bindery netsh`, also through a link named `netsh`: what HTTP.SYS would print of the
 //! configuration.
 
-use std::{
-    ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use bindery_iis::netsh::{
     grammar::{self, Request, SUPPORTED},
-    sslcert::{Record, RecordKey, table},
+    records::{ApplicationId, Flag, Record, RecordKey},
+    sslcert::{Table, table},
 };
 use bindery_model::{
     binding::{Binding, Protocol},
-    certificate::CertificateChoice,
     name::HostPattern,
     tls::{ClientCertificate, TlsVersion},
 };
 use bindery_server::snapshot::Snapshot;
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::unserved::{block_on, choice, unserved};
 use crate::{
@@ -80,7 +74,7 @@ fn answer(words: Vec<OsString>, config: Option<PathBuf>) -> Result<ExitCode, Fai
     }
     let records: Vec<_> = found.into_iter().map(|found| found.record).collect();
     match json {
-        true => output::print_json(&Table { bindings: records.iter().map(Fields).collect() })?,
+        true => output::print_json(&records.iter().collect::<Table<'_>>())?,
         false => output::print(table(&records)),
     }
     Ok(ExitCode::SUCCESS)
@@ -128,7 +122,7 @@ async fn found(snapshot: &Snapshot) -> Vec<Found> {
 }
 
 async fn record(snapshot: &Snapshot, binding: &Binding) -> Found {
-    let key = key(binding);
+    let key = RecordKey::of(binding);
     let central = matches!(key, RecordKey::CentralStore(_));
     let (mut certificate_hash, mut problems) = (None, Vec::new());
     if !central {
@@ -142,57 +136,26 @@ async fn record(snapshot: &Snapshot, binding: &Binding) -> Found {
         certificate_hash = choice.shown.map(|(_, certificate)| certificate.facts.thumbprint);
     }
     let tls = &binding.tls;
+    let asks = tls.client_certificate != ClientCertificate::Off;
+    let flags = [
+        // Revocation is not looked up.
+        (Flag::VerifyRevocation, false),
+        (Flag::NegotiateClientCertificate, asks),
+        (Flag::DisableHttp2, !tls.http2),
+        // Neither QUIC nor versions before TLS 1.2 are spoken at all.
+        (Flag::DisableQuic, true),
+        (Flag::DisableLegacyTls, true),
+        (Flag::DisableTls12, tls.minimum > TlsVersion::Tls12),
+        (Flag::DisableTls13, tls.maximum < TlsVersion::Tls13),
+        (Flag::DisableOcspStapling, true),
+        (Flag::EnableSessionTicket, !asks),
+        (Flag::DisableSessionId, true),
+    ];
     let record = Record {
-        key,
         certificate_hash,
         store_name: (!central).then(|| STORE_NAME.to_owned()),
-        negotiate_client_certificate: tls.client_certificate != ClientCertificate::Off,
-        disable_http2: !tls.http2,
-        // Neither QUIC nor versions before TLS 1.2 are spoken at all.
-        disable_quic: true,
-        disable_legacy_tls: true,
-        disable_tls12: tls.minimum > TlsVersion::Tls12,
-        disable_tls13: tls.maximum < TlsVersion::Tls13,
-        enable_session_ticket: tls.client_certificate == ClientCertificate::Off,
+        flags: flags.into_iter().collect(),
+        ..Record::new(key, ApplicationId::IIS)
     };
     Found { record, problems }
-}
-
-/// HTTP.SYS has no record for a name on one address: the name alone is what its record is found
-/// by, whatever the address of the binding.
-fn key(binding: &Binding) -> RecordKey {
-    let endpoint = binding.information.endpoint;
-    if binding.certificate == CertificateChoice::Central {
-        return RecordKey::CentralStore(endpoint.port);
-    }
-    match &binding.information.host {
-        HostPattern::Any => {
-            let address = endpoint.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            RecordKey::IpPort(SocketAddr::new(address, endpoint.port))
-        }
-        host @ (HostPattern::Exact(_) | HostPattern::Wildcard(_)) => {
-            RecordKey::HostnamePort(host.to_string(), endpoint.port)
-        }
-    }
-}
-
-/// The table as JSON. Its names are those of the lines, without what is no letter or digit.
-#[derive(Serialize)]
-struct Table<'a> {
-    #[serde(rename = "SSLCertificateBindings")]
-    bindings: Vec<Fields<'a>>,
-}
-
-struct Fields<'a>(&'a Record);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = self.0.fields();
-        let mut map = serializer.serialize_map(Some(fields.len()))?;
-        for (label, value) in fields {
-            let name: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
-            map.serialize_entry(&name, &value)?;
-        }
-        map.end()
-    }
 }

@@ -1,9 +1,7 @@
 //! What is typed behind `netsh`: words without regard to case, each as short as it stays clear, and
 //! `tag=value`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use super::sslcert::RecordKey;
+use super::records::RecordKey;
 
 /// A command that is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +62,9 @@ pub fn parse(words: &[String]) -> Result<Request, GrammarError> {
         // netsh takes the value of the first tag without the tag.
         let (tag, value) = word.split_once('=').unwrap_or(("ipport", word));
         let found = match tag.to_ascii_lowercase().as_str() {
-            "ipport" => ip_port(value).ok_or("ipport"),
-            "hostnameport" => hostname_port(value).ok_or("hostnameport"),
-            "ccs" => port(value).map(RecordKey::CentralStore).ok_or("ccs"),
+            "ipport" => RecordKey::ip_port(value).ok_or("ipport"),
+            "hostnameport" => RecordKey::hostname_port(value).ok_or("hostnameport"),
+            "ccs" => RecordKey::central_store(value).ok_or("ccs"),
             "json" => {
                 json = match value.to_ascii_lowercase().as_str() {
                     "enable" | "yes" => true,
@@ -89,27 +87,6 @@ pub fn parse(words: &[String]) -> Result<Request, GrammarError> {
 fn is_short_for(word: &str, full: &str) -> bool {
     let length = word.len();
     length >= 2 && full.get(..length).is_some_and(|start| start.eq_ignore_ascii_case(word))
-}
-
-/// All addresses have one record, which Windows writes as `0.0.0.0`.
-fn ip_port(text: &str) -> Option<RecordKey> {
-    let address: SocketAddr =
-        text.parse().ok().filter(|address: &SocketAddr| address.port() > 0)?;
-    let ip = address.ip().to_canonical();
-    let ip = if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { ip };
-    Some(RecordKey::IpPort(SocketAddr::new(ip, address.port())))
-}
-
-fn hostname_port(text: &str) -> Option<RecordKey> {
-    let (host, number) = text.rsplit_once(':')?;
-    let host: bindery_model::name::HostPattern = host.parse().ok()?;
-    let host = Some(host.to_string()).filter(|host| !host.is_empty())?;
-    Some(RecordKey::HostnamePort(host, port(number)?))
-}
-
-fn port(text: &str) -> Option<u16> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0)
 }
 
 #[cfg(test)]
