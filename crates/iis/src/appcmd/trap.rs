@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::{host::Host, keys},
-    netsh::sslcert::IIS_APPLICATION_ID,
+    netsh::records::ApplicationId,
 };
+
+/// Whose records IIS's own are.
+const IIS: ApplicationId = ApplicationId::IIS;
 
 /// A site and the `bindingInformation` of one of its bindings.
 type Holder = (String, String);
@@ -102,7 +105,7 @@ fn warning(record: &str, (site, information): Holder, others: Vec<Holder>) -> Wa
     let key = format!("[protocol='https',bindingInformation='{endpoint}:{named}']");
     commands.push(format!("appcmd set site \"{site}\" \"/bindings.{key}.sslFlags:1\""));
     commands.push(format!(
-        "netsh http add sslcert hostnameport={named}:{port} certhash=<thumbprint> appid={IIS_APPLICATION_ID} certstorename=MY"
+        "netsh http add sslcert hostnameport={named}:{port} certhash=<thumbprint> appid={IIS} certstorename=MY"
     ));
     let mut names: Vec<_> =
         others.iter().filter_map(|(_, other)| other.rsplit(':').next()).collect();
@@ -126,7 +129,7 @@ fn warning(record: &str, (site, information): Holder, others: Vec<Holder>) -> Wa
         Way {
             what: format!("use one certificate that covers {covered}"),
             commands: vec![format!(
-                "netsh http update sslcert ipport={record} certhash=<thumbprint> appid={IIS_APPLICATION_ID} certstorename=MY"
+                "netsh http update sslcert ipport={record} certhash=<thumbprint> appid={IIS} certstorename=MY"
             )],
         },
     ];
