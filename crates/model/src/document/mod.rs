@@ -4,6 +4,7 @@
 //! | module | answers |
 //! |---|---|
 //! | `parse` | what does a text say? |
+//! | `cut` | which parts of a text can be read by themselves? |
 //! | `read` | what is a value, and where does it stand? |
 //! | `settings`, `certificate`, `site`, `route`, `binding`, `log` | what does each table mean? |
 //! | `action`, `files`, `proxy`, `fastcgi` | what answers? |
@@ -23,6 +24,7 @@ mod binding;
 mod certificate;
 mod conflicts;
 mod cors;
+mod cut;
 pub mod edit;
 mod fastcgi;
 mod fields;
@@ -48,12 +50,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
+pub use fields::is_of_the_server;
 pub use parse::{DOCUMENT_BYTES_MAX, parse};
 pub use parts::Parts;
-pub use fields::is_of_the_server;
+pub use review::review;
 pub use target::{read_path_target, read_target};
 pub use value::{is_field_value, is_media_type, is_token};
-pub use review::review;
 
 use crate::{
     binding::{Endpoint, Protocol},
