@@ -1,13 +1,10 @@
 //! `applicationHost.config` and `web.config`: read, edited in place, written.
 
-<<<<<<< HEAD
 mod edit;
 pub(crate) mod host;
 pub(crate) mod keys;
-mod write;
-=======
 mod read;
->>>>>>> iisread
+mod write;
 
 use std::path::{Path, PathBuf};
 

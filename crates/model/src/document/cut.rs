@@ -103,6 +103,7 @@ impl Scanner<'_> {
         self.at += 1;
         let is_array = self.peek() == Some(b'[');
         self.at += usize::from(is_array);
+        self.depth = 1 + usize::from(is_array);
         self.blanks();
         let key = self.rest();
         let length = key.iter().take_while(|byte| is_bare(**byte)).count();
