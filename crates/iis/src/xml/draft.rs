@@ -219,6 +219,27 @@ impl<'t> Draft<'t> {
         Node::New(place)
     }
 
+    /// Inserts an element behind those of the same name; before everything else where there are
+    /// none.
+    pub fn insert_behind(&mut self, parent: Node, element: &NewElement) -> Node {
+        let children = self.children(parent);
+        let same = children.iter().rposition(|child| self.name(*child) == element.name);
+        if let Node::New(at) = parent {
+            let new = self.insert(parent, Position::End, element);
+            let own = &mut self.fresh_mut(at).children;
+            own.get_mut(same.map_or(0, |same| same + 1)..).unwrap_or_default().rotate_right(1);
+            return new;
+        }
+        let old = |node: &Node| self.element(*node).map(Element::id);
+        let last = children.iter().rev().filter(|child| self.name(**child) == element.name);
+        let at = match (last.clone().find_map(old), children.iter().find_map(old)) {
+            (Some(last), _) => Position::After(last),
+            (None, Some(first)) => Position::Before(first),
+            (None, None) => Position::End,
+        };
+        self.insert(parent, at, element)
+    }
+
     /// Removes an element with everything in it.
     pub fn remove(&mut self, node: Node) {
         let place = match node {
