@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::{
     config::{host::Host, keys},
     netsh::sslcert::IIS_APPLICATION_ID,
-    xml::draft::Node,
+    xml::draft::{Draft, Node},
 };
 
 /// A binding without SNI.
@@ -49,21 +49,20 @@ pub struct Way {
 pub(super) struct Shared(BTreeMap<String, Vec<Holder>>);
 
 impl Shared {
-    pub(super) fn of(host: &Host<'_>) -> Self {
+    pub(super) fn of(draft: &Draft<'_>, sites: Vec<Node>) -> Self {
         let mut shared: BTreeMap<String, Vec<Holder>> = BTreeMap::new();
-        for site in host.sites() {
-            let Some(bindings) = host.draft.child(site, "bindings") else { continue };
-            for binding in host.draft.children_named(bindings, "binding") {
-                let protocol = host.draft.value(binding, "protocol").unwrap_or_default();
+        for site in sites {
+            let Some(bindings) = draft.child(site, "bindings") else { continue };
+            for binding in draft.children_named(bindings, "binding") {
+                let protocol = draft.value(binding, "protocol").unwrap_or_default();
                 if !protocol.eq_ignore_ascii_case("https")
-                    || keys::is_sni(keys::flags(&host.draft, binding))
+                    || keys::is_sni(keys::flags(draft, binding))
                 {
                     continue;
                 }
-                let information =
-                    host.draft.value(binding, "bindingInformation").unwrap_or_default();
+                let information = draft.value(binding, "bindingInformation").unwrap_or_default();
                 let Some((endpoint, _)) = information.rsplit_once(':') else { continue };
-                let name = host.draft.value(site, "name").unwrap_or_default().into_owned();
+                let name = draft.value(site, "name").unwrap_or_default().into_owned();
                 let holder =
                     Holder { node: site, site: name, information: information.to_string() };
                 shared.entry(record(endpoint)).or_default().push(holder);
@@ -75,7 +74,7 @@ impl Shared {
     /// The first binding that has come to share a record with another site since.
     pub(super) fn compare(&self, now: &Host<'_>) -> Option<Warning> {
         let none = Vec::new();
-        Self::of(now).0.into_iter().find_map(|(record, holders)| {
+        Self::of(&now.draft, now.sites()).0.into_iter().find_map(|(record, holders)| {
             let before = self.0.get(&record).unwrap_or(&none);
             let known = |holder: &&Holder| {
                 let mut before = before.iter();
