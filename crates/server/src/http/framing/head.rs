@@ -173,7 +173,7 @@ impl Codings {
 }
 
 /// Digits, and nothing else (RFC 9110, 8.6).
-fn length(text: &[u8]) -> Result<u64, Refusal> {
+pub(crate) fn length(text: &[u8]) -> Result<u64, Refusal> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::Length);
     }
