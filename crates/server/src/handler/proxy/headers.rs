@@ -1,6 +1,6 @@
 //! The fields of requests and answers on their way through (RFC 9110, 7.6).
 
-use std::{io::Write as _, net::SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use bindery_model::upstream::UpstreamProtocol;
 use http::{
@@ -16,7 +16,7 @@ use http::{
 use super::upgrade::Wanted;
 use crate::http::{
     client::{Client, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO},
-    forwarded,
+    forwarded, framing,
 };
 
 /// What the fields of a request for an upstream are made of.
@@ -75,7 +75,7 @@ impl Fields for Vec<u8> {
 
     fn own(&mut self, name: &HeaderName, value: &[u8]) {
         // What a header value may hold (RFC 9110, 5.5).
-        if value.iter().all(|byte| (*byte >= b' ' && *byte != 127) || *byte == b'\t') {
+        if framing::is_text(value) {
             line(self, name, value);
         }
     }
@@ -163,11 +163,10 @@ impl Outgoing<'_> {
         let said = |name| client.by_proxy && !named.contains(name) && came.contains_key(name);
         let peer = self.peer.ip().to_canonical();
         let mut text = Text::new();
-        if write!(text, "{peer}").is_ok() {
-            match said(&X_FORWARDED_FOR) {
-                true => fields.own(&X_FORWARDED_FOR, &joined(came, &X_FORWARDED_FOR, text.bytes())),
-                false => fields.own(&X_FORWARDED_FOR, text.bytes()),
-            }
+        let text = text.address(peer);
+        match said(&X_FORWARDED_FOR) {
+            true => fields.own(&X_FORWARDED_FOR, &joined(came, &X_FORWARDED_FOR, text)),
+            false => fields.own(&X_FORWARDED_FOR, text),
         }
         let scheme: &[u8] = if client.https { b"https" } else { b"http" };
         fields.own(&X_FORWARDED_PROTO, scheme);
@@ -206,18 +205,29 @@ impl Text {
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
-}
 
-impl std::io::Write for Text {
-    fn write(&mut self, more: &[u8]) -> std::io::Result<usize> {
-        let mut room = self.bytes.get_mut(self.length..).unwrap_or_default();
-        let written = room.write(more)?;
-        self.length += written;
-        Ok(written)
+    fn push(&mut self, more: &[u8]) {
+        let end = self.length + more.len();
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(more);
+            self.length = end;
+        }
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    /// An address, written without the machinery of formatting where it is short.
+    fn address(&mut self, address: IpAddr) -> &[u8] {
+        match address {
+            IpAddr::V4(four) => {
+                for (place, part) in four.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        self.push(b".");
+                    }
+                    self.push(itoa::Buffer::new().format(part).as_bytes());
+                }
+            }
+            IpAddr::V6(six) => self.push(six.to_string().as_bytes()),
+        }
+        self.bytes()
     }
 }
 
@@ -360,5 +370,132 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
     }
     for name in [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_FORWARDED_PORT] {
         trailers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What an upstream gets of a request with these fields, on HTTP/1.1 and on HTTP/2.
+    fn outgoing(fields: &[(String, String)], by_proxy: bool) -> (Vec<(String, String)>, HeaderMap) {
+        let mut request = Request::get("/");
+        for (name, value) in fields {
+            request = request.header(name, value);
+        }
+        let (request, ()) = request.body(()).unwrap().into_parts();
+        let client = Client {
+            address: "192.0.2.1".parse().unwrap(),
+            https: true,
+            host: "a.example".into(),
+            by_proxy,
+        };
+        let mut outgoing = Outgoing {
+            request: &request,
+            client: &client,
+            peer: "[::ffff:192.0.2.1]:5".parse().unwrap(),
+            port: 8443,
+            protocol: UpstreamProtocol::Http1,
+            host: "a.example",
+            forwarded: false,
+            content: Announced::Nothing,
+            upgrade: None,
+        };
+        let mut lines = Vec::new();
+        outgoing.put(&mut lines);
+        outgoing.protocol = UpstreamProtocol::Http2;
+        let mut map = HeaderMap::new();
+        outgoing.put(&mut map);
+        let lines = String::from_utf8(lines).unwrap();
+        let lines = lines.strip_suffix("\r\n").unwrap().split("\r\n");
+        let split = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        (lines.map(split).collect(), map)
+    }
+
+    #[test]
+    fn an_address_is_written_as_everywhere() {
+        for address in ["0.0.0.0", "192.0.2.1", "255.255.255.255", "::1", "2001:db8::1"] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(Text::new().address(address), address.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_field_is_forwarded_in_any_spelling() {
+        for name in ["x-forwarded-for", "x_forwarded_for", "x-forwarded_port", "x_forwarded-proto"]
+        {
+            assert!(is_forwarded(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["x-forwarded-by", "forwarded", "x-forwarded-fort", "y-forwarded-for"] {
+            assert!(!is_forwarded(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+
+    fn field() -> impl Strategy<Value = (String, String)> {
+        let known = prop::sample::select(vec![
+            "connection",
+            "keep-alive",
+            "te",
+            "upgrade",
+            "x-forwarded-for",
+            "x_forwarded_host",
+            "forwarded",
+            "cookie",
+            "expect",
+            "content-length",
+            "host",
+            "trailer",
+            "x-a",
+        ]);
+        let name = prop_oneof![known.prop_map(str::to_owned), "x-[a-c]{1,2}"];
+        let value = prop_oneof!["[a-z]{0,4}", "(x-a|host|cookie|close|te)(, (x-b|trailers)){0,2}"];
+        (name, value)
+    }
+
+    proptest! {
+        #[test]
+        fn both_protocols_get_the_same_but_what_is_their_own(
+            fields in proptest::collection::vec(field(), 0..12), by_proxy in any::<bool>(),
+        ) {
+            let (lines, map) = outgoing(&fields, by_proxy);
+            let own = |name: &str| matches!(name, "host" | "connection" | "cookie");
+            let mut one: Vec<_> = lines.iter().filter(|(name, _)| !own(name)).cloned().collect();
+            let mut other: Vec<_> = map
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()))
+                .filter(|(name, _)| !own(name))
+                .collect();
+            one.sort();
+            other.sort();
+            prop_assert_eq!(one, other);
+        }
+
+        #[test]
+        fn no_stranger_says_where_a_request_ends_or_whom_it_is_from(
+            fields in proptest::collection::vec(field(), 0..12),
+        ) {
+            let (lines, map) = outgoing(&fields, false);
+            let values = |name: &str| -> Vec<_> {
+                lines.iter().filter(|(own, _)| own == name).map(|(_, value)| &**value).collect()
+            };
+            prop_assert_eq!(values("host"), ["a.example"]);
+            prop_assert_eq!(values("x-forwarded-for"), ["192.0.2.1"]);
+            prop_assert_eq!(values("x-forwarded-host"), ["a.example"]);
+            prop_assert!(values("cookie").len() <= 1);
+            for gone in ["content-length", "transfer-encoding", "keep-alive", "upgrade", "expect",
+                "forwarded", "x_forwarded_host"]
+            {
+                prop_assert!(values(gone).is_empty(), "{}", gone);
+                prop_assert!(!map.contains_key(gone), "{}", gone);
+            }
+            let connection = values("connection");
+            prop_assert!(connection.is_empty() || connection == ["te"]);
+        }
     }
 }

@@ -159,7 +159,7 @@ impl Proxy {
         let reason = "a target that cannot be sent on";
         let target = target.ok_or(RequestError::BadRequest { reason })?;
         let exchange = Exchange {
-            client: ctx.client(request),
+            client: ctx.client_of(request, host.unwrap_or_default()),
             host: host.unwrap_or_default(),
             source: (!content.is_end_stream()).then(|| Source::new(content.take())),
             target,

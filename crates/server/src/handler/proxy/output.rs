@@ -209,3 +209,112 @@ impl Sending {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// A connection that takes so many bytes at once.
+    struct Slow {
+        taken: Vec<u8>,
+        at_once: usize,
+        vectored: bool,
+    }
+
+    impl tokio::io::AsyncRead for Slow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let taken = bytes.len().min(self.at_once);
+            self.taken.extend_from_slice(&bytes[..taken]);
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            parts: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            self.poll_write(cx, &all)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.vectored
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn sending(announced: Announced) -> Sending {
+        let trailers = vec![HeaderName::from_static("x-told")];
+        Sending::new(Upload::new(None), announced, trailers, false).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_written_whole_however_little_is_taken_at_once() {
+        for (at_once, vectored) in [(1, true), (3, false), (7, true), (100_000, true)] {
+            for size in [1, UPSTREAM_COPIED_BYTES_MAX, UPSTREAM_COPIED_BYTES_MAX + 1] {
+                let mut output = Output::default();
+                output.lines().extend_from_slice(b"HEAD\r\n");
+                let content = Bytes::from(vec![b'x'; size]);
+                let mut sending = sending(Announced::Stream);
+                sending.put(&mut output, content.clone()).unwrap();
+                let mut to = Slow { taken: Vec::new(), at_once, vectored };
+                let mut cx = Context::from_waker(Waker::noop());
+                while !output.is_empty() {
+                    assert!(matches!(output.poll_write(&mut to, &mut cx), Poll::Ready(Ok(1..))));
+                }
+                let expected =
+                    [format!("HEAD\r\n{size:X}\r\n").as_bytes(), &content, b"\r\n"].concat();
+                assert_eq!(to.taken, expected, "{at_once} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn content_is_as_long_as_was_announced_or_has_failed() {
+        let mut output = Output::default();
+        let mut short = sending(Announced::Length(5));
+        short.put(&mut output, Bytes::from_static(b"four")).unwrap();
+        assert!(short.end(&mut output, None).is_err(), "one byte is missing");
+        assert!(short.put(&mut output, Bytes::from_static(b"ab")).is_err(), "one is too much");
+        let mut right = sending(Announced::Length(4));
+        right.put(&mut output, Bytes::from_static(b"four")).unwrap();
+        right.end(&mut output, None).unwrap();
+        assert_eq!(output.lines, b"fourfour");
+        assert!(Sending::new(Upload::new(None), Announced::Nothing, Vec::new(), false).is_none());
+    }
+
+    #[test]
+    fn only_trailers_that_were_announced_are_sent() {
+        let mut output = Output::default();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-told", http::HeaderValue::from_static("1"));
+        trailers.insert("x-untold", http::HeaderValue::from_static("2"));
+        sending(Announced::Stream).end(&mut output, Some(trailers)).unwrap();
+        assert_eq!(output.lines, b"0\r\nx-told: 1\r\n\r\n");
+    }
+}

@@ -263,7 +263,7 @@ const TOKEN: [bool; 256] = {
 };
 
 /// Whether there is no control character but the tab (RFC 9110, 5.5).
-fn is_text(bytes: &[u8]) -> bool {
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
     let plain = |word| (below(word, b' ') | equal(word, 127)) == 0;
     let one = |byte: u8| (byte >= b' ' || byte == b'\t') && byte != 127;
     // Tabs are few: where a word has something below a space, its bytes are looked at.

@@ -16,7 +16,10 @@ mod tests;
 use bytes::{Bytes, BytesMut};
 
 pub use self::refusal::Refusal;
-pub(crate) use self::{chunked::Chunked, head::length};
+pub(crate) use self::{
+    chunked::Chunked,
+    head::{is_text, length},
+};
 use self::{frames::Frames, head::Lines};
 
 /// The bytes of one connection, from the first request on.
