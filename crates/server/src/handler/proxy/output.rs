@@ -153,7 +153,7 @@ impl Sending {
             }
             let frame = match Pin::new(&mut self.upload).poll_frame(cx) {
                 Poll::Pending => break,
-                Poll::Ready(None) => return Some(Poll::Ready(self.end(output, None))),
+                Poll::Ready(None) => return Some(Poll::Ready(self.end(output, &HeaderMap::new()))),
                 Poll::Ready(Some(Err(_))) => return Some(Poll::Ready(Err(SendingEnded))),
                 Poll::Ready(Some(Ok(frame))) => frame,
             };
@@ -166,8 +166,8 @@ impl Sending {
                     Err(error) => return Some(Poll::Ready(Err(error))),
                 },
                 Err(frame) => {
-                    let trailers = frame.into_trailers().ok();
-                    return Some(Poll::Ready(self.end(output, trailers)));
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Some(Poll::Ready(self.end(output, &trailers)));
                 }
             }
         }
@@ -189,7 +189,7 @@ impl Sending {
         Ok(())
     }
 
-    fn end(&self, output: &mut Output, trailers: Option<HeaderMap>) -> Result<(), SendingEnded> {
+    fn end(&self, output: &mut Output, trailers: &HeaderMap) -> Result<(), SendingEnded> {
         match self.left {
             Some(0) => return Ok(()),
             Some(_) => return Err(SendingEnded),
@@ -198,7 +198,7 @@ impl Sending {
         // Nothing waits behind the lines: no piece is taken before the last is written.
         let lines = &mut output.lines;
         lines.extend_from_slice(b"0\r\n");
-        for (name, value) in trailers.iter().flatten() {
+        for (name, value) in trailers {
             if self.trailers.contains(name) {
                 for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                     lines.extend_from_slice(part);
@@ -299,11 +299,11 @@ mod tests {
         let mut output = Output::default();
         let mut short = sending(Announced::Length(5));
         short.put(&mut output, Bytes::from_static(b"four")).unwrap();
-        assert!(short.end(&mut output, None).is_err(), "one byte is missing");
+        assert!(short.end(&mut output, &HeaderMap::new()).is_err(), "one byte is missing");
         assert!(short.put(&mut output, Bytes::from_static(b"ab")).is_err(), "one is too much");
         let mut right = sending(Announced::Length(4));
         right.put(&mut output, Bytes::from_static(b"four")).unwrap();
-        right.end(&mut output, None).unwrap();
+        right.end(&mut output, &HeaderMap::new()).unwrap();
         assert_eq!(output.lines, b"fourfour");
         assert!(Sending::new(Upload::new(None), Announced::Nothing, Vec::new(), false).is_none());
     }
@@ -314,7 +314,7 @@ mod tests {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-told", http::HeaderValue::from_static("1"));
         trailers.insert("x-untold", http::HeaderValue::from_static("2"));
-        sending(Announced::Stream).end(&mut output, Some(trailers)).unwrap();
+        sending(Announced::Stream).end(&mut output, &trailers).unwrap();
         assert_eq!(output.lines, b"0\r\nx-told: 1\r\n\r\n");
     }
 }
