@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hashbrown::{DefaultHashBuilder, Equivalent, HashMap};
 
 use crate::{
-    binding::{Binding, Endpoint, Protocol},
+    binding::{Binding, BindingInformation, Endpoint, Protocol},
     certificate::{CertificateId, CertificateSource},
     decide::{KeyHost, KeyRef},
     name::HostPattern,
@@ -109,6 +109,21 @@ impl MemoryTable {
     #[must_use]
     pub fn holder(&self, key: &KeyRef<'_>) -> Option<BindingId> {
         self.holders.get(&as_held(key)).copied()
+    }
+
+    /// Whether there is a binding with this text.
+    #[must_use]
+    pub fn has(&self, information: &BindingInformation) -> bool {
+        let host = match &information.host {
+            HostPattern::Exact(name) => KeyHost::Exact(name.as_str()),
+            HostPattern::Wildcard(parent) => KeyHost::Wildcard(parent.as_str()),
+            HostPattern::Any => KeyHost::Any,
+        };
+        let held = |host| {
+            let id = self.holder(&KeyRef { endpoint: information.endpoint, host });
+            id.is_some_and(|id| self.binding(id).information == *information)
+        };
+        held(host) || information.host == HostPattern::Any && held(KeyHost::Central(""))
     }
 
     /// The binding at a place that [`Self::holder`] gave.

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::{host::Host, keys},
-    netsh::sslcert::IIS_APPLICATION_ID,
+    netsh::records::ApplicationId,
     xml::draft::{Draft, Node},
 };
+
+/// Whose records IIS's own are.
+const IIS: ApplicationId = ApplicationId::IIS;
 
 /// A binding without SNI.
 #[derive(Clone)]
@@ -115,7 +118,7 @@ fn warning(record: &str, new: &Holder, others: &[Holder]) -> Warning {
     let key = format!("[protocol='https',bindingInformation='{endpoint}:{named}']");
     commands.push(format!("appcmd set site \"{site}\" \"/bindings.{key}.sslFlags:1\""));
     commands.push(format!(
-        "netsh http add sslcert hostnameport={named}:{port} certhash=<thumbprint> appid={IIS_APPLICATION_ID} certstorename=MY"
+        "netsh http add sslcert hostnameport={named}:{port} certhash=<thumbprint> appid={IIS} certstorename=MY"
     ));
     let mut names: Vec<_> =
         others.iter().filter_map(|other| other.information.rsplit(':').next()).collect();
@@ -141,7 +144,7 @@ fn warning(record: &str, new: &Holder, others: &[Holder]) -> Warning {
         Way {
             what: format!("use one certificate that covers {covered}"),
             commands: vec![format!(
-                "netsh http update sslcert ipport={record} certhash=<thumbprint> appid={IIS_APPLICATION_ID} certstorename=MY"
+                "netsh http update sslcert ipport={record} certhash=<thumbprint> appid={IIS} certstorename=MY"
             )],
         },
     ];
