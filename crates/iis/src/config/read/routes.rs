@@ -213,7 +213,12 @@ impl<'a> Reader<'a> {
         if text.trim().is_empty() {
             let message = format!("{owner} has no physicalPath: requests are answered 503");
             let help = "write physicalPath=\"C:\\inetpub\\wwwroot\"";
-            self.shared.report.problem(&Source::Main, Code::NoEffect, span.clone(), message, help);
+            self.shared.report.problem(
+                (&Source::Main, span.clone()),
+                Code::NoEffect,
+                message,
+                help,
+            );
             return (None, span);
         }
         if is_encrypted(text.trim()) {
@@ -222,9 +227,8 @@ impl<'a> Reader<'a> {
             );
             let help = "write it anew; only the machine that encrypted it can read it";
             self.shared.report.problem(
-                &Source::Main,
+                (&Source::Main, span.clone()),
                 Code::UnmappedPath,
-                span.clone(),
                 message,
                 help,
             );
@@ -334,7 +338,7 @@ impl<'a> Reader<'a> {
     fn report_broken(&mut self, source: &Source, span: Span, why: &str) {
         let message = format!("the web.config cannot be read: {why}; its folder is answered 500");
         let help = "correct it; IIS answers 500.19 there";
-        self.shared.report.problem(source, Code::BadWebConfig, span, message, help);
+        self.shared.report.problem((source, span), Code::BadWebConfig, message, help);
     }
 }
 
@@ -527,7 +531,7 @@ impl SiteReader<'_, '_> {
                         node.path
                     );
                     let help = "protect its folder, or move it into one of its own";
-                    report.problem(&said.source, Code::NotEnforced, span, message, help);
+                    report.problem((&said.source, span), Code::NotEnforced, message, help);
                 }
                 false => {
                     let message = format!(
