@@ -16,7 +16,7 @@ use bindery_model::{
     document::{NamedPath, PathKind},
     problem::{Code, Problem, Span},
     rules::{Hsts, Rules},
-    site::{Route, RouteAction},
+    site::{Route, RouteAction, RouteKind},
     tls::ClientCertificate,
 };
 use hashbrown::HashMap;
@@ -213,7 +213,12 @@ impl<'a> Reader<'a> {
         if text.trim().is_empty() {
             let message = format!("{owner} has no physicalPath: requests are answered 503");
             let help = "write physicalPath=\"C:\\inetpub\\wwwroot\"";
-            self.shared.report.problem(&Source::Main, Code::NoEffect, span.clone(), message, help);
+            self.shared.report.problem(
+                (&Source::Main, span.clone()),
+                Code::NoEffect,
+                message,
+                help,
+            );
             return (None, span);
         }
         if is_encrypted(text.trim()) {
@@ -222,9 +227,8 @@ impl<'a> Reader<'a> {
             );
             let help = "write it anew; only the machine that encrypted it can read it";
             self.shared.report.problem(
-                &Source::Main,
+                (&Source::Main, span.clone()),
                 Code::UnmappedPath,
-                span.clone(),
                 message,
                 help,
             );
@@ -334,7 +338,7 @@ impl<'a> Reader<'a> {
     fn report_broken(&mut self, source: &Source, span: Span, why: &str) {
         let message = format!("the web.config cannot be read: {why}; its folder is answered 500");
         let help = "correct it; IIS answers 500.19 there";
-        self.shared.report.problem(source, Code::BadWebConfig, span, message, help);
+        self.shared.report.problem((source, span), Code::BadWebConfig, message, help);
     }
 }
 
@@ -410,6 +414,7 @@ impl SiteReader<'_, '_> {
             _ => ClientCertificate::Off,
         };
         let nothing = || Route {
+            kind: RouteKind::Application,
             path: "/".to_owned(),
             action: respond(503),
             rules: Arc::new(Rules::default()),
@@ -527,7 +532,7 @@ impl SiteReader<'_, '_> {
                         node.path
                     );
                     let help = "protect its folder, or move it into one of its own";
-                    report.problem(&said.source, Code::NotEnforced, span, message, help);
+                    report.problem((&said.source, span), Code::NotEnforced, message, help);
                 }
                 false => {
                     let message = format!(
@@ -562,7 +567,12 @@ impl SiteReader<'_, '_> {
                 Arc::new(Rules { access, ..Rules::clone(&rules) })
             }
         };
-        Route { path: node.path.clone(), action, rules }
+        let directory = node.directory.and_then(|place| self.directories.get(place));
+        let kind = match directory.is_some_and(|own| own.application) {
+            true => RouteKind::Application,
+            false => RouteKind::VirtualDirectory,
+        };
+        Route { kind, path: node.path.clone(), action, rules }
     }
 }
 

@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
             self.read_site(*element, &Defaults::default(), &mut taken, &mut secure);
         }
         self.drop_bindings_of_stopped_sites();
-        secure.report(&self.sources.records, &self.parts.sites, &mut self.shared.report);
+        secure.report(self.sources.records, &self.parts.sites, &mut self.shared.report);
     }
 
     fn read_site(
