@@ -1,6 +1,7 @@
 //! Who is the client? The peer of the connection, or whom a proxy that is trusted says it speaks
 //! for. One pure function, because the log, access rules, rate limits and upstreams must all get
-//! the same answer.
+//! the same answer. And what others, upstream servers and programs, may hear of it: the fields in
+//! which clients are spoken of are named here and nowhere else.
 
 use std::{
     borrow::Cow,
@@ -36,6 +37,54 @@ pub struct Client<'a> {
     pub host: Cow<'a, str>,
     /// Whether the peer of the connection is a trusted proxy, so that what it says is passed on.
     pub by_proxy: bool,
+}
+
+/// Whether a field of this name, in lower case, speaks of clients, or could be read as one that does:
+/// `X-Forwarded-`, with whatever follows, and `Forwarded`. Some applications take `_` for `-`.
+fn speaks_of_clients(name: &str) -> bool {
+    let start = name
+        .as_bytes()
+        .first_chunk()
+        .map(|start: &[u8; 12]| start.map(|byte| if byte == b'_' { b'-' } else { byte }));
+    name == FORWARDED.as_str() || start.as_ref() == Some(b"x-forwarded-")
+}
+
+impl Client<'_> {
+    /// Whether a field of its request, by its name in lower case, may be handed on to who believes
+    /// what it says. Not when it speaks of clients and is a stranger's own word; and never in a
+    /// spelling that proxies do not look at.
+    pub(crate) fn hands_on(&self, name: &str) -> bool {
+        !speaks_of_clients(name) || self.by_proxy && !name.contains('_')
+    }
+
+    /// The scheme it used.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// The port it came to, where a trusted proxy says so in `fields`.
+    pub(crate) fn told_port(&self, fields: &HeaderMap) -> Option<u16> {
+        let port = fields.get(&X_FORWARDED_PORT).filter(|_| self.by_proxy)?;
+        port.to_str().ok()?.parse().ok()
+    }
+
+    /// What is believed of it, as the field `name` of a trusted proxy says that; empty where nothing
+    /// is. `None` for fields that say something else.
+    pub(crate) fn in_words_of(&self, name: &HeaderName, fields: &HeaderMap) -> Option<String> {
+        if !self.by_proxy {
+            return None;
+        }
+        Some(match name {
+            name if name == X_FORWARDED_FOR => self.address.to_string(),
+            name if name == X_FORWARDED_PROTO => self.scheme().to_owned(),
+            name if name == X_FORWARDED_HOST => self.host.clone().into_owned(),
+            name if name == X_FORWARDED_PORT => {
+                self.told_port(fields).map(|port| port.to_string()).unwrap_or_default()
+            }
+            name if name == FORWARDED => forwarded::write(self.address, &self.host, self.https),
+            _ => return None,
+        })
+    }
 }
 
 /// Who asks. `peer` and `https` are those of the connection, `host` that of the request; only the
@@ -230,6 +279,33 @@ mod tests {
         check("10.0.0.1", &fields("https"), "192.0.2.9 https a.example");
         check("10.0.0.1", &fields("gopher"), "192.0.2.9 http a.example");
         check("10.0.0.1", &fields("https, https, http"), "192.0.2.9 http a.example");
+    }
+
+    #[test]
+    fn a_stranger_s_word_on_clients_is_not_handed_on_whatever_the_spelling() {
+        let of = |by_proxy| Client {
+            address: IpAddr::from([192, 0, 2, 1]),
+            https: true,
+            host: "".into(),
+            by_proxy,
+        };
+        for (name, stranger, proxy) in [
+            ("x-forwarded-for", false, true),
+            ("x-forwarded-prefix", false, true),
+            ("x-forwarded-", false, true),
+            ("forwarded", false, true),
+            ("x_forwarded_for", false, false),
+            ("x-forwarded_proto", false, false),
+            ("x_forwarded-host", false, false),
+            ("x-forwarded", true, true),
+            ("x-forwardedfor", true, true),
+            ("forwarded-by", true, true),
+            ("x_y", true, true),
+            ("", true, true),
+        ] {
+            assert_eq!(of(false).hands_on(name), stranger, "{name}");
+            assert_eq!(of(true).hands_on(name), proxy, "{name}");
+        }
     }
 
     proptest! {

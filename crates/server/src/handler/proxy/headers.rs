@@ -147,13 +147,12 @@ fn frame(fields: &mut HeaderMap, out: &Outgoing<'_>) {
     }
 }
 
-/// Says whom the request is from. What a stranger says of it does not get through, whatever the
-/// spelling: some applications read `_` as `-`.
+/// Says whom the request is from. What a stranger says of it does not get through.
 fn forward(fields: &mut HeaderMap, out: &Outgoing<'_>) {
     let client = out.client;
-    let disguised: Vec<HeaderName> =
-        fields.keys().filter(|name| is_disguised(name)).cloned().collect();
-    for name in disguised {
+    let own_words: Vec<HeaderName> =
+        fields.keys().filter(|name| !client.hands_on(name.as_str())).cloned().collect();
+    for name in own_words {
         fields.remove(name);
     }
     let peer = out.peer.ip().to_canonical();
@@ -162,8 +161,7 @@ fn forward(fields: &mut HeaderMap, out: &Outgoing<'_>) {
         false => HeaderValue::try_from(peer.to_string()).ok(),
     };
     set(fields, &X_FORWARDED_FOR, chain);
-    let scheme = if client.https { "https" } else { "http" };
-    set(fields, &X_FORWARDED_PROTO, Some(HeaderValue::from_static(scheme)));
+    set(fields, &X_FORWARDED_PROTO, Some(HeaderValue::from_static(client.scheme())));
     let host = match &client.host {
         // The same bytes as Host, most often.
         host if host.as_bytes() == out.host.as_bytes() => Some(out.host.clone()),
@@ -171,9 +169,7 @@ fn forward(fields: &mut HeaderMap, out: &Outgoing<'_>) {
         host => HeaderValue::from_str(host).ok(),
     };
     set(fields, &X_FORWARDED_HOST, host);
-    let given = fields.get(&X_FORWARDED_PORT).filter(|_| client.by_proxy);
-    let given = given.and_then(|port| port.to_str().ok()).and_then(|port| port.parse().ok());
-    let port = match given.unwrap_or(out.port) {
+    let port = match client.told_port(fields).unwrap_or(out.port) {
         443 => HeaderValue::from_static("443"),
         80 => HeaderValue::from_static("80"),
         port => HeaderValue::from(port),
@@ -188,18 +184,7 @@ fn forward(fields: &mut HeaderMap, out: &Outgoing<'_>) {
             false => HeaderValue::try_from(element).ok(),
         };
         set(fields, &FORWARDED, value);
-    } else {
-        fields.remove(FORWARDED);
     }
-}
-
-fn is_disguised(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.contains('_')
-        && matches!(
-            name.replace('_', "-").as_str(),
-            "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
-        )
 }
 
 fn set(fields: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>) {
