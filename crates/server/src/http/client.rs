@@ -310,6 +310,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_spelling_that_reads_as_a_word_on_clients_gets_through(
+            name in "[fx][-_a-z]{0,20}|x[-_]forwarded[-_][-_a-z]{0,8}|forwarded[-_]?"
+        ) {
+            let address = IpAddr::from([192, 0, 2, 1]);
+            let stranger = Client { address, https: true, host: "".into(), by_proxy: false };
+            // As programs read it (RFC 3875, 4.1.18).
+            let read = name.replace('-', "_").to_ascii_uppercase();
+            let speaks = read.starts_with("X_FORWARDED_") || read == "FORWARDED";
+            prop_assert_eq!(stranger.hands_on(&name), !speaks);
+        }
+
+        #[test]
         fn whatever_a_trusted_proxy_passes_on_its_own_word_counts(
             left in "[ -~]{0,80}", address in any::<[u8; 4]>()
         ) {
