@@ -41,7 +41,7 @@ pub struct Client<'a> {
 
 /// Whether a field of this name, in lower case, speaks of clients, or could be read as one that does:
 /// `X-Forwarded-`, with whatever follows, and `Forwarded`. Some applications take `_` for `-`.
-fn speaks_of_clients(name: &str) -> bool {
+pub(crate) fn speaks_of_clients(name: &str) -> bool {
     let start = name
         .as_bytes()
         .first_chunk()
@@ -49,12 +49,31 @@ fn speaks_of_clients(name: &str) -> bool {
     name == FORWARDED.as_str() || start.as_ref() == Some(b"x-forwarded-")
 }
 
+/// How others hear of a field of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandedOn {
+    /// In the words of who sent it.
+    AsItCame,
+    /// In ours, for it says who the client is.
+    Anew,
+    /// It is a stranger's own word on clients, or in a spelling that proxies do not look at.
+    NotAtAll,
+}
+
 impl Client<'_> {
-    /// Whether a field of its request, by its name in lower case, may be handed on to who believes
-    /// what it says. Not when it speaks of clients and is a stranger's own word; and never in a
-    /// spelling that proxies do not look at.
-    pub(crate) fn hands_on(&self, name: &str) -> bool {
-        !speaks_of_clients(name) || self.by_proxy && !name.contains('_')
+    /// How a field of its request is handed on to those who believe what it says.
+    pub(crate) fn hands_on(&self, name: &HeaderName) -> HandedOn {
+        if !speaks_of_clients(name.as_str()) {
+            return HandedOn::AsItCame;
+        }
+        if !self.by_proxy || name.as_str().contains('_') {
+            return HandedOn::NotAtAll;
+        }
+        let known = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_FORWARDED_PORT];
+        match name == FORWARDED || known.contains(&name) {
+            true => HandedOn::Anew,
+            false => HandedOn::AsItCame,
+        }
     }
 
     /// The scheme it used.
@@ -68,19 +87,16 @@ impl Client<'_> {
         port.to_str().ok()?.parse().ok()
     }
 
-    /// What is believed of it, as the field `name` of a trusted proxy says that; empty where nothing
-    /// is. `None` for fields that say something else.
+    /// What is believed of it, as the field `name` says that, one of those that are handed on anew.
+    /// `None` where nothing is.
     pub(crate) fn in_words_of(&self, name: &HeaderName, fields: &HeaderMap) -> Option<String> {
-        if !self.by_proxy {
-            return None;
-        }
         Some(match name {
             name if name == X_FORWARDED_FOR => self.address.to_string(),
             name if name == X_FORWARDED_PROTO => self.scheme().to_owned(),
-            name if name == X_FORWARDED_HOST => self.host.clone().into_owned(),
-            name if name == X_FORWARDED_PORT => {
-                self.told_port(fields).map(|port| port.to_string()).unwrap_or_default()
+            name if name == X_FORWARDED_HOST => {
+                Some(&self.host).filter(|host| !host.is_empty())?.clone().into_owned()
             }
+            name if name == X_FORWARDED_PORT => self.told_port(fields)?.to_string(),
             name if name == FORWARDED => forwarded::write(self.address, &self.host, self.https),
             _ => return None,
         })
@@ -283,6 +299,7 @@ mod tests {
 
     #[test]
     fn a_stranger_s_word_on_clients_is_not_handed_on_whatever_the_spelling() {
+        use HandedOn::{Anew, AsItCame, NotAtAll};
         let of = |by_proxy| Client {
             address: IpAddr::from([192, 0, 2, 1]),
             https: true,
@@ -290,21 +307,24 @@ mod tests {
             by_proxy,
         };
         for (name, stranger, proxy) in [
-            ("x-forwarded-for", false, true),
-            ("x-forwarded-prefix", false, true),
-            ("x-forwarded-", false, true),
-            ("forwarded", false, true),
-            ("x_forwarded_for", false, false),
-            ("x-forwarded_proto", false, false),
-            ("x_forwarded-host", false, false),
-            ("x-forwarded", true, true),
-            ("x-forwardedfor", true, true),
-            ("forwarded-by", true, true),
-            ("x_y", true, true),
-            ("", true, true),
+            ("x-forwarded-for", NotAtAll, Anew),
+            ("x-forwarded-proto", NotAtAll, Anew),
+            ("x-forwarded-host", NotAtAll, Anew),
+            ("x-forwarded-port", NotAtAll, Anew),
+            ("forwarded", NotAtAll, Anew),
+            ("x-forwarded-prefix", NotAtAll, AsItCame),
+            ("x-forwarded-", NotAtAll, AsItCame),
+            ("x_forwarded_for", NotAtAll, NotAtAll),
+            ("x-forwarded_proto", NotAtAll, NotAtAll),
+            ("x_forwarded-host", NotAtAll, NotAtAll),
+            ("x-forwarded", AsItCame, AsItCame),
+            ("x-forwardedfor", AsItCame, AsItCame),
+            ("forwarded-by", AsItCame, AsItCame),
+            ("x_y", AsItCame, AsItCame),
         ] {
-            assert_eq!(of(false).hands_on(name), stranger, "{name}");
-            assert_eq!(of(true).hands_on(name), proxy, "{name}");
+            let field = HeaderName::from_static(name);
+            assert_eq!(of(false).hands_on(&field), stranger, "{name}");
+            assert_eq!(of(true).hands_on(&field), proxy, "{name}");
         }
     }
 
@@ -318,7 +338,8 @@ mod tests {
             // As programs read it (RFC 3875, 4.1.18).
             let read = name.replace('-', "_").to_ascii_uppercase();
             let speaks = read.starts_with("X_FORWARDED_") || read == "FORWARDED";
-            prop_assert_eq!(stranger.hands_on(&name), !speaks);
+            let handed_on = stranger.hands_on(&name.parse().unwrap());
+            prop_assert_eq!(handed_on == HandedOn::NotAtAll, speaks);
         }
 
         #[test]

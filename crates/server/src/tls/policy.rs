@@ -18,6 +18,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
+use super::sealing;
+
 /// The base configuration of a policy.
 #[derive(Debug)]
 pub struct PolicyConfig {
@@ -68,7 +70,9 @@ pub enum PolicyError {
 /// The cryptography of every handshake. X25519MLKEM768 comes first.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    let mut provider = aws_lc_rs::default_provider();
+    sealing::out_of_place(&mut provider.cipher_suites);
+    Arc::new(provider)
 }
 
 impl PolicyConfig {

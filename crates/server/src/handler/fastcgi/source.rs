@@ -34,7 +34,7 @@ pub(super) enum Source {
     /// It was gathered in memory, and takes its share until the request is over.
     Memory(Bytes, #[allow(dead_code, reason = "counts down when it is dropped")] Share),
     /// It was gathered in a file.
-    File(Filed),
+    File(Box<Filed>),
 }
 
 /// Why there is no more content.
@@ -59,7 +59,12 @@ impl Source {
         if let Some(length) = content.size_hint().exact() {
             return Ok((Self::Live(content.take()), Some(length)));
         }
-        gather(content, share()).await
+        Box::pin(gather(content, share())).await
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
     }
 
     /// The next piece; `None` at the end.
@@ -129,7 +134,8 @@ async fn gather(
         return Ok((Source::Memory(gathered.freeze(), share), length));
     };
     file.append(&gathered).await?;
-    Ok((Source::File(file.read(share).await?), length))
+    let file = file.read(share).await?;
+    Ok((Source::File(Box::new(file)), length))
 }
 
 /// A file without a name that content is written to.
@@ -188,7 +194,7 @@ mod tests {
             filed.append(&[byte; 1000]).await.unwrap();
         }
         let share = Arc::new(Gathered::default()).share([192, 0, 2, 1].into());
-        let mut source = Source::File(filed.read(share).await.unwrap());
+        let mut source = Source::File(Box::new(filed.read(share).await.unwrap()));
         let mut got = Vec::new();
         while let Some(piece) = std::future::poll_fn(|cx| source.poll_piece(cx)).await.unwrap() {
             assert!(!piece.is_empty());
