@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod explain;
 mod manual;
+mod names;
 mod netsh;
 mod probe;
 mod program;
