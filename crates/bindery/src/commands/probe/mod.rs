@@ -20,6 +20,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bindery_control::{
+    explain::{Asked, Explanation, NO_NAME_FOR_ADDRESS, Target, explanation, resolve, unserved},
+    words::{days_until, hex, timestamp},
+};
 use bindery_model::{
     binding::Protocol,
     name::{Host, HostName},
@@ -33,13 +37,7 @@ use self::{
     },
     tls::{Seen, Stream, Trust},
 };
-use super::{
-    explain::{Asked, Explanation, NO_NAME_FOR_ADDRESS, explanation},
-    resolve::resolve,
-    steps::{days_until, hex, timestamp},
-    target::Target,
-    unserved::{block_on, unserved},
-};
+use super::unserved::block_on;
 use crate::{
     ConfigOption, config,
     output::{self, Failure},
