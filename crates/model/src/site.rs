@@ -129,9 +129,12 @@ pub struct Files {
     /// Whether `style.css.br`, `.zst` or `.gz` beside `style.css` is sent to who understands it.
     pub precompressed: bool,
     /// Media types of endings (lower case, without the dot), before the built-in table.
-    pub media_types: Vec<(String, String)>,
+    pub media_types: Arc<[(String, String)]>,
     /// What is done with an ending that no table knows.
     pub unknown_types: UnknownTypes,
+    /// Names of files and folders that are not there for clients, anywhere below the folder and
+    /// without regard to case. IIS's hidden segments.
+    pub hidden: Arc<[String]>,
     /// The `charset` of types that begin with `text/`; `None` for none.
     pub charset: Option<String>,
     /// `Cache-Control` by name of file; the first that fits.
@@ -149,8 +152,9 @@ impl Files {
             fallback: None,
             symlinks: Symlinks::default(),
             precompressed: true,
-            media_types: Vec::new(),
+            media_types: Arc::default(),
             unknown_types: UnknownTypes::default(),
+            hidden: Arc::default(),
             charset: Some("utf-8".to_owned()),
             cache_control: Vec::new(),
         }
@@ -180,6 +184,8 @@ pub enum UnknownTypes {
     Bytes,
     /// It is not found, as IIS does (404.3).
     Refuse,
+    /// Not even the built-in table is asked: what [`Files::media_types`] has not is not found.
+    Listed,
 }
 
 /// A `Cache-Control` field for some files.

@@ -108,7 +108,7 @@ impl Setup {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let mut client = Http1::new(stream);
         let answer = client.get(&format!("{name}.example"), "/").await.unwrap();
-        (answer.status == 200).then(|| answer.text().to_owned())
+        (answer.status == 200).then(|| answer.text())
     }
 
     /// Everything in the folder of the configuration but the state.

@@ -175,28 +175,6 @@ impl Certificates {
         reader.problem(Code::UnknownCertificate, span, message, help);
         None
     }
-
-    /// Says which certificates no binding names. The caller knows that none can be used otherwise.
-    pub(super) fn report_unused(
-        &self,
-        reader: &mut Reader<'_>,
-        used: impl Iterator<Item = CertificateId>,
-    ) {
-        let mut unused = vec![true; self.sources.len()];
-        for id in used {
-            if let Some(one) = unused.get_mut(id.0 as usize) {
-                *one = false;
-            }
-        }
-        for ((source, position), unused) in self.sources.iter().zip(&self.positions).zip(unused) {
-            if unused {
-                let message = format!("no binding uses the certificate {:?}", source.name);
-                let help =
-                    format!("write certificate = {:?} at a binding, or remove it", source.name);
-                reader.problem(Code::UnusedCertificate, position.name.clone(), message, help);
-            }
-        }
-    }
 }
 
 /// The certificate that a SHA-1 or SHA-256 in hex stands for. Spaces, colons and the mark that

@@ -23,6 +23,12 @@ const OF_THE_SERVER: [&str; 9] = [
     "upgrade",
 ];
 
+/// Whether a field is the server's own, so that no configuration changes it.
+#[must_use]
+pub fn is_of_the_server(name: &str) -> bool {
+    OF_THE_SERVER.iter().any(|own| name.eq_ignore_ascii_case(own))
+}
+
 /// Which message is changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {

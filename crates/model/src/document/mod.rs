@@ -1,4 +1,5 @@
-//! What `bindery.toml` says, with positions, and what is wrong with it.
+//! What a configuration says, with positions, and what is wrong with it; above all, what
+//! `bindery.toml` says.
 //!
 //! | module | answers |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | `secrets` | what is served that should not be? |
 //! | `review` | what is valid and probably not meant? |
 //! | `nearest` | what was probably meant? |
+//! | `parts` | what do all pieces come to? |
 //! | [`write`] | how is what is valid written, and what differs? |
 //! | [`edit`] | how is a change made in the text, with all else kept? |
 
@@ -28,6 +30,7 @@ mod files;
 mod log;
 mod nearest;
 mod parse;
+mod parts;
 mod proxy;
 mod read;
 mod review;
@@ -46,6 +49,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use ipnet::IpNet;
 
 pub use parse::{DOCUMENT_BYTES_MAX, parse};
+pub use parts::Parts;
+pub use fields::is_of_the_server;
+pub use target::{read_path_target, read_target};
+pub use value::{is_field_value, is_media_type, is_token};
 pub use review::review;
 
 use crate::{
@@ -92,6 +99,12 @@ pub struct Settings {
     pub connections_max: Option<u32>,
     /// Connections of one client (an IPv4 address or an IPv6 /64) at once; further ones are closed.
     pub connections_per_address_max: Option<u32>,
+    /// Who signs client certificates, for bindings that ask for them and name no authorities: those
+    /// of an `applicationHost.config`.
+    pub client_ca: Option<PathBuf>,
+    /// Where the folders of Windows are here, as the table `[paths]` has them: `C:\\inetpub` is
+    /// `/srv/inetpub`. Only who reads `applicationHost.config` goes by it.
+    pub paths: Vec<(String, PathBuf)>,
 }
 
 /// A folder of certificates named after hosts, as IIS's central certificate store.
@@ -241,6 +254,8 @@ impl Default for Settings {
             admin: None,
             connections_max: None,
             connections_per_address_max: None,
+            client_ca: None,
+            paths: Vec::new(),
         }
     }
 }

@@ -6,13 +6,9 @@
 use std::path::Path;
 
 use super::{
-    Configuration, Document, Positions, certificate, conflicts, read::Reader, review::review,
-    secrets, settings, site,
+    Configuration, Document, Parts, Positions, certificate, read::Reader, settings, site,
 };
-use crate::{
-    problem::{Code, Problem, Span},
-    table::MemoryTable,
-};
+use crate::problem::{Code, Problem, Span};
 
 /// The largest text that is read. A hundred thousand sites fit into a third of it; more belong
 /// into the store.
@@ -40,35 +36,38 @@ pub fn parse(text: &str, folder: &Path) -> Document {
     let mut positions = Positions::default();
     settings::read_version(&mut reader, &root);
     reader.deciding(|reader| {
-        reader.known(&root, &["version", "server", "listener", "certificate", "site"])
+        reader.known(&root, &["version", "server", "listener", "certificate", "site", "paths"])
     });
-    let settings = settings::read_server(&mut reader, &root, &mut positions);
+    let mut settings = settings::read_server(&mut reader, &root, &mut positions);
     let listeners =
         reader.deciding(|reader| settings::read_listeners(reader, &root, &mut positions));
     let central_store = settings::names_central_store(&root);
     let certificates = certificate::read(&mut reader, &root, central_store);
     let sites = site::read(&mut reader, &root, &certificates);
+    settings.paths = settings::read_paths(&mut reader, &root, !sites.sites.is_empty());
 
-    reader.deciding(|reader| conflicts::report_bindings(reader, &sites));
-    conflicts::report_listeners(&mut reader, &listeners, &positions.listeners, &sites);
-    conflicts::report_certificates(&mut reader, &certificates, &sites.bindings);
-    secrets::report(&mut reader, &certificates);
-    let table = MemoryTable::new(sites.sites, sites.bindings, certificates.sources);
     positions.sites = sites.positions;
     positions.bindings = sites.binding_positions;
     positions.certificates = certificates.positions;
-    positions.paths = std::mem::take(&mut reader.paths);
-    let configuration = Configuration { settings, listeners, table };
-    let Reader { mut problems, incomplete, .. } = reader;
-    if !incomplete {
-        problems.extend(review(&configuration, &positions));
-    }
-    problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
-    Document { configuration, positions, problems }
+    let Reader { problems, incomplete, paths, .. } = reader;
+    positions.paths = paths;
+    let parts = Parts {
+        settings,
+        listeners,
+        sites: sites.sites,
+        bindings: sites.bindings,
+        certificates: certificates.sources,
+        positions,
+        problems,
+        incomplete,
+    };
+    parts.finish()
 }
 
 impl Document {
-    fn unread(problem: Problem) -> Self {
+    /// What a text gives of which nothing can be understood, and why not.
+    #[must_use]
+    pub fn unread(problem: Problem) -> Self {
         Self {
             configuration: Configuration::default(),
             positions: Positions::default(),

@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// The keys of rules, in the order in which they act.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "access",
+    "https_only",
     "rate_limit",
     "basic_auth",
     "redirects",
@@ -81,6 +82,7 @@ fn read_key<'d>(
 ) {
     match entry.key {
         "access" => rules.access = read_access(reader, section),
+        "https_only" => rules.https_only = reader.boolean(section, entry.key).unwrap_or(false),
         "rate_limit" => rules.rate_limit = read_rate_limit(reader, section, entry),
         "basic_auth" => rules.basic_auth = read_basic_auth(reader, section, entry),
         "redirects" => rules.redirects = rewrite::read_redirects(reader, section),

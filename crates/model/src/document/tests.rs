@@ -409,6 +409,14 @@ respond = ""
             Code::Unreachable,
             Code::OrderDiffers,
             Code::NoCatchAll,
+            // Only what IIS wrote has these.
+            Code::NotSupportedHere,
+            Code::UnmappedPath,
+            Code::SharedRecord,
+            Code::BadSslFlags,
+            Code::LockedSection,
+            Code::BadWebConfig,
+            Code::NotEnforced,
         ];
         if elsewhere.contains(code) || *code >= Code::UnreadableFile {
             wanted.remove(code);
