@@ -422,7 +422,7 @@ pub(crate) static OPERATIONS: &[Operation] = &[
             number("port", "The port, where it is not that of the URL."),
             text("sni", "The server name in the hello, where it is not the host of the URL."),
             yes("no_sni", "The client sends no server name."),
-            text("as", "Explain in this order instead of the configured one."),
+            text("as", "Explain as host-first, http.sys, iis7 or iis instead."),
         ],
         gives: Gives::Json("Explanation"),
         run: whole::explain,

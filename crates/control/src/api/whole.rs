@@ -4,7 +4,12 @@
 use std::{io, sync::Arc};
 
 use axum::response::{IntoResponse as _, Response};
-use bindery_model::{change::Difference, decide::Order, document::write, name::HostName};
+use bindery_model::{
+    change::Difference,
+    decide::{Order, windows::Windows},
+    document::write,
+    name::HostName,
+};
 use bindery_server::{clock, snapshot::Snapshot};
 use http::{
     HeaderValue, StatusCode,
@@ -200,6 +205,7 @@ pub(super) fn explain(call: &Call) -> Result<Response, Problem> {
         no_server_name: query.yes("no_sni"),
         address,
         port,
+        windows: None,
     };
     if known.server_name.is_some() && known.no_server_name {
         return Err(wrong("no_sni", &"it excludes sni"));
@@ -208,15 +214,18 @@ pub(super) fn explain(call: &Call) -> Result<Response, Problem> {
     if !asks && !known.no_server_name {
         return Err(wrong("url", &"it is missing, and so are sni, no_sni and ip"));
     }
-    let orders = [Order::HostFirst, Order::HttpSys];
-    let order = match query.text("as") {
-        None => None,
+    let (order, windows) = match query.text("as") {
+        None => (None, None),
+        Some("host-first") => (Some(Order::HostFirst), None),
+        Some("http.sys") => (Some(Order::HttpSys), None),
+        Some("iis7") => (None, Some(Windows::Iis7)),
+        Some("iis") => (None, Some(Windows::Iis)),
         Some(word) => {
-            let found = orders.into_iter().find(|order| order.to_string() == word);
-            let words = orders.map(|order| order.to_string()).join(" or ");
-            Some(found.ok_or_else(|| wrong("as", &format!("{word:?} is not {words}")))?)
+            let words = "host-first, http.sys, iis7 or iis";
+            return Err(wrong("as", &format!("{word:?} is not {words}")));
         }
     };
+    let known = Known { windows, ..known };
     let asked = asked(call, order)?;
     let told = Handle::current().block_on(explanation(&asked, &known.into(), clock::now()));
     super::json(StatusCode::OK, &told)

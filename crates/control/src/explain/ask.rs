@@ -9,7 +9,7 @@ use std::{
 
 use bindery_model::{
     binding::{Binding, Protocol},
-    decide::{KeyHost, Order, Question, Verdict, decide, explain},
+    decide::{KeyHost, Order, Question, Verdict, decide, explain, windows::Windows},
     endpoint::sockets,
     name::{Host, HostName},
 };
@@ -22,6 +22,7 @@ use super::{
     resolve::resolve,
     target::Target,
     unserved::{Unserved, choice, name_of},
+    windows,
 };
 use crate::words::hex;
 
@@ -42,6 +43,8 @@ pub struct Asked {
     pub why_none: Option<&'static str>,
     /// The address it comes to, where that is known.
     pub address: Option<IpAddr>,
+    /// The Windows whose answer is told beside it.
+    pub windows: Option<Windows>,
 }
 
 /// What is known of a client that is to be explained.
@@ -57,11 +60,13 @@ pub struct Known {
     pub address: Option<IpAddr>,
     /// The port that it comes to, where that is not the one of what it opens.
     pub port: Option<u16>,
+    /// The Windows whose answer is told beside it.
+    pub windows: Option<Windows>,
 }
 
 impl From<Known> for Asked {
     fn from(known: Known) -> Self {
-        let Known { target, server_name, no_server_name, address, port } = known;
+        let Known { target, server_name, no_server_name, address, port, windows } = known;
         let host = match (&server_name, address) {
             (Some(name), _) => Host::Name(name.clone()),
             (None, Some(address)) => Host::Address(address),
@@ -81,7 +86,8 @@ impl From<Known> for Asked {
             (None, false, Host::Name(name)) => (Some(name.clone()), None),
             (None, false, Host::Address(_)) => (None, Some(NO_NAME_FOR_ADDRESS)),
         };
-        Self { target, server_name, why_none, address: address.map(|ip| ip.to_canonical()) }
+        let address = address.map(|ip| ip.to_canonical());
+        Self { target, server_name, why_none, address, windows }
     }
 }
 
@@ -107,6 +113,7 @@ pub async fn explanation(unserved: &Unserved, asked: &Asked, now: SystemTime) ->
         answer: None,
         without_sni: None,
         other_order: None,
+        windows: None,
         folder: unserved.folder.clone(),
     };
     // Who speaks the wrong protocol gets no further.
@@ -120,6 +127,9 @@ pub async fn explanation(unserved: &Unserved, asked: &Asked, now: SystemTime) ->
             request::plain(&mut told, snapshot, asked, local);
         }
         Protocol::Https => secure(&mut told, snapshot, asked, (local, now)).await,
+    }
+    if let Some(windows) = asked.windows {
+        told.windows = windows::told(windows, snapshot, asked, &told).await;
     }
     told
 }

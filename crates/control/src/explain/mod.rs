@@ -8,6 +8,7 @@
 //! | `certificate` | which certificate is shown, and what is wrong with it? |
 //! | `request` | who answers once the handshake is done? |
 //! | `rules` | which route of the site, and what do its rules do? |
+//! | `windows` | what would Windows have done? |
 //! | `target`, `resolve` | what does a client open, and where is that? |
 //! | `unserved` | what is asked, where no server runs? |
 
@@ -19,6 +20,7 @@ mod resolve;
 mod rules;
 mod target;
 mod unserved;
+mod windows;
 
 pub use ask::{Asked, Known, NO_NAME_FOR_ADDRESS, explanation};
 pub use record::Explanation;

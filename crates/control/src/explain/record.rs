@@ -29,6 +29,8 @@ pub struct Explanation {
     pub without_sni: Option<Outcome>,
     /// What the other order would give to this client.
     pub other_order: Option<OtherOrder>,
+    /// What some Windows would do, where that is asked for.
+    pub windows: Option<AsWindows>,
     /// The folder of the configuration, to shorten paths by.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -220,4 +222,36 @@ pub struct OtherOrder {
     pub same: bool,
     pub winner: Option<Winner>,
     pub why: Option<String>,
+}
+
+/// What some Windows gives to the same client.
+#[derive(Debug, Serialize)]
+pub struct AsWindows {
+    /// Which.
+    pub version: String,
+    /// The certificate; none without TLS, or where the connection ends.
+    pub certificate: Option<WindowsCertificate>,
+    /// What the certificate is: none without TLS.
+    pub certificate_text: Option<String>,
+    /// The site that answers; none where there is no connection, or the answer is 400.
+    pub site: Option<String>,
+    /// The same, said.
+    pub site_text: String,
+    /// What is different here; nothing where all is the same.
+    pub differences: Vec<String>,
+}
+
+/// A certificate as Windows finds it.
+#[derive(Debug, Serialize)]
+pub struct WindowsCertificate {
+    /// The key of the record.
+    pub record: String,
+    /// The first binding that the record stands for.
+    pub binding: String,
+    /// How many bindings share the record.
+    pub sharing: usize,
+    pub name: String,
+    pub thumbprint: String,
+    /// Whether it covers the host of the URL.
+    pub covers: bool,
 }

@@ -1,5 +1,7 @@
-//! Changes to `applicationHost.config`: `appcmd` as scripts see it, and changes of our own.
+//! Changes to `applicationHost.config`, and Microsoft's dialects, from what is typed to what is
+//! printed.
 
 mod appcmd;
 mod edit;
+mod netsh;
 mod sample;

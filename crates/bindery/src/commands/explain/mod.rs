@@ -6,7 +6,10 @@ mod text;
 use std::{net::IpAddr, process::ExitCode};
 
 use bindery_control::explain::{Known, Target, explanation, unserved};
-use bindery_model::{decide::Order, name::HostName};
+use bindery_model::{
+    decide::{Order, windows::Windows},
+    name::HostName,
+};
 use bindery_server::clock;
 
 use super::unserved::block_on;
@@ -33,9 +36,9 @@ pub(crate) struct Arguments {
     /// The port that the client comes to, where it is not that of the URL.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Explain in this order instead of the configured one.
-    #[arg(long = "as", value_name = "ORDER")]
-    order: Option<OrderArgument>,
+    /// Explain in this order instead of the configured one; or beside it what IIS would do.
+    #[arg(long = "as", value_name = "WHOM")]
+    whom: Option<Whom>,
     /// Print all of it as JSON.
     #[arg(long)]
     json: bool,
@@ -43,19 +46,34 @@ pub(crate) struct Arguments {
     config: ConfigOption,
 }
 
-/// An order by its name.
+/// As whom to explain.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum OrderArgument {
+enum Whom {
+    /// Names before catch-alls.
     HostFirst,
+    /// In HTTP.SYS's order.
     #[value(name = "http.sys")]
     HttpSys,
+    /// With what IIS 7 would have done: one certificate for each address and port.
+    Iis7,
+    /// With what IIS 8 and later would do.
+    Iis,
 }
 
-impl From<OrderArgument> for Order {
-    fn from(argument: OrderArgument) -> Self {
-        match argument {
-            OrderArgument::HostFirst => Self::HostFirst,
-            OrderArgument::HttpSys => Self::HttpSys,
+impl Whom {
+    fn order(self) -> Option<Order> {
+        match self {
+            Self::HostFirst => Some(Order::HostFirst),
+            Self::HttpSys => Some(Order::HttpSys),
+            Self::Iis7 | Self::Iis => None,
+        }
+    }
+
+    fn windows(self) -> Option<Windows> {
+        match self {
+            Self::HostFirst | Self::HttpSys => None,
+            Self::Iis7 => Some(Windows::Iis7),
+            Self::Iis => Some(Windows::Iis),
         }
     }
 }
@@ -63,7 +81,7 @@ impl From<OrderArgument> for Order {
 /// Explains. Fails, with exit code 1, when no site would answer.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let loaded = arguments.config.load()?;
-    let unserved = unserved(loaded, arguments.order.map(Order::from));
+    let unserved = unserved(loaded, arguments.whom.and_then(Whom::order));
     let asked = arguments.known().into();
     let told = block_on(explanation(&unserved, &asked, clock::now()))?;
     if arguments.json {
@@ -82,6 +100,7 @@ impl Arguments {
             no_server_name: self.no_sni,
             address: self.ip,
             port: self.port,
+            windows: self.whom.and_then(Whom::windows),
         }
     }
 }

@@ -326,6 +326,7 @@ fn explained(
         server_name,
         why_none,
         address: Some(address.ip().to_canonical()),
+        windows: None,
     };
     let told = block_on(explanation(&unserved, &asked, now))?;
     let differences = differences(&told, probe);
