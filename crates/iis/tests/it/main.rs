@@ -1,5 +1,4 @@
-//! Changes to `applicationHost.config`, and Microsoft's dialects, from what is typed to what is
-//! printed.
+//! Microsoft's dialects, from what is typed to what is printed, and changes to its files.
 
 mod appcmd;
 mod edit;
