@@ -7,4 +7,5 @@ pub(crate) mod netsh;
 pub(crate) mod probe;
 pub(crate) mod status;
 pub(crate) mod steps;
+pub(crate) mod token;
 mod unserved;

@@ -182,7 +182,10 @@ fn responses(operation: &Operation) -> Value {
             add("200", about, outcome(), Some(tag()));
             if operation.gives == Gives::Created {
                 let mut headers = tag();
-                headers["Location"] = json!({ "schema": { "type": "string" } });
+                if let Value::Object(headers) = &mut headers {
+                    let location = json!({ "schema": { "type": "string" } });
+                    headers.insert("Location".to_owned(), location);
+                }
                 add("201", "It was made.", outcome(), Some(headers));
             }
         }
