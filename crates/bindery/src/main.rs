@@ -7,7 +7,6 @@ mod output;
 mod privileges;
 mod problems;
 mod serve;
-mod status;
 
 use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 
@@ -48,6 +47,8 @@ enum Command {
     Demo(commands::demo::Arguments),
     /// Show what a running server does.
     Status(commands::status::Arguments),
+    /// Make, show and take back tokens for the API.
+    Token(commands::token::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -75,5 +76,6 @@ fn run(command: Command) -> Result<ExitCode, output::Failure> {
         Command::Netsh(arguments) => commands::netsh::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Token(arguments) => commands::token::run(&arguments),
     }
 }

@@ -7,6 +7,7 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod api;
 mod check;
 mod demo;
 mod explain;
