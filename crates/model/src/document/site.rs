@@ -8,7 +8,7 @@ use super::{
     BindingPosition, SitePosition, action, binding,
     certificate::Certificates,
     files,
-    read::{Reader, Section, Text, called},
+    read::{Reader, Section, Text},
     route::{self, Inherited},
     rules,
 };
@@ -35,21 +35,20 @@ pub(super) struct Sites {
     pub(super) binding_positions: Vec<BindingPosition>,
 }
 
-/// Reads every `[[site]]`.
+/// Reads every `[[site]]`; nothing where one of the parts is no TOML.
 pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     certificates: &Certificates,
-) -> Sites {
+    parts: Option<&[Span]>,
+) -> Option<Sites> {
     let mut all = Sites::default();
     let mut names = HashMap::new();
     let mut numbers = Numbers::default();
     let plain = Arc::default();
     let logged = root.entry("server").is_some_and(|server| server.has("access_log"));
     let keys = keys();
-    let sections = reader
-        .deciding(|reader| reader.tables(root, "site", |section| called("site", section, "name")));
-    for section in &sections {
+    let is_whole = reader.each(root, ("site", parts), |reader, section| {
         let known = reader.known(section, &keys);
         let name = reader.required_text(section, "name", "shop");
         let name = name.and_then(|name| read_name(reader, section, name));
@@ -68,6 +67,7 @@ pub(super) fn read<'d>(
             let help = "add access_log = \"/var/log/bindery\" to [server]";
             reader.problem(Code::NoEffect, section.key_at("access_log"), message, help);
         }
+        let ignore_case = reader.boolean(section, "ignore_case").unwrap_or(false);
         let limits = read_limits(reader, section);
         let read = read_routes(reader, section, &name_at, &plain);
         // A key that is not known may be the bindings, mistyped.
@@ -87,15 +87,16 @@ pub(super) fn read<'d>(
             https_redirect,
             limits,
             access_log: access_log.unwrap_or(true),
+            ignore_case,
             root: read.root,
             routes: read.routes,
         });
         all.positions.push(SitePosition { name: name_at, action: read.action_at });
-    }
+    });
     for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {
         site.id = id;
     }
-    all
+    is_whole.then_some(all)
 }
 
 /// Everything that a site can have.
@@ -108,6 +109,7 @@ pub(super) fn keys() -> Vec<&'static str> {
         "https_redirect",
         "limits",
         "access_log",
+        "ignore_case",
         "applications",
         "virtual_directories",
     ];

@@ -42,12 +42,13 @@ pub fn site(table: &MemoryTable, place: u32) -> Fields {
 
 /// The keys of a site without its bindings and further routes.
 pub(super) fn own(site: &Site) -> Fields {
-    let Site { id, name: _, state, https_redirect, limits, access_log, root, routes: _ } = site;
+    let Site { id, name: _, state, https_redirect, limits, access_log, ignore_case, .. } = site;
     let mut keys = Keys::default();
     keys.put("id", id.0);
     keys.put_other("state", (*state, SiteState::Started), |_| "stopped");
     keys.put_other("https_redirect", (*https_redirect, true), |own| own);
     keys.put_other("access_log", (*access_log, true), |own| own);
+    keys.put_other("ignore_case", (*ignore_case, false), |own| own);
     let SiteLimits { requests_max, bytes_per_second_max } = limits;
     let mut own = Keys::default();
     own.put_some("requests_max", *requests_max);
@@ -55,8 +56,8 @@ pub(super) fn own(site: &Site) -> Fields {
     if !own.0.is_empty() {
         keys.put("limits", own.0);
     }
-    action::put(&mut keys, &root.action, &files::standard());
-    rules::put(&mut keys, &root.rules, &Rules::default());
+    action::put(&mut keys, &site.root.action, &files::standard());
+    rules::put(&mut keys, &site.root.rules, &Rules::default());
     keys.0
 }
 
