@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bindery_control::problems::PlacedProblem;
 use bindery_model::{document::Configuration, site::SiteState};
 use bindery_server::{handler::proxy::MemberStatus, server::Server};
 use rustix::{fs::Mode, process::umask};
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{privileges::User, problems::PlacedProblem, serve::Running};
+use crate::{privileges::User, serve::Running};
 
 /// What a server says about itself.
 #[derive(Debug, Serialize, Deserialize)]

@@ -7,8 +7,14 @@
 //! | [`applier`] | who may change it, when, and what came of it? |
 //! | [`history`] | who changed what, and when? |
 //! | [`problems`] | what is wrong, by line and column? |
+//! | [`steps`] | which steps does a change have? |
+//! | [`watch`] | who edits the file by hand? |
 
 pub mod applier;
 pub mod history;
 pub mod home;
+mod lock;
 pub mod problems;
+mod replace;
+pub mod steps;
+pub mod watch;

@@ -374,7 +374,14 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
         // Boxed: what a handshake needs is freed when it is over, not when the connection is.
         Some(Protocol::Https) => {
             match Box::pin(handshake(tcp, &connection, (&shared, deadline))).await {
-                Some((stream, tls)) => (stream, Some(tls)),
+                Some((stream, tls)) => {
+                    connection.came_for(&tls.binding);
+                    // Taken away while the handshake was made, when nobody knew of it.
+                    if connection.lost(&shared.live.current()) {
+                        connection.drain();
+                    }
+                    (stream, Some(tls))
+                }
                 None => return,
             }
         }

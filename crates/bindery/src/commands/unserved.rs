@@ -1,12 +1,9 @@
 //! A configuration to ask questions of, without a server: what `explain`, `probe` and `netsh` go
 //! by.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
+use bindery_control::home::Loaded;
 use bindery_model::{
     binding::Binding,
     certificate::{CertificateFiles, CertificateSource},
@@ -24,7 +21,7 @@ use bindery_server::{
     },
 };
 
-use crate::{config::Loaded, output::Failure};
+use crate::output::Failure;
 
 /// A configuration with what is known about it as a whole.
 pub(crate) struct Unserved {
@@ -41,7 +38,14 @@ pub(crate) struct Unserved {
 /// Makes `loaded` ready for questions, in another order than its own where one is given.
 pub(crate) fn unserved(loaded: Loaded, order: Option<Order>) -> Unserved {
     let mut problems = Vec::new();
-    let config = loaded.path.clone();
+    let config = loaded.home.path.clone();
+    let folder = loaded.home.folder.clone();
+    problems.extend(
+        loaded
+            .beside
+            .iter()
+            .map(|problem| format!("{}:{}: {}", problem.file, problem.line, problem.message)),
+    );
     if has_errors(&loaded.document.problems) {
         problems.push(format!(
             "{} has errors and cannot be served as it is; `bindery check` shows them",
@@ -58,8 +62,6 @@ pub(crate) fn unserved(loaded: Loaded, order: Option<Order>) -> Unserved {
         }
         Arc::new(folder)
     });
-    let whole = std::fs::canonicalize(&config).unwrap_or_else(|_| config.clone());
-    let folder = whole.parent().unwrap_or_else(|| Path::new("/")).to_owned();
     Unserved { config, folder, snapshot: Snapshot::unserved(configuration, central), problems }
 }
 

@@ -1,13 +1,18 @@
 //! `applicationHost.config` and `web.config`: read, edited in place, written.
 
+mod edit;
+pub(crate) mod host;
+pub(crate) mod keys;
 mod read;
+mod write;
 
 use std::path::{Path, PathBuf};
 
-use bindery_model::{
-    change::{Change, EditError},
-    document::{Configuration, Document},
-};
+use bindery_model::document::Document;
+
+pub use edit::edit;
+pub(crate) use edit::text_of;
+pub use write::write;
 
 use crate::netsh::records::Records;
 
@@ -36,20 +41,4 @@ pub struct Sources<'a> {
 #[must_use]
 pub fn read(sources: Sources<'_>) -> Document {
     read::read(sources)
-}
-
-/// The text with changes made in it; every byte outside of them stays.
-///
-/// # Errors
-///
-/// When one cannot be made, above all where this form has no place for it.
-pub fn edit(_text: &str, _changes: &[Change]) -> Result<String, EditError> {
-    todo!()
-}
-
-/// A configuration as `applicationHost.config`, and what of it has no place there: for each its
-/// place and key.
-#[must_use]
-pub fn write(_configuration: &Configuration) -> (String, Vec<String>) {
-    todo!()
 }

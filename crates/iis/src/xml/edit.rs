@@ -99,22 +99,24 @@ impl NewElement {
         &mut self.children[place]
     }
 
-    /// The element as text, beginning on a line that is indented so.
+    /// The element as text, what stands in it indented by so much more.
     #[must_use]
-    pub fn text(&self, indent: &str) -> String {
+    pub fn text(&self, step: &str) -> String {
         let mut text = String::new();
-        let layout =
-            Layout { line: Some(format!("\n{indent}")), step: STEP.to_owned(), empty: " />" };
+        let layout = Layout { line: Some("\n".to_owned()), step: step.to_owned(), empty: " />" };
         layout.write(self, &mut text);
         text
     }
 }
 
+/// Attributes with their new values; nothing for those that go.
+pub(super) type NewValues = Vec<(String, Option<String>)>;
+
 /// Changes that are made together. They name elements of the tree as it was read.
 #[derive(Debug)]
 pub struct Edits<'t> {
     tree: &'t Tree<'t>,
-    attributes: BTreeMap<ElementId, Vec<(String, Option<String>)>>,
+    attributes: BTreeMap<ElementId, NewValues>,
     inserted: BTreeMap<ElementId, Vec<(Position, NewElement)>>,
     removed: BTreeMap<ElementId, BTreeSet<ElementId>>,
 }
@@ -226,7 +228,7 @@ fn attributes(
 ) {
     let text = element.tree.text();
     let last = element.attributes().next_back();
-    let end = last.map_or(element.name_span().end, |last| last.span().end);
+    let end = last.map_or_else(|| element.name_span().end, |last| last.span().end);
     let mut added = String::new();
     for (name, value) in changes {
         match (element.attribute(name), value) {
@@ -272,11 +274,8 @@ fn insert(
         let tag = parent.tag();
         let blanks = blanks_before(tree.text(), tag.end - 2);
         // More than the usual blank is kept, so that closing it again gives the same.
-        let start = if blanks.len() > 1 || &tree.text()[blanks.clone()] == "\n" {
-            blanks.end
-        } else {
-            blanks.start
-        };
+        let usual = ["", " "].contains(&tree.text().get(blanks.clone()).unwrap_or_default());
+        let start = if usual { blanks.start } else { blanks.end };
         let mut opened = String::from(">");
         for (_, element) in inserted {
             opened.push_str(layout.line.as_deref().unwrap_or_default());

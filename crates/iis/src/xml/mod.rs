@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `parse` | what does a text say? |
 //! | [`edit`] | how is it changed? |
+//! | [`draft`] | how does it look with the changes so far? |
 //! | `escape` | how is a value written? |
 //!
 //! What is not an element (comments, text, CDATA, processing instructions) is known by its place.
 //! There are no document types and no entities beyond the five: a configuration has none.
 
+pub mod draft;
 pub mod edit;
 mod escape;
 mod parse;

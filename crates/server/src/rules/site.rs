@@ -221,7 +221,7 @@ mod tests {
 
     use bindery_model::{
         rules::Rules,
-        site::{Files, Route, RouteAction, SiteState},
+        site::{Files, Route, RouteAction, RouteKind, SiteState},
     };
 
     use super::*;
@@ -236,6 +236,7 @@ mod tests {
             access_log: true,
             ignore_case: false,
             root: Route {
+                kind: RouteKind::Application,
                 path: "/".to_owned(),
                 action: RouteAction::Files(Files::of(PathBuf::new())),
                 rules: Arc::new(Rules::default()),

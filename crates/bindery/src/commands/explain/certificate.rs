@@ -1,6 +1,6 @@
 //! Steps 5 to 7: what is shown, what may be negotiated, and what that comes to.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use bindery_model::{
     binding::Binding,
@@ -90,8 +90,8 @@ async fn why(
             let wanted =
                 name.map_or_else(|| binding.information.host.to_string(), ToString::to_string);
             let index = snapshot.certificates().await;
-            let covering = |facts: &&CertificateFacts| facts.covers_pattern(&wanted);
-            match index.entries.iter().flatten().filter(covering).count() {
+            let covering = |facts: &&Arc<CertificateFacts>| facts.covers_pattern(&wanted);
+            match index.entries.iter().flatten().flatten().filter(covering).count() {
                 0 | 1 => format!("the only one that covers {wanted}"),
                 count => format!("the best of {count} that cover {wanted}"),
             }

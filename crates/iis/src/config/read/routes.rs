@@ -16,7 +16,7 @@ use bindery_model::{
     document::{NamedPath, PathKind},
     problem::{Code, Problem, Span},
     rules::{Hsts, Rules},
-    site::{Route, RouteAction},
+    site::{Route, RouteAction, RouteKind},
     tls::ClientCertificate,
 };
 use hashbrown::HashMap;
@@ -415,6 +415,7 @@ impl SiteReader<'_, '_> {
         };
         let nothing = || Route {
             path: "/".to_owned(),
+            kind: RouteKind::Application,
             action: respond(503),
             rules: Arc::new(Rules::default()),
         };
@@ -566,7 +567,14 @@ impl SiteReader<'_, '_> {
                 Arc::new(Rules { access, ..Rules::clone(&rules) })
             }
         };
-        Route { path: node.path.clone(), action, rules }
+        let directory = node.directory.and_then(|place| self.directories.get(place));
+        // A virtual directory is a folder; what answers otherwise is called an application.
+        let application = directory.is_some_and(|own| own.application);
+        let kind = match (&action, application) {
+            (RouteAction::Files(_), false) => RouteKind::VirtualDirectory,
+            _ => RouteKind::Application,
+        };
+        Route { path: node.path.clone(), kind, action, rules }
     }
 }
 

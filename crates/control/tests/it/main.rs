@@ -1,0 +1,14 @@
+//! Tests of the control plane: real files, a real server, a real disk that is full.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what is not as it must be ends a test"
+)]
+
+mod crash;
+mod edited;
+mod failing;
+mod made;
+mod setup;
