@@ -1,5 +1,7 @@
-//! Changes to `applicationHost.config`: `appcmd` as scripts see it, and changes of our own.
+//! Microsoft's dialects, from what is typed to what is printed and changed: `appcmd` as scripts see
+//! it, `netsh`, and changes of our own to `applicationHost.config`.
 
 mod appcmd;
 mod edit;
+mod netsh;
 mod sample;
