@@ -10,6 +10,7 @@
 use std::fmt;
 
 use hashbrown::HashMap;
+use serde::{Serialize, Serializer};
 
 use crate::{
     binding::{BindingInformation, Endpoint, Protocol},
@@ -22,7 +23,8 @@ use crate::{
 const COLUMNS: usize = 80;
 
 /// Where the certificate of a binding is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Home {
     /// At the binding, in `bindery.toml`. Records are kept only as long as no binding has their
     /// key.
@@ -32,11 +34,12 @@ pub enum Home {
 }
 
 /// An https binding and the certificate that it is meant to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Claim {
     /// Its site.
     pub site: String,
-    /// Its key.
+    /// Its key; in serialized form its text.
+    #[serde(rename = "on", serialize_with = "as_text")]
     pub information: BindingInformation,
     /// Whether its certificate is chosen by server name: SNI or the central store.
     pub by_name: bool,
@@ -47,11 +50,12 @@ pub struct Claim {
 }
 
 /// Bindings that share what they should not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trap {
     /// Where certificates are written.
     pub home: Home,
     /// The address and port that they share.
+    #[serde(serialize_with = "as_text")]
     pub endpoint: Endpoint,
     /// The certificate that all of them would show; `None` where there is none at all.
     pub shown: Option<String>,
@@ -60,12 +64,16 @@ pub struct Trap {
 }
 
 /// One that shares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sharing {
     /// The binding and what it is meant to show.
     pub claim: Claim,
     /// Whether its clients would get a certificate that is not meant for them.
     pub loses: bool,
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// The https bindings of a configuration as it is served: chosen by name wherever there is a host.

@@ -124,8 +124,12 @@ fn try_changes(
     let unserved = unserved(config.load()?, None);
     let snapshot = &unserved.snapshot;
     let index = block_on(snapshot.certificates())?;
-    let thumbprints: HashSet<[u8; 20]> =
-        index.entries.iter().flatten().map(|facts| facts.thumbprint).collect();
+    let thumbprints: HashSet<[u8; 20]> = index
+        .entries
+        .iter()
+        .flatten()
+        .filter_map(|facts| Some(facts.as_ref().ok()?.thumbprint))
+        .collect();
     let records = kept(&snapshot.configuration)?;
     for change in changes {
         let known = Known {

@@ -1,5 +1,4 @@
-//! Microsoft's dialects, from what is typed to what is printed and changed: `appcmd` as scripts see
-//! it, `netsh`, and changes of our own to `applicationHost.config`.
+//! Microsoft's dialects, from what is typed to what is printed, and changes to its files.
 
 mod appcmd;
 mod edit;

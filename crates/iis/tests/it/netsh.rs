@@ -34,7 +34,7 @@ impl Session {
             }
             Ok(Request::ShowSslcert { .. }) => return (table(self.records.iter()), 0),
             Ok(Request::Sslcert(change)) => change,
-            Ok(other) => panic!("{other:?}"),
+            Ok(other) => return (format!("{other:?}"), 255),
         };
         let verb = Verb::of(&change);
         let known = Known {

@@ -27,7 +27,9 @@ pub(super) fn parse_output(text: &str) -> (Records, Vec<Unread>) {
     let value: Value = match serde_json::from_str(text) {
         Ok(value) => value,
         Err(error) => {
-            unread.push(Unread { line: error.line().max(1), why: error.to_string() });
+            // It may end behind the last line.
+            let line = error.line().clamp(1, text.lines().count().max(1));
+            unread.push(Unread { line, why: error.to_string() });
             return (records, unread);
         }
     };

@@ -82,7 +82,7 @@ cache_control = [
         fallback: Some("/app/index.html".to_owned()),
         symlinks: Symlinks::Follow,
         precompressed: false,
-        media_types: vec![("foo".to_owned(), "application/x-foo".to_owned())],
+        media_types: vec![("foo".to_owned(), "application/x-foo".to_owned())].into(),
         unknown_types: UnknownTypes::Refuse,
         charset: None,
         cache_control: read.cache_control.clone(),

@@ -247,6 +247,7 @@ fn json_is_read_by_its_names() {
     );
     check(&other, &["hostnameport=a:1 a reject=true"], &["1: ccs is \"0\""]);
     check("{\n1", &[], &["2: "]);
+    check("[\n", &[], &["1: "]);
     check("{}", &[], &["1: there is no record"]);
 }
 
