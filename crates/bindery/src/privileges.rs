@@ -94,18 +94,6 @@ fn find(user: &str) -> Result<Option<(Uid, Gid)>, Failure> {
     }))
 }
 
-/// What this process's user is called; its number where it has no name.
-pub(crate) fn user_name() -> String {
-    let uid = rustix::process::geteuid().as_raw();
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let named = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _, own) = (fields.next()?, fields.next()?, fields.next()?);
-        (own.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    named.unwrap_or_else(|| uid.to_string())
-}
-
 /// Makes the state folder if it is not there; it belongs to the user that the server becomes.
 pub(crate) fn make_state_folder(state_dir: &Path, user: Option<&User>) -> io::Result<()> {
     if state_dir.exists() {

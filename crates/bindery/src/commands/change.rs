@@ -51,7 +51,7 @@ impl ChangeOptions {
 
 /// Makes changes as one, and says what became of them.
 pub(crate) fn make(changes: Vec<Change>, options: &ChangeOptions) -> Result<ExitCode, Failure> {
-    make_at(&Door::open(&options.config)?, What::Changes(changes), options)
+    make_at(&Door::open(&options.config, history::Door::Cli)?, What::Changes(changes), options)
 }
 
 /// Makes a change at a door that is open, and says what became of it.

@@ -3,11 +3,18 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use bindery_model::{
+    change::{Difference, Entry, Fields, How, Place, Value},
+    document::write,
 };
 
 use crate::{
     commands::steps::{COLUMNS, wrapped},
-    output,
+    door::Seen,
+    output::{self, Failure},
 };
 
 /// Between two columns.
@@ -70,6 +77,42 @@ impl Listing {
         }
         out
     }
+}
+
+/// Prints one thing with its keys, `name` being the one that names it.
+pub(crate) fn print_fields(
+    seen: &Seen,
+    at: &Place,
+    name: &str,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let Some(mut keys) = write::fields(seen.configuration(), at) else {
+        let message = format!("there is no {at}; `bindery site list` shows what there is");
+        return Err(Failure::new(message));
+    };
+    if json {
+        let own = match at {
+            Place::Server => None,
+            Place::Listener(own) | Place::Certificate(own) | Place::Site(own) => Some(own),
+            Place::Binding { on, .. } => Some(on),
+            Place::Application { path, .. } | Place::VirtualDirectory { path, .. } => Some(path),
+        };
+        keys.extend(own.map(|own| (name.to_owned(), Value::from(own.as_str()))));
+        output::print_json(&keys)?;
+    } else {
+        output::print(keys_text(at, keys));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A thing with its keys, as a difference shows what is new.
+fn keys_text(at: &Place, keys: Fields) -> String {
+    let text = Difference(vec![Entry { at: at.clone(), how: How::Added(keys) }]).to_string();
+    let lines = text.lines().enumerate().map(|(place, line)| match place {
+        0 => line.strip_prefix("+ ").unwrap_or(line),
+        _ => line.strip_prefix("  ").unwrap_or(line),
+    });
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 #[cfg(test)]
