@@ -66,8 +66,8 @@ pub(super) fn own(site: &Site) -> Fields {
     if !own.0.is_empty() {
         keys.put("limits", own.0);
     }
-    action::put(&mut keys, &site.root.action, &files::standard());
-    rules::put(&mut keys, &site.root.rules, &Rules::default());
+    action::put(&mut keys, &root.action, &files::standard());
+    rules::put(&mut keys, &root.rules, &Rules::default());
     keys.0
 }
 
