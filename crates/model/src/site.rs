@@ -62,9 +62,20 @@ pub struct SiteLimits {
     pub bytes_per_second_max: Option<u64>,
 }
 
+/// What a route is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RouteKind {
+    /// An application; the root of a site is one.
+    Application,
+    /// A virtual directory: a folder.
+    VirtualDirectory,
+}
+
 /// What answers below a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
+    /// What it is called: only configurations and tools tell the two apart.
+    pub kind: RouteKind,
     /// Where it begins: `/`, or segments without a slash at the end, as `/shop/images`.
     /// It covers itself and what follows after a slash.
     pub path: String,

@@ -186,6 +186,8 @@ fn read_media_types<'d>(
         }
         types.push((ending, media_type));
     }
+    // They have no order: the same types are the same configuration.
+    types.sort_unstable();
     Some(types)
 }
 

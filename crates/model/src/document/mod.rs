@@ -64,7 +64,7 @@ use crate::{
 };
 
 /// What is valid: everything a server needs to know to serve.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Configuration {
     /// What holds for the whole server.
     pub settings: Settings,

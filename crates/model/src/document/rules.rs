@@ -34,7 +34,7 @@ pub(super) const KEYS: [&str; 13] = [
 /// More requests than anybody makes.
 const REQUESTS_MAX: u32 = 1_000_000;
 /// What a browser shows who is asked for a password, unless the file says it.
-const REALM: &str = "restricted";
+pub(super) const REALM: &str = "restricted";
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
 /// Ten years.
 const HSTS_SECONDS_MAX: i64 = 315_360_000;
@@ -254,12 +254,17 @@ fn read_basic_auth<'d>(
     Some(BasicAuth { file, realm: realm.unwrap_or_else(|| REALM.to_owned()) })
 }
 
+/// What `hsts = true` stands for.
+pub(super) fn standard_hsts() -> Hsts {
+    Hsts { max_age: YEAR_SECONDS, include_subdomains: false, preload: false }
+}
+
 fn read_hsts<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
     entry: &Entry<'d>,
 ) -> Option<Hsts> {
-    let standard = Hsts { max_age: YEAR_SECONDS, include_subdomains: false, preload: false };
+    let standard = standard_hsts();
     if entry.is_true() {
         return Some(standard);
     }
@@ -280,13 +285,18 @@ fn read_hsts<'d>(
     Some(hsts)
 }
 
+/// What `compress = true` stands for.
+pub(super) fn standard_compress() -> Compress {
+    let types = COMPRESSED_TYPES.map(str::to_owned).to_vec();
+    Compress { bytes_min: COMPRESS_BYTES_MIN, types }
+}
+
 fn read_compress<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
     entry: &Entry<'d>,
 ) -> Option<Compress> {
-    let types = COMPRESSED_TYPES.map(str::to_owned).to_vec();
-    let standard = Compress { bytes_min: COMPRESS_BYTES_MIN, types };
+    let standard = standard_compress();
     if entry.is_true() {
         return Some(standard);
     }

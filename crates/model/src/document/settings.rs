@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The version of the file's format that is read.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 /// More threads than any machine has use for.
 const WORKERS_MAX: i64 = 1024;
 /// Who waits longer than an hour for requests to end waits for ever.

@@ -16,7 +16,7 @@ use crate::{
     binding::{Binding, Protocol},
     problem::{Code, Problem, Span},
     rules::Rules,
-    site::{Route, RouteAction, Site, SiteId, SiteLimits, SiteState},
+    site::{Route, RouteAction, RouteKind, Site, SiteId, SiteLimits, SiteState},
 };
 
 /// The most bytes of a name: what a log line or a folder named after it can take.
@@ -139,7 +139,8 @@ fn read_routes<'d>(
         }
     };
     let routes = route::read(reader, section, &Inherited { rules: &rules, files });
-    let root = Route { path: "/".to_owned(), action, rules };
+    let kind = RouteKind::Application;
+    let root = Route { kind, path: "/".to_owned(), action, rules };
     rules::report_idle(reader, section);
     Routes { root, action_at, routes }
 }

@@ -221,7 +221,7 @@ mod tests {
 
     use bindery_model::{
         rules::Rules,
-        site::{Files, Route, RouteAction, SiteState},
+        site::{Files, Route, RouteAction, RouteKind, SiteState},
     };
 
     use super::*;
@@ -235,6 +235,7 @@ mod tests {
             limits: SiteLimits { requests_max, bytes_per_second_max },
             access_log: true,
             root: Route {
+                kind: RouteKind::Application,
                 path: "/".to_owned(),
                 action: RouteAction::Files(Files::of(PathBuf::new())),
                 rules: Arc::new(Rules::default()),

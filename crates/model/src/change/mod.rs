@@ -1,28 +1,15 @@
 //! What an administrator asks to be changed, in the words of `bindery.toml`, and what a change came
 //! to. Every door speaks these: files, commands, the API, `appcmd`, `netsh`.
 
+mod show;
+mod value;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// A value as configurations have them. TOML and JSON agree on these.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// `true` or `false`.
-    Boolean(bool),
-    /// A whole number. There are no others.
-    Integer(i64),
-    /// A text.
-    Text(String),
-    /// An array.
-    List(Vec<Self>),
-    /// A table.
-    Table(Fields),
-}
-
-/// Keys of `bindery.toml` with their values. What stands in a table stands in a [`Value::Table`].
-pub type Fields = BTreeMap<String, Value>;
+pub(crate) use value::rank;
+pub use value::{Fields, Value, in_order, toml_key};
 
 /// What a change is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -113,7 +100,9 @@ pub enum EditError {
     Unreadable(String),
 }
 
-/// What differs between two configurations, in the order of places.
+/// What differs between two configurations: the server, listeners, certificates, then site by site,
+/// of each kind what is gone, what is otherwise and what is new. Displayed for a terminal of 80
+/// columns, each entry from its own line on, so that nothing is shown where nothing differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference(pub Vec<Entry>);
 
@@ -127,14 +116,20 @@ pub struct Entry {
 }
 
 /// How a thing differs.
+///
+/// Bindings, applications and virtual directories are places of their own in a site that is there
+/// before and after: each is an [`Entry`], and the site's own [`How::Changed`] has none of the keys
+/// `bindings`, `applications` and `virtual_directories`. A site that comes or goes as a whole comes
+/// and goes with them: then they stand in its fields, as in the file, and there is one entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// It is new, and has these keys. Parts that are places of their own are entries of their own.
+    /// It is new, and has these keys beside the one that names it.
     Added(Fields),
-    /// It is gone; it had these keys.
+    /// It is gone; it had these keys beside the one that names it.
     Removed(Fields),
-    /// These keys are others: before and after, nothing where a key is absent.
+    /// These keys are others: before and after, nothing where a key is absent. The place has the
+    /// name that holds after; the key that names it is among them where it had another before.
     Changed(BTreeMap<String, (Option<Value>, Option<Value>)>),
 }
 
