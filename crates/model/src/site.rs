@@ -40,6 +40,9 @@ pub struct Site {
     pub limits: SiteLimits,
     /// Whether its requests are written to the access log, where one is configured.
     pub access_log: bool,
+    /// Whether the paths of routes are found without regard to case (of ASCII letters), as IIS finds
+    /// them. Names of files are not.
+    pub ignore_case: bool,
     /// What answers at the path `/` and everywhere no other route does.
     pub root: Route,
     /// What answers elsewhere: applications and virtual directories. No path twice, none is `/`.

@@ -3,6 +3,7 @@
 mod edit;
 pub(crate) mod host;
 pub(crate) mod keys;
+mod read;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ pub struct Sources<'a> {
     /// The folder that relative paths begin in.
     pub folder: &'a Path,
     /// What the `bindery.toml` beside it says: settings, listeners, certificates and where the
-    /// folders of Windows are here. It has no sites.
+    /// folders of Windows are here. It has no sites. Its problems stand in its own text and are not
+    /// repeated.
     pub companion: Document,
     /// Certificate records.
     pub records: &'a Records,
@@ -37,6 +39,6 @@ pub struct Sources<'a> {
 /// What the text says. Positions and problems point into it; what is not supported is a problem
 /// that names line, element and meaning, and never an error.
 #[must_use]
-pub fn read(_sources: Sources<'_>) -> Document {
-    todo!()
+pub fn read(sources: Sources<'_>) -> Document {
+    read::read(sources)
 }

@@ -33,7 +33,8 @@ pub(super) fn bindings(all: &Parts) -> Vec<Problem> {
                     }
                 };
                 let help = "remove one of them, or give it another host, address or port";
-                let problem = Problem::new(Code::DuplicateBinding, position.on.clone(), message, help);
+                let problem =
+                    Problem::new(Code::DuplicateBinding, position.on.clone(), message, help);
                 problems.push(all.beside(problem, *first.get()));
             }
         }

@@ -48,12 +48,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
+pub use fields::is_of_the_server;
 pub use parse::{DOCUMENT_BYTES_MAX, parse};
 pub use parts::Parts;
-pub use fields::is_of_the_server;
+pub use review::review;
 pub use target::{read_path_target, read_target};
 pub use value::{is_field_value, is_media_type, is_token};
-pub use review::review;
 
 use crate::{
     binding::{Endpoint, Protocol},

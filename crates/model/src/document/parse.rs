@@ -5,9 +5,7 @@
 
 use std::path::Path;
 
-use super::{
-    Configuration, Document, Parts, Positions, certificate, read::Reader, settings, site,
-};
+use super::{Configuration, Document, Parts, Positions, certificate, read::Reader, settings, site};
 use crate::problem::{Code, Problem, Span};
 
 /// The largest text that is read. A hundred thousand sites fit into a third of it; more belong

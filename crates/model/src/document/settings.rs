@@ -107,7 +107,8 @@ pub(super) fn read_paths<'d>(
     };
     if sites {
         let message = "[paths] does nothing: the sites are in this file";
-        let help = "remove it; it says where the folders of an applicationHost.config beside it are";
+        let help =
+            "remove it; it says where the folders of an applicationHost.config beside it are";
         reader.problem(Code::NoEffect, root.key_at("paths"), message, help);
     }
     let mut paths: Vec<(String, PathBuf)> = Vec::new();
@@ -116,7 +117,8 @@ pub(super) fn read_paths<'d>(
         let span = entry.key_span.clone();
         if !is_windows_folder(entry.key) {
             let wrong = format!("{:?} is no folder of Windows", entry.key);
-            let help = r#"write it from its drive or server on, as in 'C:\inetpub' = "/srv/inetpub""#;
+            let help =
+                r#"write it from its drive or server on, as in 'C:\inetpub' = "/srv/inetpub""#;
             reader.bad(&table, span, wrong, help);
             continue;
         }
@@ -223,10 +225,7 @@ pub(super) fn read_listeners<'d>(
     listeners
 }
 
-fn read_listener<'d>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-) -> Option<(Listener, Span)> {
+fn read_listener<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Option<(Listener, Span)> {
     reader.known(section, &["on", "no_sni", "unknown_name", "proxy_protocol"]);
     let answers = [("catch-all", Fallback::CatchAll), ("refuse", Fallback::Refuse)];
     let no_sni = reader.choice(section, "no_sni", &answers);

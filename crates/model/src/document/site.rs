@@ -68,6 +68,7 @@ pub(super) fn read<'d>(
             let help = "add access_log = \"/var/log/bindery\" to [server]";
             reader.problem(Code::NoEffect, section.key_at("access_log"), message, help);
         }
+        let ignore_case = reader.boolean(section, "ignore_case").unwrap_or(false);
         let limits = read_limits(reader, section);
         let read = read_routes(reader, section, &name_at, &plain);
         // A key that is not known may be the bindings, mistyped.
@@ -87,6 +88,7 @@ pub(super) fn read<'d>(
             https_redirect,
             limits,
             access_log: access_log.unwrap_or(true),
+            ignore_case,
             root: read.root,
             routes: read.routes,
         });
@@ -108,6 +110,7 @@ pub(super) fn keys() -> Vec<&'static str> {
         "https_redirect",
         "limits",
         "access_log",
+        "ignore_case",
         "applications",
         "virtual_directories",
     ];

@@ -247,7 +247,7 @@ impl Passage {
         };
         let Self { site, place: route, .. } = self;
         let route = site.runtime.route_at(*route);
-        let below = path.strip_prefix(route.path.trim_end_matches('/').as_bytes());
+        let below = path.get(route.path.trim_end_matches('/').len()..);
         let below = below.filter(|below| !below.is_empty()).unwrap_or(b"/");
         let found = match route.handler.files() {
             Some(files) => files.probe(below).await,

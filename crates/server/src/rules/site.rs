@@ -234,6 +234,7 @@ mod tests {
             https_redirect: false,
             limits: SiteLimits { requests_max, bytes_per_second_max },
             access_log: true,
+            ignore_case: false,
             root: Route {
                 kind: RouteKind::Application,
                 path: "/".to_owned(),

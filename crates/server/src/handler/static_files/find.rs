@@ -124,9 +124,9 @@ pub(super) fn find(
 /// Whether one of the names of a path is hidden.
 pub(super) fn is_hidden(relative: &[u8], hidden: &[String]) -> bool {
     !hidden.is_empty()
-        && relative.split(|byte| *byte == b'/').any(|name| {
-            hidden.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
-        })
+        && relative
+            .split(|byte| *byte == b'/')
+            .any(|name| hidden.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)))
 }
 
 fn open(root: &Root, mut name: Vec<u8>, search: Search<'_>) -> Result<Found, FindError> {

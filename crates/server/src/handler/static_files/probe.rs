@@ -91,8 +91,7 @@ impl Folder {
             };
         }
         let (documents, hidden) = (&[], &[]);
-        let search =
-            Search { documents, hidden, siblings: false, access: Access::Look, patience };
+        let search = Search { documents, hidden, siblings: false, access: Access::Look, patience };
         match find::find(&root, path, search)? {
             Found::File(_) => Ok(Probe::File),
             Found::Folder => Ok(Probe::Folder),
