@@ -11,4 +11,5 @@ mod crash;
 mod edited;
 mod failing;
 mod made;
+mod roundtrip;
 mod setup;
