@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::{
     CertificatePosition,
-    read::{Entry, Reader, Section, Text, called},
+    read::{Entry, Reader, Section, Text},
     site,
 };
 use crate::{
@@ -35,28 +35,28 @@ pub(super) struct Certificates {
     pub(super) central_store: bool,
 }
 
-/// Reads every `[[certificate]]`.
+/// Reads every `[[certificate]]`; nothing where one of the parts is no TOML.
 pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     central_store: bool,
-) -> Certificates {
+    parts: Option<&[Span]>,
+) -> Option<Certificates> {
     let mut all = Certificates { central_store, ..Certificates::default() };
-    for section in reader.tables(root, "certificate", |own| called("certificate", own, "name")) {
-        reader.known(&section, &["name", "file", "key", "password_file"]);
-        let name = reader.required_text(&section, "name", "shop");
-        let name = name.and_then(|name| site::read_name(reader, &section, name));
-        let files = read_files(reader, &section);
-        let Some(name) = name else { continue };
+    let is_whole = reader.each(root, ("certificate", parts), |reader, section| {
+        reader.known(section, &["name", "file", "key", "password_file"]);
+        let name = reader.required_text(section, "name", "shop");
+        let name = name.and_then(|name| site::read_name(reader, section, name));
+        let files = read_files(reader, section);
+        let Some(name) = name else { return };
         if RESERVED.contains(&name.value.to_lowercase().as_str()) {
             let message = format!("{}: the name has a meaning of its own", section.owner);
             let help = format!("take another name than {}", RESERVED.join(", "));
-            reader.problem(Code::BadValue, name.span.clone(), message, help);
-            continue;
+            return reader.problem(Code::BadValue, name.span.clone(), message, help);
         }
         all.add(reader, &name, files);
-    }
-    all
+    });
+    is_whole.then_some(all)
 }
 
 impl Certificates {

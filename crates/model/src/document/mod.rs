@@ -4,6 +4,7 @@
 //! | module | answers |
 //! |---|---|
 //! | `parse` | what does a text say? |
+//! | `cut` | which parts of a text can be read by themselves? |
 //! | `read` | what is a value, and where does it stand? |
 //! | `settings`, `certificate`, `site`, `route`, `binding`, `log` | what does each table mean? |
 //! | `action`, `files`, `proxy`, `fastcgi` | what answers? |
@@ -23,6 +24,7 @@ mod binding;
 mod certificate;
 mod conflicts;
 mod cors;
+mod cut;
 pub mod edit;
 mod fastcgi;
 mod fields;

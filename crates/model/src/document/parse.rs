@@ -5,7 +5,14 @@
 
 use std::path::Path;
 
-use super::{Configuration, Document, Parts, Positions, certificate, read::Reader, settings, site};
+use toml_edit::Table;
+
+use super::{
+    Configuration, Document, Parts, Positions, certificate,
+    cut::{self, cut},
+    read::Reader,
+    settings, site,
+};
 use crate::problem::{Code, Problem, Span};
 
 /// The largest text that is read. A hundred thousand sites fit into a third of it; more belong
@@ -22,15 +29,40 @@ pub fn parse(text: &str, folder: &Path) -> Document {
         let help = "keep that many sites in the store";
         return Document::unread(Problem::new(Code::TooLarge, 0..0, message, help));
     }
-    let parsed = match toml_edit::Document::parse(text) {
-        Ok(parsed) => parsed,
-        Err(error) => return Document::unread(syntax(text, &error)),
-    };
+    in_parts(text, folder).unwrap_or_else(|| whole(text, folder))
+}
+
+/// Reads a text a part at a time; nothing where that cannot be, or where a part is no TOML.
+pub(super) fn in_parts(text: &str, folder: &Path) -> Option<Document> {
+    let parts = cut(text)?;
+    let rest = toml_edit::Document::parse(parts.rest.as_str()).ok()?;
+    let root = rest.as_table();
+    if ["site", "certificate"].into_iter().any(|key| root.contains_key(key)) {
+        return None;
+    }
+    read((text, folder), root, Some(&parts))
+}
+
+/// Reads a text at once.
+pub(super) fn whole(text: &str, folder: &Path) -> Document {
+    match toml_edit::Document::parse(text) {
+        Ok(parsed) => read((text, folder), parsed.as_table(), None).unwrap_or_else(|| {
+            Document::unread(Problem::new(Code::Syntax, 0..0, "the file is not TOML", ""))
+        }),
+        Err(error) => Document::unread(syntax(text, &error)),
+    }
+}
+
+fn read<'d>(
+    (text, folder): (&'d str, &'d Path),
+    root: &'d Table,
+    cut: Option<&cut::Parts>,
+) -> Option<Document> {
     let mut reader = Reader::new(text, folder);
     reader.site_keys = site::keys();
     // Others have these too.
     reader.site_keys.retain(|key| !["name", "id"].contains(key));
-    let root = reader.root(parsed.as_table());
+    let root = reader.root(root);
     let mut positions = Positions::default();
     settings::read_version(&mut reader, &root);
     reader.deciding(|reader| {
@@ -40,8 +72,10 @@ pub fn parse(text: &str, folder: &Path) -> Document {
     let listeners =
         reader.deciding(|reader| settings::read_listeners(reader, &root, &mut positions));
     let central_store = settings::names_central_store(&root);
-    let certificates = certificate::read(&mut reader, &root, central_store);
-    let sites = site::read(&mut reader, &root, &certificates);
+    let of = |parts: fn(&cut::Parts) -> &Vec<Span>| cut.map(parts).map(Vec::as_slice);
+    let own = of(|parts| &parts.certificates);
+    let certificates = certificate::read(&mut reader, &root, central_store, own)?;
+    let sites = site::read(&mut reader, &root, &certificates, of(|parts| &parts.sites))?;
     settings.paths = settings::read_paths(&mut reader, &root, !sites.sites.is_empty());
 
     positions.sites = sites.positions;
@@ -59,7 +93,7 @@ pub fn parse(text: &str, folder: &Path) -> Document {
         problems,
         incomplete,
     };
-    parts.finish()
+    Some(parts.finish())
 }
 
 impl Document {

@@ -8,7 +8,7 @@ use super::{
     BindingPosition, SitePosition, action, binding,
     certificate::Certificates,
     files,
-    read::{Reader, Section, Text, called},
+    read::{Reader, Section, Text},
     route::{self, Inherited},
     rules,
 };
@@ -35,21 +35,20 @@ pub(super) struct Sites {
     pub(super) binding_positions: Vec<BindingPosition>,
 }
 
-/// Reads every `[[site]]`.
+/// Reads every `[[site]]`; nothing where one of the parts is no TOML.
 pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     certificates: &Certificates,
-) -> Sites {
+    parts: Option<&[Span]>,
+) -> Option<Sites> {
     let mut all = Sites::default();
     let mut names = HashMap::new();
     let mut numbers = Numbers::default();
     let plain = Arc::default();
     let logged = root.entry("server").is_some_and(|server| server.has("access_log"));
     let keys = keys();
-    let sections = reader
-        .deciding(|reader| reader.tables(root, "site", |section| called("site", section, "name")));
-    for section in &sections {
+    let is_whole = reader.each(root, ("site", parts), |reader, section| {
         let known = reader.known(section, &keys);
         let name = reader.required_text(section, "name", "shop");
         let name = name.and_then(|name| read_name(reader, section, name));
@@ -93,11 +92,11 @@ pub(super) fn read<'d>(
             routes: read.routes,
         });
         all.positions.push(SitePosition { name: name_at, action: read.action_at });
-    }
+    });
     for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {
         site.id = id;
     }
-    all
+    is_whole.then_some(all)
 }
 
 /// Everything that a site can have.

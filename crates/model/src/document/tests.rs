@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use proptest::prelude::*;
 
-use super::{Document, parse};
+use super::{
+    Configuration, Document,
+    parse::{in_parts, parse, whole},
+};
 use crate::{
     certificate::{CertificateChoice, CertificateId, CertificateReference},
     decide::{Fallback, Order},
@@ -32,8 +35,21 @@ fn unmark(marked: &str) -> (String, Vec<Span>) {
     (text, spans)
 }
 
+/// Reads a text, in parts where it can be: then what it says whole must be the same.
 fn read(text: &str) -> Document {
-    parse(text, Path::new("/etc/bindery"))
+    let folder = Path::new("/etc/bindery");
+    if let Some(in_parts) = in_parts(text, folder) {
+        assert_eq!(shown(&in_parts), shown(&whole(text, folder)), "{text}");
+    }
+    parse(text, folder)
+}
+
+/// All of a document that has an order.
+fn shown(document: &Document) -> String {
+    let Document { configuration, positions, problems } = document;
+    let Configuration { settings, listeners, table } = configuration;
+    let table = (&table.sites, &table.bindings, &table.certificates);
+    format!("{settings:?} {listeners:?} {table:?} {positions:?} {problems:?}")
 }
 
 /// The text has exactly the problems expected, in its order, each where `‹` and `›` stand: its
