@@ -387,9 +387,24 @@ pub const THROTTLED_FRAME_BYTES_MIN: usize = 512;
 pub const THROTTLE_BURST: Duration = Duration::from_millis(250);
 // Upstream servers. They are an administrator's own and yet may be broken or taken over.
 
-/// What hyper buffers of one upstream connection, the head of an answer included. A longer head is
-/// no answer: 502.
+/// The head of an upstream's answer, in bytes, and the most that is read at once of its content. A
+/// longer head is no answer: 502.
 pub const UPSTREAM_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// The first read of an answer, and what a connection to an upstream that waits for its next request
+/// keeps: most heads, and small content with them. Later reads double, up to
+/// [`UPSTREAM_BUFFER_BYTES_MAX`].
+pub const UPSTREAM_READ_BYTES: usize = 8 * 1024;
+
+/// The fields of an upstream's answer, and those behind its content. More are no answer: 502.
+pub const UPSTREAM_FIELDS_MAX: usize = 100;
+
+/// The fields behind the content of an upstream's answer, in bytes. With more the answer breaks off.
+pub const UPSTREAM_TRAILER_BYTES_MAX: usize = 16 * 1024;
+
+/// A piece of a request's content up to this is copied behind what is written before it; a larger
+/// one is written from where it is.
+pub const UPSTREAM_COPIED_BYTES_MAX: usize = 1024;
 
 /// Bytes that an upstream may send before the end of the head of its answer, interim answers
 /// included. More is no answer: 502.
@@ -439,6 +454,7 @@ pub const RESOLVED_NAMES_MAX: usize = 1024;
 pub const FORWARDED_ELEMENTS_MAX: usize = 32;
 
 const _: () = assert!((UPSTREAM_BUFFER_BYTES_MAX as u64) < UPSTREAM_HEAD_BYTES_MAX);
+const _: () = assert!(UPSTREAM_READ_BYTES < UPSTREAM_BUFFER_BYTES_MAX);
 // FastCGI.
 
 /// The head of a program's answer. Longer ones are answered 502.

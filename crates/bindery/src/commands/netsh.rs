@@ -1,17 +1,21 @@
 //! `bindery netsh`, also through a link named `netsh`: what HTTP.SYS would print of the
 //! configuration.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{collections::HashSet, ffi::OsString, fs, io, path::PathBuf, process::ExitCode};
 
 use bindery_iis::netsh::{
-    grammar::{self, Request, SUPPORTED},
-    records::{ApplicationId, Flag, Record, RecordKey},
+    grammar::{self, Request, Verb, Which},
+    plan::{Known, plan},
+    records::{self, ApplicationId, Flag, Record, RecordChange, RecordKey, Records},
     sslcert::{Table, table},
+    state, text,
 };
 use bindery_model::{
     binding::{Binding, Protocol},
+    document::Configuration,
     name::HostPattern,
     tls::{ClientCertificate, TlsVersion},
+    trap::Home,
 };
 use bindery_server::snapshot::Snapshot;
 
@@ -23,13 +27,11 @@ use crate::{
 
 /// What scripts expect a certificate to be in.
 const STORE_NAME: &str = "MY";
-/// What Windows says when a record is not there.
-const NOT_FOUND: &str = "\nThe system cannot find the file specified.\n\n";
 
 /// What `netsh` takes.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// As `http show sslcert`, in netsh's grammar; and --config FILE.
+    /// As `http show sslcert`, in netsh's grammar; and --config FILE, --dry-run.
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
     #[command(flatten)]
@@ -47,55 +49,157 @@ pub(crate) fn run_as_netsh(words: impl IntoIterator<Item = OsString>) -> Result<
 }
 
 fn answer(words: Vec<OsString>, config: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let (words, named) = without_config(words)?;
+    let Words { words, config: named, dry_run } = own_options(words)?;
     let config = ConfigOption { config: named.or(config) };
     let request = match grammar::parse(&words) {
         Ok(request) => request,
         Err(error) => {
-            output::print(format_args!("{error}\n{SUPPORTED}\n"));
+            output::print(text::not_understood(&error));
+            if text::explains(&error) {
+                output::note(format_args!("bindery: {error}"));
+            }
             return Ok(ExitCode::FAILURE);
         }
     };
-    let Request::ShowSslcert { key, json } = request;
+    let (verb, changes) = match request {
+        Request::ShowSslcert { which, json } => return show(&config, &which, json),
+        Request::ShowServicestate => return tell(&config, state::service_state),
+        Request::ShowIplisten => return tell(&config, state::ip_listen),
+        Request::ShowUrlacl => {
+            output::print(state::url_reservations());
+            output::note("bindery: URLs need no reservation: see http show servicestate");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Request::Sslcert(change) => (Verb::of(&change), vec![change]),
+        Request::SslcertFile { verb, file } => (verb, read_changes(verb, &file)?),
+    };
+    if !dry_run {
+        let message = "records are only shown so far: --dry-run says what a change would come to";
+        return Err(Failure::new(message));
+    }
+    try_changes(&config, verb, &changes)
+}
+
+fn tell(
+    config: &ConfigOption,
+    text: impl Fn(&Configuration) -> String,
+) -> Result<ExitCode, Failure> {
+    output::print(text(&config.load()?.document.configuration));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(config: &ConfigOption, which: &Which, json: bool) -> Result<ExitCode, Failure> {
     let unserved = unserved(config.load()?, None);
     for problem in &unserved.problems {
         output::note(format_args!("bindery: {problem}"));
     }
-    let mut found = block_on(found(&unserved.snapshot))?;
-    if let Some(key) = key {
-        found.retain(|found| found.record.key == key);
-        if found.is_empty() {
-            output::print(NOT_FOUND);
-            return Ok(ExitCode::FAILURE);
-        }
+    let kept = kept(&unserved.snapshot.configuration)?;
+    let mut found = block_on(found(&unserved.snapshot, &kept))?;
+    match which {
+        Which::All => {}
+        Which::One(key) => found.retain(|found| found.record.key == *key),
+        Which::ScopedCentralStore => found.clear(),
+    }
+    if found.is_empty() && *which != Which::All {
+        output::print(text::NOT_FOUND);
+        return Ok(ExitCode::FAILURE);
     }
     for problem in found.iter().flat_map(|found| &found.problems) {
         output::note(format_args!("bindery: {problem}"));
     }
-    let records: Vec<_> = found.into_iter().map(|found| found.record).collect();
+    let records = found.iter().map(|found| &found.record);
     match json {
-        true => output::print_json(&records.iter().collect::<Table<'_>>())?,
-        false => output::print(table(&records)),
+        true => output::print_json(&records.collect::<Table<'_>>())?,
+        false => output::print(table(records)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The words without `--config FILE` or `--config=FILE`, which may stand anywhere among them.
-fn without_config(words: Vec<OsString>) -> Result<(Vec<String>, Option<PathBuf>), Failure> {
-    let (mut rest, mut config) = (Vec::new(), None);
+/// Says what changes to records would come to, and makes none.
+fn try_changes(
+    config: &ConfigOption,
+    verb: Verb,
+    changes: &[RecordChange],
+) -> Result<ExitCode, Failure> {
+    let unserved = unserved(config.load()?, None);
+    let snapshot = &unserved.snapshot;
+    let index = block_on(snapshot.certificates())?;
+    let thumbprints: HashSet<[u8; 20]> = index
+        .entries
+        .iter()
+        .flatten()
+        .filter_map(|facts| Some(facts.as_ref().ok()?.thumbprint))
+        .collect();
+    let records = kept(&snapshot.configuration)?;
+    for change in changes {
+        let known = Known {
+            home: Home::Toml,
+            configuration: &snapshot.configuration,
+            records: &records,
+            has_certificate: &|hash| thumbprints.contains(hash),
+        };
+        match plan(change, &known) {
+            Ok(plan) => {
+                output::print(format_args!("{plan}"));
+                for note in &plan.notes {
+                    output::note(format_args!("bindery: {note}"));
+                }
+            }
+            Err(error) => {
+                output::print(text::failed(verb, &error));
+                output::note(format_args!("bindery: {error}"));
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_changes(verb: Verb, file: &str) -> Result<Vec<RecordChange>, Failure> {
+    let text = fs::read_to_string(file);
+    let text = text.map_err(|error| Failure::because(format!("{file} cannot be read"), error))?;
+    let wrong = |error| Failure::because(format!("{file} has no records"), error);
+    records::changes_of_json(verb, &text).map_err(wrong)
+}
+
+/// Records that no binding has taken yet, kept in the state folder.
+fn kept(configuration: &Configuration) -> Result<Records, Failure> {
+    let file = configuration.settings.state_dir.join("sslcert.json");
+    let named = |what: &str| format!("{} {what}", file.display());
+    match fs::read(&file) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::because(named("is damaged"), error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Records::default()),
+        Err(error) => Err(Failure::because(named("cannot be read"), error)),
+    }
+}
+
+/// The words of netsh, and what is ours among them.
+#[derive(Default)]
+struct Words {
+    words: Vec<String>,
+    config: Option<PathBuf>,
+    dry_run: bool,
+}
+
+/// Takes out `--config FILE`, `--config=FILE` and `--dry-run`, which may stand anywhere.
+fn own_options(words: Vec<OsString>) -> Result<Words, Failure> {
+    let mut own = Words::default();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let text = word.to_string_lossy().into_owned();
         if text == "--config" {
             let file = words.next().ok_or_else(|| Failure::new("--config names no file"))?;
-            config = Some(PathBuf::from(file));
+            own.config = Some(PathBuf::from(file));
         } else if let Some(file) = text.strip_prefix("--config=") {
-            config = Some(PathBuf::from(file));
+            own.config = Some(PathBuf::from(file));
+        } else if text == "--dry-run" {
+            own.dry_run = true;
         } else {
-            rest.push(text);
+            own.words.push(text);
         }
     }
-    Ok((rest, config))
+    Ok(own)
 }
 
 /// A record with what is wrong with its certificate.
@@ -104,9 +208,11 @@ struct Found {
     problems: Vec<String>,
 }
 
-/// A record for each https binding, in HTTP.SYS's order: addresses, names, central stores.
-async fn found(snapshot: &Snapshot) -> Vec<Found> {
-    let mut found = Vec::new();
+/// A record for each https binding and those that wait for one, in HTTP.SYS's order: addresses,
+/// names, central stores.
+async fn found(snapshot: &Snapshot, kept: &Records) -> Vec<Found> {
+    let kept = kept.iter().map(|record| Found { record: record.clone(), problems: Vec::new() });
+    let mut found: Vec<_> = kept.collect();
     for binding in &snapshot.configuration.table.bindings {
         if binding.information.protocol == Protocol::Https {
             found.push(record(snapshot, binding).await);
@@ -114,10 +220,7 @@ async fn found(snapshot: &Snapshot) -> Vec<Found> {
     }
     found.sort_by(|one, other| one.record.key.cmp(&other.record.key));
     // All bindings of a port that use the central store share its record.
-    found.dedup_by(|next, before| {
-        let key = &next.record.key;
-        *key == before.record.key && matches!(key, RecordKey::CentralStore(_))
-    });
+    found.dedup_by(|next, before| next.record.key == before.record.key);
     found
 }
 

@@ -6,7 +6,7 @@ use super::{
     shown::Listed,
 };
 use crate::{
-    config::{insert_behind, keys},
+    config::keys,
     xml::{
         self, Element,
         draft::{Draft, Node},
@@ -196,7 +196,7 @@ impl Run<'_, '_> {
             let root = NewElement::new("virtualDirectory").with("path", "/");
             element.children.insert(0, root.with("physicalPath", folder.as_str()));
         }
-        let new = insert_behind(&mut self.host.draft, node, "application", &element);
+        let new = self.host.draft.insert_behind(node, &element);
         let own = ["site.name", "path", "physicalPath"];
         for parameter in
             command.properties().filter(|parameter| !own.iter().any(|own| parameter.is(own)))
@@ -231,7 +231,7 @@ impl Run<'_, '_> {
         {
             element.set(attribute, value.as_str());
         }
-        let new = insert_behind(&mut self.host.draft, node, "virtualDirectory", &element);
+        let new = self.host.draft.insert_behind(node, &element);
         let own = ["app.name", "parent", "path"];
         for parameter in
             command.properties().filter(|parameter| !own.iter().any(|own| parameter.is(own)))
@@ -271,7 +271,7 @@ impl Run<'_, '_> {
             element.set(attribute, value.as_str());
         }
         element.children = copied.children;
-        let new = insert_behind(&mut self.host.draft, pools, "add", &element);
+        let new = self.host.draft.insert_behind(pools, &element);
         for parameter in command.properties().filter(|parameter| !parameter.is("name")) {
             self.apply(new, "apppool", parameter, None)?;
         }

@@ -6,7 +6,7 @@ use super::{
     schema,
 };
 use crate::{
-    config::{host::Host, insert_behind},
+    config::host::Host,
     xml::{
         draft::{Draft, Node},
         edit::{NewElement, Position},
@@ -149,7 +149,7 @@ impl Run<'_, '_> {
             None if draft.children_named(node, name).is_empty() => {
                 draft.insert(node, Position::End, &element)
             }
-            None => insert_behind(draft, node, name, &element),
+            None => draft.insert_behind(node, &element),
         };
         Ok(())
     }

@@ -57,7 +57,7 @@ const KINDS: &[Kind] = &[
     kind("system.webServer/handlers/add", "name path verb type modules scriptProcessor resourceType requireAccess allowPathInfo preCondition responseBufferLimit", ""),
     kind("system.webServer/httpCompression", "directory minFileSizeForComp=2700", "scheme:name"),
     kind("system.webServer/httpErrors", "errorMode=DetailedLocalOnly existingResponse=Auto defaultPath defaultResponseMode=File detailedMoreInformationLink allowAbsolutePathsWhenDelegated=false", "error:statusCode,subStatusCode"),
-    kind("system.webServer/httpErrors/error", "statusCode subStatusCode prefixLanguageFilePath path responseMode", ""),
+    kind("system.webServer/httpErrors/error", "statusCode subStatusCode=-1 prefixLanguageFilePath path responseMode", ""),
     kind("system.webServer/httpLogging", "dontLog=false selectiveLogging=LogAll", ""),
     kind("system.webServer/httpProtocol", "allowKeepAlive=true", ""),
     kind("system.webServer/httpProtocol/customHeaders", "", "add:name"),

@@ -303,6 +303,10 @@ impl Run<'_, '_> {
         let node = self.host.section(location, section);
         let holder = node.and_then(|node| self.holder(node));
         let draft = &mut self.host.draft;
+        let said = holder.and_then(|holder| draft.value(holder, "overrideMode"));
+        if said.is_some_and(|said| said.eq_ignore_ascii_case(mode)) {
+            return;
+        }
         if let (Some(declared), None, true) = (declared, holder, location.is_empty()) {
             draft.set(declared, "overrideModeDefault", mode);
             return;
@@ -375,8 +379,11 @@ fn merge(whole: &mut NewElement, own: &NewElement, kind: &str) {
         match child.name.as_str() {
             "clear" => whole.children.retain(|own| !is_item(&own.name)),
             "remove" => whole.children.retain(|own| {
+                let inner = format!("{kind}/{}", own.name);
                 let same = child.attributes.iter().all(|(name, value)| {
-                    own.value(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
+                    let usual = || schema::at(&inner)?.attribute(name)?.1;
+                    let own = own.value(name).or_else(usual);
+                    own.is_some_and(|own| own.eq_ignore_ascii_case(value))
                 });
                 !(is_item(&own.name) && same)
             }),

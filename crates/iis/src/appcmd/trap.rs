@@ -8,13 +8,21 @@ use std::collections::BTreeMap;
 use crate::{
     config::{host::Host, keys},
     netsh::records::ApplicationId,
+    xml::draft::{Draft, Node},
 };
 
 /// Whose records IIS's own are.
 const IIS: ApplicationId = ApplicationId::IIS;
 
-/// A site and the `bindingInformation` of one of its bindings.
-type Holder = (String, String);
+/// A binding without SNI.
+#[derive(Clone)]
+struct Holder {
+    /// Its site, which may get another name.
+    node: Node,
+    site: String,
+    /// Its `bindingInformation`.
+    information: String,
+}
 
 /// Two sites that would show one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,23 +52,23 @@ pub struct Way {
 pub(super) struct Shared(BTreeMap<String, Vec<Holder>>);
 
 impl Shared {
-    pub(super) fn of(host: &Host<'_>) -> Self {
+    pub(super) fn of(draft: &Draft<'_>, sites: Vec<Node>) -> Self {
         let mut shared: BTreeMap<String, Vec<Holder>> = BTreeMap::new();
-        for site in host.sites() {
-            let Some(bindings) = host.draft.child(site, "bindings") else { continue };
-            for binding in host.draft.children_named(bindings, "binding") {
-                let protocol = host.draft.value(binding, "protocol").unwrap_or_default();
+        for site in sites {
+            let Some(bindings) = draft.child(site, "bindings") else { continue };
+            for binding in draft.children_named(bindings, "binding") {
+                let protocol = draft.value(binding, "protocol").unwrap_or_default();
                 if !protocol.eq_ignore_ascii_case("https")
-                    || keys::is_sni(keys::flags(&host.draft, binding))
+                    || keys::is_sni(keys::flags(draft, binding))
                 {
                     continue;
                 }
-                let information =
-                    host.draft.value(binding, "bindingInformation").unwrap_or_default();
+                let information = draft.value(binding, "bindingInformation").unwrap_or_default();
                 let Some((endpoint, _)) = information.rsplit_once(':') else { continue };
-                let name = host.draft.value(site, "name").unwrap_or_default().into_owned();
-                let holders = shared.entry(record(endpoint)).or_default();
-                holders.push((name, information.into_owned()));
+                let name = draft.value(site, "name").unwrap_or_default().into_owned();
+                let holder =
+                    Holder { node: site, site: name, information: information.to_string() };
+                shared.entry(record(endpoint)).or_default().push(holder);
             }
         }
         Self(shared)
@@ -69,15 +77,19 @@ impl Shared {
     /// The first binding that has come to share a record with another site since.
     pub(super) fn compare(&self, now: &Host<'_>) -> Option<Warning> {
         let none = Vec::new();
-        Self::of(now).0.into_iter().find_map(|(record, holders)| {
+        Self::of(&now.draft, now.sites()).0.into_iter().find_map(|(record, holders)| {
             let before = self.0.get(&record).unwrap_or(&none);
-            let new = holders.iter().find(|holder| !before.contains(holder))?;
+            let known = |holder: &&Holder| {
+                let mut before = before.iter();
+                before.any(|own| own.node == holder.node && own.information == holder.information)
+            };
+            let new = holders.iter().find(|holder| !known(holder))?;
             let others: Vec<_> =
-                holders.iter().filter(|(site, _)| *site != new.0).cloned().collect();
+                holders.iter().filter(|other| other.node != new.node).cloned().collect();
             if others.is_empty() {
                 return None;
             }
-            Some(warning(&record, new.clone(), others))
+            Some(warning(&record, new, &others))
         })
     }
 }
@@ -91,8 +103,9 @@ fn record(endpoint: &str) -> String {
     }
 }
 
-fn warning(record: &str, (site, information): Holder, others: Vec<Holder>) -> Warning {
-    let (endpoint, host) = information.rsplit_once(':').unwrap_or((information.as_str(), ""));
+fn warning(record: &str, new: &Holder, others: &[Holder]) -> Warning {
+    let Holder { site, information, .. } = new;
+    let (endpoint, host) = information.rsplit_once(':').unwrap_or((information, ""));
     let port = endpoint.rsplit(':').next().unwrap_or("443");
     let named = if host.is_empty() { "<name>" } else { host };
     let key = format!("[protocol='https',bindingInformation='{information}']");
@@ -108,13 +121,15 @@ fn warning(record: &str, (site, information): Holder, others: Vec<Holder>) -> Wa
         "netsh http add sslcert hostnameport={named}:{port} certhash=<thumbprint> appid={IIS} certstorename=MY"
     ));
     let mut names: Vec<_> =
-        others.iter().filter_map(|(_, other)| other.rsplit(':').next()).collect();
+        others.iter().filter_map(|other| other.information.rsplit(':').next()).collect();
     names.push(host);
     names.retain(|name| !name.is_empty());
     names.dedup();
     let covered = if names.is_empty() { "both sites".to_owned() } else { names.join(" and ") };
-    let whose: Vec<_> =
-        others.iter().map(|(site, other)| format!("https/{other} of site \"{site}\"")).collect();
+    let whose: Vec<_> = others
+        .iter()
+        .map(|other| format!("https/{} of site \"{}\"", other.information, other.site))
+        .collect();
     let message = format!(
         "https/{information} of site \"{site}\" asks for no SNI, and neither does {}: one IP address and port has one certificate record, {record}, so all of them show the same certificate to every client",
         whose.join(", ")
@@ -133,5 +148,11 @@ fn warning(record: &str, (site, information): Holder, others: Vec<Holder>) -> Wa
             )],
         },
     ];
-    Warning { site, binding: format!("https/{information}"), others, message, ways }
+    Warning {
+        site: site.clone(),
+        binding: format!("https/{information}"),
+        others: others.iter().map(|own| (own.site.clone(), own.information.clone())).collect(),
+        message,
+        ways,
+    }
 }

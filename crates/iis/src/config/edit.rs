@@ -241,7 +241,7 @@ impl<'t> Editor<'t> {
         let root = NewElement::new("virtualDirectory").with("path", "/");
         let root = root.with("physicalPath", "");
         let element = NewElement::new("application").with("path", path).holding(root);
-        let node = insert_behind(&mut self.host.draft, site, "application", &element);
+        let node = self.host.draft.insert_behind(site, &element);
         for (key, value) in fields.iter().filter(|(key, _)| *key != "path") {
             self.set(at, node, key, Some(value))?;
         }
@@ -264,7 +264,7 @@ impl<'t> Editor<'t> {
         let element = NewElement::new("virtualDirectory").with("path", rest);
         let element = element.with("physicalPath", "");
         let draft = &mut self.host.draft;
-        let node = insert_behind(draft, application, "virtualDirectory", &element);
+        let node = draft.insert_behind(application, &element);
         for (key, value) in fields.iter().filter(|(key, _)| *key != "path") {
             self.set(at, node, key, Some(value))?;
         }
@@ -376,25 +376,6 @@ impl<'t> Editor<'t> {
         self.host.draft.set(node, "path", own);
         Ok(())
     }
-}
-
-/// Inserts an element behind those of the same name, before what else is in the parent.
-pub(crate) fn insert_behind(
-    draft: &mut Draft<'_>,
-    parent: Node,
-    name: &str,
-    element: &NewElement,
-) -> Node {
-    let children = draft.children(parent);
-    let old = |node: &Node| draft.element(*node);
-    let last = children.iter().filter_map(old).rev().find(|child| child.name() == name);
-    let first = children.iter().find_map(old);
-    let at = match (last, first) {
-        (Some(last), _) => Position::After(last.id()),
-        (None, Some(first)) => Position::Before(first.id()),
-        (None, None) => Position::End,
-    };
-    draft.insert(parent, at, element)
 }
 
 /// A binding as IIS and bindery write it: `protocol/bindingInformation`.

@@ -13,6 +13,8 @@ pub(crate) struct Host<'t> {
     pub(crate) draft: Draft<'t>,
     /// The element `sites`, once it was looked for.
     sites: Option<Node>,
+    /// What stands beside the sites: defaults.
+    defaults: Vec<Node>,
     /// Sites by their names in lower case.
     names: HashMap<String, Node>,
     /// Numbers of sites.
@@ -26,11 +28,14 @@ impl<'t> Host<'t> {
         let mut host = Self {
             draft,
             sites: None,
+            defaults: Vec::new(),
             names: HashMap::new(),
             ids: HashSet::new(),
             locations: None,
         };
         host.sites = host.find_sites();
+        let beside = host.sites.map(|sites| host.draft.children(sites)).unwrap_or_default();
+        host.defaults = beside.into_iter().filter(|one| host.draft.name(*one) != "site").collect();
         for site in host.sites() {
             host.know(site);
         }
@@ -68,7 +73,7 @@ impl<'t> Host<'t> {
 
     /// Defaults of sites, applications or virtual directories.
     pub(crate) fn defaults(&self, name: &str) -> Option<Node> {
-        self.draft.child(self.sites?, name)
+        self.defaults.iter().copied().find(|one| self.draft.name(*one) == name)
     }
 
     /// The site of a name.
@@ -99,16 +104,7 @@ impl<'t> Host<'t> {
             None => return None,
         };
         self.sites = Some(sites);
-        let last = self.draft.children(sites).into_iter().rev();
-        let last = last.filter_map(|child| self.draft.element(child));
-        let last = { last.clone().find(|child| child.name() == "site") };
-        let first = self.draft.children(sites).into_iter().find_map(|one| self.draft.element(one));
-        let at = match (last, first) {
-            (Some(last), _) => Position::After(last.id()),
-            (None, Some(first)) => Position::Before(first.id()),
-            (None, None) => Position::End,
-        };
-        let site = self.draft.insert(sites, at, element);
+        let site = self.draft.insert_behind(sites, element);
         self.know(site);
         Some(site)
     }

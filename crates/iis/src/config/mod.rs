@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use bindery_model::document::Document;
 
 pub use edit::edit;
-pub(crate) use edit::{insert_behind, text_of};
+pub(crate) use edit::text_of;
 pub use write::write;
 
 use crate::netsh::records::Records;

@@ -53,3 +53,58 @@ fn changed(changes: &[bindery_model::change::Change]) -> (String, Vec<String>) {
 fn at(span: &Span, message: &str) -> String {
     format!("{}: {message}", span.start)
 }
+
+#[cfg(test)]
+mod tests {
+    use bindery_model::change::{Act, Change, Fields, Place, Value};
+
+    use super::*;
+
+    fn add<const N: usize>(at: Place, keys: [(&str, Value); N]) -> Change {
+        let text = |(key, value): (&str, Value)| (key.to_owned(), value);
+        Change { at, act: Act::Add(keys.into_iter().map(text).collect::<Fields>()) }
+    }
+
+    #[test]
+    fn an_export_is_what_adding_everything_comes_to() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let site = || "a".to_owned();
+        let changes = [
+            add(Place::Server, [("workers", Value::Integer(2))]),
+            add(Place::Site(site()), [("id", Value::Integer(7)), ("root", text("/srv/a"))]),
+            add(
+                Place::Binding { site: site(), on: "https/*:443:a".to_owned() },
+                [("certificate", text("mine"))],
+            ),
+            add(
+                Place::Application { site: site(), path: "/b".to_owned() },
+                [("proxy", text("http://b"))],
+            ),
+        ];
+        let (file, left_out) = changed(&changes);
+        assert_eq!(
+            left_out,
+            [
+                "server: workers",
+                "binding https/*:443:a of site \"a\": certificate",
+                "application /b of site \"a\": proxy",
+            ]
+        );
+        let expected = "        <sites>
+            <site name=\"a\" id=\"7\">
+                <application path=\"/\">
+                    <virtualDirectory path=\"/\" physicalPath=\"/srv/a\" />
+                </application>
+                <application path=\"/b\">
+                    <virtualDirectory path=\"/\" physicalPath=\"\" />
+                </application>
+                <bindings>
+                    <binding protocol=\"https\" bindingInformation=\"*:443:a\" sslFlags=\"1\" />
+                </bindings>
+            </site>
+            <applicationDefaults applicationPool=\"DefaultAppPool\" />
+        </sites>
+";
+        assert!(file.contains(expected), "{file}");
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Element, ElementId, Tree,
-    edit::{Edits, NewElement, Position},
+    edit::{Edits, NewElement, NewValues, Position},
 };
 
 /// An element of a draft.
@@ -25,7 +25,7 @@ pub enum Node {
 pub struct Draft<'t> {
     tree: &'t Tree<'t>,
     /// Attributes of elements that were read.
-    attributes: BTreeMap<(ElementId, String), Option<String>>,
+    attributes: BTreeMap<ElementId, NewValues>,
     /// New elements in those that were read.
     inserted: BTreeMap<ElementId, Vec<(Position, usize)>>,
     removed: BTreeSet<ElementId>,
@@ -92,11 +92,8 @@ impl<'t> Draft<'t> {
     pub fn value(&self, node: Node, name: &str) -> Option<Cow<'_, str>> {
         match node {
             Node::Old(id) => {
-                // Most elements are as they were.
-                let changed = match self.attributes.is_empty() {
-                    true => None,
-                    false => self.attributes.get(&(id, name.to_owned())),
-                };
+                let changed = self.attributes.get(&id).into_iter().flatten();
+                let changed = changed.rev().find(|(own, _)| own == name).map(|(_, value)| value);
                 match changed {
                     Some(value) => value.as_deref().map(Cow::Borrowed),
                     None => self.tree.element(id).value(name),
@@ -119,9 +116,7 @@ impl<'t> Draft<'t> {
         let own = self.tree.element(id).attributes();
         let mut all: Vec<_> =
             own.map(|own| (own.name().to_owned(), own.value().into_owned())).collect();
-        let from = (id, String::new());
-        let changed = self.attributes.range(from..).take_while(|((own, _), _)| *own == id);
-        for ((_, name), value) in changed {
+        for (name, value) in self.attributes.get(&id).into_iter().flatten() {
             match (all.iter_mut().find(|(own, _)| own == name), value) {
                 (Some((_, own)), Some(value)) => own.clone_from(value),
                 (None, Some(value)) => all.push((name.clone(), value.clone())),
@@ -136,7 +131,7 @@ impl<'t> Draft<'t> {
         let value = value.into();
         match node {
             Node::Old(id) => {
-                self.attributes.insert((id, name.to_owned()), Some(value));
+                self.change(id, name, Some(value));
             }
             Node::New(at) => {
                 let all = &mut self.fresh_mut(at).attributes;
@@ -148,12 +143,18 @@ impl<'t> Draft<'t> {
         }
     }
 
+    fn change(&mut self, id: ElementId, name: &str, value: Option<String>) {
+        let changes = self.attributes.entry(id).or_default();
+        changes.retain(|(own, _)| own != name);
+        changes.push((name.to_owned(), value));
+    }
+
     /// Takes an attribute away. Whether it was there.
     pub fn unset(&mut self, node: Node, name: &str) -> bool {
         let was = self.value(node, name).is_some();
         match node {
             Node::Old(id) if was => {
-                self.attributes.insert((id, name.to_owned()), None);
+                self.change(id, name, None);
             }
             Node::Old(_) => {}
             Node::New(at) => self.fresh_mut(at).attributes.retain(|(own, _)| own != name),
@@ -219,6 +220,27 @@ impl<'t> Draft<'t> {
         Node::New(place)
     }
 
+    /// Inserts an element behind those of the same name; before everything else where there are
+    /// none.
+    pub fn insert_behind(&mut self, parent: Node, element: &NewElement) -> Node {
+        let children = self.children(parent);
+        let same = children.iter().rposition(|child| self.name(*child) == element.name);
+        if let Node::New(at) = parent {
+            let new = self.insert(parent, Position::End, element);
+            let own = &mut self.fresh_mut(at).children;
+            own.get_mut(same.map_or(0, |same| same + 1)..).unwrap_or_default().rotate_right(1);
+            return new;
+        }
+        let old = |node: &Node| self.element(*node).map(Element::id);
+        let last = children.iter().rev().filter(|child| self.name(**child) == element.name);
+        let at = match (last.clone().find_map(old), children.iter().find_map(old)) {
+            (Some(last), _) => Position::After(last),
+            (None, Some(first)) => Position::Before(first),
+            (None, None) => Position::End,
+        };
+        self.insert(parent, at, element)
+    }
+
     /// Removes an element with everything in it.
     pub fn remove(&mut self, node: Node) {
         let place = match node {
@@ -272,7 +294,8 @@ impl<'t> Draft<'t> {
 
     fn edits(&self) -> Edits<'t> {
         let mut edits = Edits::new(self.tree);
-        for ((id, name), value) in &self.attributes {
+        let all = self.attributes.iter();
+        for (id, (name, value)) in all.flat_map(|(id, own)| own.iter().map(move |own| (id, own))) {
             match value {
                 Some(value) => edits.set_attribute(*id, name, value.as_str()),
                 None => edits.remove_attribute(*id, name),

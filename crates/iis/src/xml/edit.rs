@@ -110,7 +110,7 @@ impl NewElement {
 }
 
 /// Attributes with their new values; nothing for those that go.
-type NewValues = Vec<(String, Option<String>)>;
+pub(super) type NewValues = Vec<(String, Option<String>)>;
 
 /// Changes that are made together. They name elements of the tree as it was read.
 #[derive(Debug)]

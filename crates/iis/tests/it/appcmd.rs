@@ -174,7 +174,7 @@ fn what_else_a_site_has_is_set() {
     does(
         "set site X /name:Y",
         changed,
-        "-<site name=\"X\" id=\"3\">\n+<site name=\"Y\" id=\"3\">\n-<location path=\"X\">\n+<location path=\"Y\">",
+        "-<site name=\"X\" id=\"3\">\n+<site name=\"Y\" id=\"3\">\n-<location path=\"X\">\n+<location path=\"Y\">\n-<location path=\"X/app1\">\n+<location path=\"Y/app1\">",
     );
     does("set site X /id:9", changed, "-<site name=\"X\" id=\"3\">\n+<site name=\"X\" id=\"9\">");
     does(
@@ -323,9 +323,9 @@ fn sections_are_set_at_the_location_of_their_path() {
         "+<security>\n+<access sslFlags=\"Ssl\" />\n+</security>",
     );
     does(
-        "set config \"X/app1\" /section:httpRedirect /enabled:true /destination:https://y",
-        &applied("httpRedirect").replace("APPHOST/X", "APPHOST/X/app1"),
-        "+<location path=\"X/app1\">\n+<system.webServer>\n+<httpRedirect enabled=\"true\" destination=\"https://y\" />\n+</system.webServer>\n+</location>",
+        "set config \"X/app1/old\" /section:httpRedirect /enabled:true /destination:https://y",
+        &applied("httpRedirect").replace("APPHOST/X", "APPHOST/X/app1/old"),
+        "+<location path=\"X/app1/old\">\n+<system.webServer>\n+<httpRedirect enabled=\"true\" destination=\"https://y\" />\n+</system.webServer>\n+</location>",
     );
     does(
         "set config /section:defaultDocument /+files.[value='first.html',@start]",
@@ -389,6 +389,10 @@ fn sections_are_listed_searched_and_locked() {
         "<system.webServer>\n  <directoryBrowse enabled=\"true\" />\n</system.webServer>\n",
     );
     says(
+        "list config X/app1 /section:httpErrors",
+        "<system.webServer>\n  <httpErrors lockAttributes=\"defaultPath\">\n    <error statusCode=\"500\" path=\"500.htm\" />\n    <error statusCode=\"404\" path=\"/404.html\" />\n  </httpErrors>\n</system.webServer>\n",
+    );
+    says(
         "list config /section:httpLogging /config:*",
         "<system.webServer>\n  <httpLogging dontLog=\"false\" selectiveLogging=\"LogAll\" />\n</system.webServer>\n",
     );
@@ -407,6 +411,8 @@ fn sections_are_listed_searched_and_locked() {
         "Locked section \"system.webServer/directoryBrowse\" at configuration path \"MACHINE/WEBROOT/APPHOST/X\".",
         "-<location path=\"X\">\n+<location path=\"X\" overrideMode=\"Deny\">",
     );
+    let locked = on(SAMPLE, "lock config X /section:directoryBrowse", None).text.unwrap();
+    assert_eq!(on(&locked, "lock config X /section:directoryBrowse", None).text, None);
     let locked = on(SAMPLE, "lock config /section:access", None).text.unwrap();
     assert_eq!(
         difference(SAMPLE, &locked),
@@ -531,7 +537,9 @@ fn two_sites_on_one_certificate_record_are_told() {
     for line in quiet {
         assert_eq!(on(SAMPLE, line, None).warning, None, "{line}");
     }
-    assert_eq!(on(&text, "stop site X", None).warning, None, "it was so before");
+    for line in ["stop site X", "set site X /name:Z", "set site X /id:8"] {
+        assert_eq!(on(&text, line, None).warning, None, "{line}: it was so before");
+    }
     let by_list = on(SAMPLE, "add site /name:Z /bindings:https/*:443:z", None);
     assert_eq!(by_list.warning.unwrap().site, "Z");
 }

@@ -1,5 +1,6 @@
-//! Changes to `applicationHost.config`: `appcmd` as scripts see it, and changes of our own.
+//! Microsoft's dialects, from what is typed to what is printed, and changes to its files.
 
 mod appcmd;
 mod edit;
+mod netsh;
 mod sample;

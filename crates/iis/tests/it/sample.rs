@@ -51,7 +51,10 @@ pub(crate) const SAMPLE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
                 <add value="index.html" />
             </files>
         </defaultDocument>
-        <httpErrors lockAttributes="defaultPath" />
+        <httpErrors lockAttributes="defaultPath">
+            <error statusCode="404" path="404.htm" />
+            <error statusCode="500" path="500.htm" />
+        </httpErrors>
         <httpProtocol>
             <customHeaders>
                 <add name="X-Server" value="one" />
@@ -64,6 +67,14 @@ pub(crate) const SAMPLE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
     <location path="X">
         <system.webServer>
             <directoryBrowse enabled="true" />
+        </system.webServer>
+    </location>
+    <location path="X/app1">
+        <system.webServer>
+            <httpErrors>
+                <remove statusCode="404" subStatusCode="-1" />
+                <error statusCode="404" path="/404.html" />
+            </httpErrors>
         </system.webServer>
     </location>
 </configuration>

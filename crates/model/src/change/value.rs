@@ -26,7 +26,7 @@ pub type Fields = BTreeMap<String, Value>;
 
 /// The order in which people write keys: what names a thing, what it is, what it has. Others
 /// follow by the alphabet.
-const ORDER: [&str; 54] = [
+const ORDER: [&str; 56] = [
     "name",
     "on",
     "path",
@@ -68,8 +68,10 @@ const ORDER: [&str; 54] = [
     "precompressed",
     "media_types",
     "unknown_types",
+    "hidden",
     "charset",
     "cache_control",
+    "https_only",
     "access",
     "rate_limit",
     "basic_auth",

@@ -135,7 +135,11 @@ impl RequestCtx<'_> {
     #[must_use]
     pub fn client<'r>(&self, request: &'r Parts) -> Client<'r> {
         let host = authority::authority(request.version, &request.uri, &request.headers);
-        let host = host.ok().flatten().unwrap_or_default();
+        self.client_of(request, host.ok().flatten().unwrap_or_default())
+    }
+
+    /// Who asks, where the host that is asked for is known.
+    pub(crate) fn client_of<'r>(&self, request: &'r Parts, host: &'r str) -> Client<'r> {
         let peer = self.info.connection.peer;
         let https = self.info.tls.is_some();
         client(peer, https, host, &request.headers, &self.site.trusted_proxies)
@@ -279,6 +283,9 @@ impl SiteRuntime {
         request: &Parts,
         local: SocketAddr,
     ) -> Option<Response<Body>> {
+        if self.https.is_empty() {
+            return None;
+        }
         let host = authority::parse(authority?).ok()?;
         let port = https_port(&self.https, &host, local)?;
         Some(redirect::to_https(&host, port, request))

@@ -32,6 +32,7 @@ use super::{
     malformed, page,
     passage::{self, Passage, Stage},
     tunnel::Tunnel,
+    waits::Waits,
 };
 use crate::{
     Shared,
@@ -158,7 +159,7 @@ pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answ
     let in_flight = in_flight.watched_by(&waits);
     let rest = (begun, in_flight);
     let answer = answer_later(request, content, seen, Arc::clone(info), rest);
-    Answer::Later(Box::pin(waits.watch(answer)))
+    Answer::Later(Box::pin(answer), waits)
 }
 
 /// What can be done at once.
@@ -181,7 +182,8 @@ enum Begun {
 pub(super) enum Answer {
     /// Taken out by the first poll.
     Now(Option<Response<Counted>>),
-    Later(Pin<Box<dyn Future<Output = Response<Counted>> + Send>>),
+    /// With what tells who is waited for.
+    Later(Pin<Box<dyn Future<Output = Response<Counted>> + Send>>, Arc<Waits>),
 }
 
 impl Future for Answer {
@@ -190,7 +192,7 @@ impl Future for Answer {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::Now(response) => response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
-            Self::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+            Self::Later(answer, waits) => waits.poll(answer.as_mut(), cx).map(Ok),
         }
     }
 }

@@ -2,12 +2,13 @@
 //! upstream server or disk does not.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::pin,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use crate::connections::Connection;
@@ -31,16 +32,16 @@ impl Waits {
         Arc::new(Self { connection: Arc::clone(connection), bits: AtomicU8::new(0) })
     }
 
-    /// Looks whether the answer has come, each time it is asked for.
-    pub(crate) async fn watch<F: Future>(self: Arc<Self>, answer: F) -> F::Output {
-        let mut answer = pin!(answer);
-        poll_fn(|cx| {
-            let polled = answer.as_mut().poll(cx);
-            self.set(SOURCE, polled.is_pending());
-            self.set(ANSWERED, polled.is_ready());
-            polled
-        })
-        .await
+    /// Polls who makes the answer, and looks whether it has come.
+    pub(crate) fn poll<F: Future + ?Sized>(
+        &self,
+        answer: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        let polled = answer.poll(cx);
+        self.set(SOURCE, polled.is_pending());
+        self.set(ANSWERED, polled.is_ready());
+        polled
     }
 
     /// Whether more of the answer is not there yet.
@@ -96,10 +97,10 @@ mod tests {
         let entered = all.enter(address, address);
         let connection = &entered.connection;
         let waits = Waits::new(connection);
-        let mut answer = Box::pin(Arc::clone(&waits).watch(std::future::pending::<()>()));
+        let mut answer = std::pin::pin!(std::future::pending::<()>());
         assert!(!connection.waits_for_us());
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(waits.poll(answer.as_mut(), &mut cx).is_pending());
         assert!(connection.waits_for_us(), "for the answer");
         waits.set_content(true);
         assert!(!connection.waits_for_us(), "for the client's content");
@@ -111,7 +112,7 @@ mod tests {
         waits.set_source(false);
         assert!(!connection.waits_for_us(), "the client does not take its answer");
         waits.set_source(true);
-        drop((answer, waits));
+        drop(waits);
         assert!(!connection.waits_for_us(), "it is over");
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod upstream;
 mod accept;
 mod choice;
 mod negotiated;
+mod sealing;
 
 pub use accept::{HandshakeError, HelloInfo, TlsInfo, accept};
 pub use choice::{CertificateChoiceError, candidates};

@@ -21,7 +21,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
-use super::keys::FileStamp;
+use super::{keys::FileStamp, sealing};
 
 /// The base configuration of a policy.
 #[derive(Debug)]
@@ -78,7 +78,9 @@ pub(crate) type Provider = Arc<CryptoProvider>;
 /// The cryptography of every handshake. X25519MLKEM768 comes first.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    let mut provider = aws_lc_rs::default_provider();
+    sealing::out_of_place(&mut provider.cipher_suites);
+    Arc::new(provider)
 }
 
 impl PolicyConfig {

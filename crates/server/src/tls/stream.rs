@@ -623,6 +623,10 @@ impl Write for PollIo<'_, '_> {
     }
 
     fn write_vectored(&mut self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        // Most answers are one record, and a list of one costs the kernel more than the one.
+        if let [one] = parts {
+            return self.write(one);
+        }
         would_block(Pin::new(&mut *self.tcp).poll_write_vectored(self.cx, parts))
     }
 

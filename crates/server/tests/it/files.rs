@@ -95,6 +95,29 @@ async fn curl_gets_the_parts_that_it_asks_for() {
     }
 }
 
+/// Every cipher suite, by a client that is not ours: content of one record, of part of one, of many.
+#[tokio::test]
+async fn openssl_reads_what_each_suite_encrypts() {
+    let mut setup = Setup::new();
+    let contents = [1, 2000, 2048, 16_384, 3_000_000].map(bytes_of);
+    let names = contents.each_ref().map(|content| format!("{}.bin", content.len()));
+    let files: Vec<_> =
+        names.iter().zip(&contents).map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+    let (_, port) = site(&mut setup, &files);
+    let _server = setup.start();
+    let got = setup.folder().join("got");
+    for suite in
+        ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
+    {
+        for (name, content) in names.iter().zip(&contents) {
+            let url = format!("https://a.example:{port}/{name}");
+            let arguments = ["--tls13-ciphers", suite, "-o", got.to_str().unwrap()];
+            let Some(_) = curl(port, &arguments, &url).await else { return };
+            assert!(std::fs::read(&got).unwrap() == *content, "{name} by {suite}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn curl_unpacks_the_sibling_that_it_is_sent() {
     let mut setup = Setup::new();

@@ -71,6 +71,7 @@ pub(crate) async fn explanation(
         answer: None,
         without_sni: None,
         other_order: None,
+        windows: None,
         folder: unserved.folder.clone(),
     };
     // Who speaks the wrong protocol gets no further.

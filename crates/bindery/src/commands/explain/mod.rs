@@ -8,6 +8,7 @@
 //! | `certificate` | which certificate is shown, and what is wrong with it? |
 //! | `request` | who answers once the handshake is done? |
 //! | `rules` | which route of the site, and what do its rules do? |
+//! | `windows` | what would Windows have done? |
 //! | `text` | how is it said to people? |
 
 mod ask;
@@ -16,12 +17,13 @@ mod record;
 mod request;
 mod rules;
 mod text;
+mod windows;
 
 use std::{net::IpAddr, process::ExitCode};
 
 use bindery_model::{
     binding::Protocol,
-    decide::Order,
+    decide::{Order, windows::Windows},
     name::{Host, HostName},
 };
 use bindery_server::clock;
@@ -56,9 +58,9 @@ pub(crate) struct Arguments {
     /// The port that the client comes to, where it is not that of the URL.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Explain in this order instead of the configured one.
-    #[arg(long = "as", value_name = "ORDER")]
-    order: Option<OrderArgument>,
+    /// Explain in this order instead of the configured one; or beside it what IIS would do.
+    #[arg(long = "as", value_name = "WHOM")]
+    whom: Option<Whom>,
     /// Print all of it as JSON.
     #[arg(long)]
     json: bool,
@@ -66,19 +68,34 @@ pub(crate) struct Arguments {
     config: ConfigOption,
 }
 
-/// An order by its name.
+/// As whom to explain.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum OrderArgument {
+enum Whom {
+    /// Names before catch-alls.
     HostFirst,
+    /// In HTTP.SYS's order.
     #[value(name = "http.sys")]
     HttpSys,
+    /// With what IIS 7 would have done: one certificate for each address and port.
+    Iis7,
+    /// With what IIS 8 and later would do.
+    Iis,
 }
 
-impl From<OrderArgument> for Order {
-    fn from(argument: OrderArgument) -> Self {
-        match argument {
-            OrderArgument::HostFirst => Self::HostFirst,
-            OrderArgument::HttpSys => Self::HttpSys,
+impl Whom {
+    fn order(self) -> Option<Order> {
+        match self {
+            Self::HostFirst => Some(Order::HostFirst),
+            Self::HttpSys => Some(Order::HttpSys),
+            Self::Iis7 | Self::Iis => None,
+        }
+    }
+
+    fn windows(self) -> Option<Windows> {
+        match self {
+            Self::HostFirst | Self::HttpSys => None,
+            Self::Iis7 => Some(Windows::Iis7),
+            Self::Iis => Some(Windows::Iis),
         }
     }
 }
@@ -86,9 +103,15 @@ impl From<OrderArgument> for Order {
 /// Explains. Fails, with exit code 1, when no site would answer.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let loaded = arguments.config.load()?;
-    let unserved = unserved(loaded, arguments.order.map(Order::from));
+    let unserved = unserved(loaded, arguments.whom.and_then(Whom::order));
     let asked = arguments.asked();
-    let told = block_on(explanation(&unserved, &asked, clock::now()))?;
+    let told = block_on(async {
+        let mut told = explanation(&unserved, &asked, clock::now()).await;
+        if let Some(whom) = arguments.whom.and_then(Whom::windows) {
+            told.windows = windows::told(whom, &unserved.snapshot, &asked, &told).await;
+        }
+        told
+    })?;
     if arguments.json {
         output::print_json(&told)?;
     } else {

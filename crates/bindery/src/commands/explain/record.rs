@@ -29,6 +29,8 @@ pub(crate) struct Explanation {
     pub(crate) without_sni: Option<Outcome>,
     /// What the other order would give to this client.
     pub(crate) other_order: Option<OtherOrder>,
+    /// What some Windows would do, where that is asked for.
+    pub(crate) windows: Option<AsWindows>,
     /// The folder of the configuration, to shorten paths by.
     #[serde(skip)]
     pub(crate) folder: PathBuf,
@@ -220,4 +222,36 @@ pub(crate) struct OtherOrder {
     pub(crate) same: bool,
     pub(crate) winner: Option<Winner>,
     pub(crate) why: Option<String>,
+}
+
+/// What some Windows gives to the same client.
+#[derive(Debug, Serialize)]
+pub(crate) struct AsWindows {
+    /// Which.
+    pub(crate) version: String,
+    /// The certificate; none without TLS, or where the connection ends.
+    pub(crate) certificate: Option<WindowsCertificate>,
+    /// What the certificate is: none without TLS.
+    pub(crate) certificate_text: Option<String>,
+    /// The site that answers; none where there is no connection, or the answer is 400.
+    pub(crate) site: Option<String>,
+    /// The same, said.
+    pub(crate) site_text: String,
+    /// What is different here; nothing where all is the same.
+    pub(crate) differences: Vec<String>,
+}
+
+/// A certificate as Windows finds it.
+#[derive(Debug, Serialize)]
+pub(crate) struct WindowsCertificate {
+    /// The key of the record.
+    pub(crate) record: String,
+    /// The first binding that the record stands for.
+    pub(crate) binding: String,
+    /// How many bindings share the record.
+    pub(crate) sharing: usize,
+    pub(crate) name: String,
+    pub(crate) thumbprint: String,
+    /// Whether it covers the host of the URL.
+    pub(crate) covers: bool,
 }

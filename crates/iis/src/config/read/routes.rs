@@ -16,7 +16,7 @@ use bindery_model::{
     document::{NamedPath, PathKind},
     problem::{Code, Problem, Span},
     rules::{Hsts, Rules},
-    site::{Route, RouteAction},
+    site::{Route, RouteAction, RouteKind},
     tls::ClientCertificate,
 };
 use hashbrown::HashMap;
@@ -410,6 +410,7 @@ impl SiteReader<'_, '_> {
             _ => ClientCertificate::Off,
         };
         let nothing = || Route {
+            kind: RouteKind::Application,
             path: "/".to_owned(),
             action: respond(503),
             rules: Arc::new(Rules::default()),
@@ -562,7 +563,13 @@ impl SiteReader<'_, '_> {
                 Arc::new(Rules { access, ..Rules::clone(&rules) })
             }
         };
-        Route { path: node.path.clone(), action, rules }
+        let own = node.directory.and_then(|place| directories.get(place));
+        let kind = match own {
+            Some(own) if !own.application => RouteKind::VirtualDirectory,
+            // A folder or file that only sections speak of has to be something.
+            _ => RouteKind::Application,
+        };
+        Route { kind, path: node.path.clone(), action, rules }
     }
 }
 

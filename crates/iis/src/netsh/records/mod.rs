@@ -3,13 +3,19 @@
 //! | module | answers |
 //! |---|---|
 //! | `record` | what is a record, and what is it found by? |
+//! | `output` | what did netsh print on some Windows? |
+//! | `json` | what does it say as JSON? |
 
+mod json;
+mod output;
 mod record;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use json::changes_of_json;
+pub use output::{Unread, parse_output};
 pub use record::{
     ApplicationId, ApplicationIdError, Flag, Flags, Record, RecordKey, RecordKeyError, Settings,
     hex, parse_hash,

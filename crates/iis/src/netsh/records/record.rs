@@ -491,6 +491,21 @@ impl Record {
         }
         self
     }
+
+    /// Everything that it says beside its key.
+    #[must_use]
+    pub fn to_settings(&self) -> Settings {
+        Settings {
+            certificate_hash: self.certificate_hash,
+            application_id: Some(self.application_id),
+            store_name: self.store_name.clone(),
+            revocation_freshness_seconds: Some(self.revocation_freshness_seconds),
+            url_retrieval_milliseconds: Some(self.url_retrieval_milliseconds),
+            ctl_identifier: self.ctl_identifier.clone(),
+            ctl_store_name: self.ctl_store_name.clone(),
+            flags: self.flags.clone(),
+        }
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]

@@ -60,6 +60,7 @@ fn put_files(keys: &mut Keys, own: &Files, inherited: &Files) {
         precompressed,
         media_types,
         unknown_types,
+        hidden,
         charset,
         cache_control,
     } = own;
@@ -85,7 +86,9 @@ fn put_files(keys: &mut Keys, own: &Files, inherited: &Files) {
     keys.put_other("unknown_types", (*unknown_types, inherited.unknown_types), |own| match own {
         UnknownTypes::Bytes => "bytes",
         UnknownTypes::Refuse => "refuse",
+        UnknownTypes::Listed => "listed",
     });
+    keys.put_other("hidden", (hidden, &inherited.hidden), |own| Value::texts(own.iter().cloned()));
     keys.put_other("charset", (charset, &inherited.charset), |own| {
         own.as_deref().unwrap_or_default()
     });

@@ -17,6 +17,7 @@ use crate::{
 /// Puts the rules that differ from the `inherited`; one that is switched off as its key takes it.
 pub(super) fn put(keys: &mut Keys, own: &Rules, inherited: &Rules) {
     let Rules {
+        https_only,
         access,
         rate_limit,
         basic_auth,
@@ -30,6 +31,7 @@ pub(super) fn put(keys: &mut Keys, own: &Rules, inherited: &Rules) {
         compress,
         error_pages,
     } = own;
+    keys.put_other("https_only", (*https_only, inherited.https_only), |own| own);
     keys.put_other("access", (access, &inherited.access), |own| access_rules(own));
     keys.put_other("rate_limit", (rate_limit, &inherited.rate_limit), |own| off_or(own, rate));
     keys.put_other("basic_auth", (basic_auth, &inherited.basic_auth), |own| off_or(own, passwords));

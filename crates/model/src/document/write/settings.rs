@@ -26,6 +26,8 @@ pub(super) fn server(settings: &Settings) -> Fields {
         trusted_proxies,
         access_log,
         admin,
+        client_ca,
+        paths: _,
         connections_max,
         connections_per_address_max,
     } = settings;
@@ -41,6 +43,7 @@ pub(super) fn server(settings: &Settings) -> Fields {
     });
     keys.put_some("access_log", access_log.as_ref().map(log));
     keys.put_some("admin", admin.map(|address| address.to_string()));
+    keys.put_some("client_ca", client_ca.as_deref());
     keys.put_some("connections_max", *connections_max);
     keys.put_some("connections_per_address_max", *connections_per_address_max);
     keys.0

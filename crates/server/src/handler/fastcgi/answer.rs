@@ -27,7 +27,7 @@ pub(super) struct Answer {
     /// What has come already.
     pub(super) pieces: VecDeque<Bytes>,
     /// What it comes by; nothing after the end.
-    pub(super) exchange: Option<Exchange>,
+    pub(super) exchange: Option<Box<Exchange>>,
     /// What was promised and not sent yet, where a length was.
     pub(super) left: Option<u64>,
     pub(super) back: Back,
@@ -40,15 +40,6 @@ pub(super) struct Back {
     pub(super) idle_timeout: Duration,
     pub(super) site: Arc<str>,
     pub(super) lines: Arc<StrangerLog>,
-}
-
-impl Back {
-    /// Keeps the connection of an exchange that is over, if it can be used again.
-    pub(super) fn take(&self, exchange: Exchange) {
-        if let Some(link) = exchange.into_link() {
-            self.program.keep(link, self.idle_max);
-        }
-    }
 }
 
 impl Answer {
@@ -66,7 +57,7 @@ impl Answer {
     /// The end of the answer was read.
     fn end(&mut self, status: ProtocolStatus) -> Result<(), ExchangeError> {
         if let Some(exchange) = self.exchange.take() {
-            self.back.take(exchange);
+            self.back.program.take_back(*exchange, self.back.idle_max);
         }
         match status {
             ProtocolStatus::Complete if self.left.unwrap_or(0) == 0 => Ok(()),

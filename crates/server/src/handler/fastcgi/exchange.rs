@@ -40,7 +40,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// A request that begins with `front`, which says that it is without content if it is.
     pub(super) fn new(front: Vec<u8>, source: Source) -> Self {
-        let finished = matches!(source, Source::Nothing);
+        let finished = source.is_nothing();
         Self {
             front,
             written: 0,
@@ -52,11 +52,6 @@ impl Outgoing {
             finished,
             waits_for_client: false,
         }
-    }
-
-    /// Whether it has no content.
-    pub(super) fn is_whole(&self) -> bool {
-        self.finished
     }
 
     fn is_written(&self) -> bool {
@@ -182,10 +177,14 @@ impl Exchange {
         allowed && !self.answered && !self.outgoing.touched
     }
 
-    /// Gives up, and gives back what goes to another connection, from its beginning.
-    pub(super) fn give_up(mut self) -> (Outgoing, Stderr) {
+    /// Sends the request again on another connection, from its beginning.
+    pub(super) fn begin_anew(&mut self, link: Box<Link>) {
+        self.link = link;
+        self.decoder = Decoder::default();
         self.outgoing.written = 0;
-        (self.outgoing, self.stderr)
+        self.deaf = false;
+        self.moved = 0;
+        self.waiting = None;
     }
 
     /// The connection, if another request can use it.
@@ -277,7 +276,11 @@ impl Exchange {
             }
             let front = outgoing.front.get(outgoing.written..).unwrap_or_default();
             let pieces = [front, &outgoing.data, outgoing.end].map(IoSlice::new);
-            match self.link.stream.poll_write(cx, &pieces) {
+            let pieces = match outgoing.data.is_empty() && outgoing.end.is_empty() {
+                true => pieces.get(..1).unwrap_or(&pieces),
+                false => &pieces,
+            };
+            match self.link.stream.poll_write(cx, pieces) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     outgoing.advance(bytes);

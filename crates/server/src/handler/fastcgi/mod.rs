@@ -134,7 +134,8 @@ impl FastCgi {
         let path = request.uri.path();
         let is_read = matches!(request.method, Method::GET | Method::HEAD);
         let target = match self.scripts.find(path, is_read, &self.files).await? {
-            Target::File => match self.files.handle(request).await {
+            // Boxed, as everything below that few requests need: each carries the largest of it.
+            Target::File => match Box::pin(self.files.handle(request)).await {
                 // It went away in this moment.
                 Err(error @ RequestError::NotFound { .. }) => self.scripts.front().ok_or(error)?,
                 answer => return answer,
@@ -168,33 +169,34 @@ impl FastCgi {
         };
         let front = params::head(&self.settings, &facts).finish(length.is_some());
         let site = self.site.get_or_init(|| ctx.site.name.as_str().into());
-        let stderr = Stderr::new(Arc::clone(site), &script, &self.lines);
-        self.run(&request.method, Outgoing::new(front, source), stderr).await
+        let stderr = Stderr::new(Arc::clone(site), script, &self.lines);
+        // What cannot be asked for twice gets a connection that surely lives.
+        let repeatable = request.method.is_idempotent() && source.is_nothing();
+        let kept = self.program.kept(!repeatable);
+        let was_kept = kept.is_some();
+        let link = match kept {
+            Some(link) => link,
+            None => Box::pin(self.connect()).await?,
+        };
+        let exchange = Box::new(Exchange::new(link, Outgoing::new(front, source), stderr));
+        self.run(&request.method, exchange, was_kept).await
     }
 
     async fn run(
         &self,
         method: &Method,
-        mut outgoing: Outgoing,
-        mut stderr: Stderr,
+        mut exchange: Box<Exchange>,
+        mut was_kept: bool,
     ) -> Result<Response<Body>, RequestError> {
-        let repeatable = method.is_idempotent() && outgoing.is_whole();
-        // What cannot be asked for twice gets a connection that surely lives.
-        let mut kept = self.program.kept(!repeatable);
         loop {
-            let was_kept = kept.is_some();
-            let link = match kept.take() {
-                Some(link) => link,
-                None => self.connect().await?,
-            };
-            let mut exchange = Exchange::new(link, outgoing, stderr);
             match self.head(&mut exchange, was_kept).await {
                 Ok((head, rest)) => return self.answer(method, head, rest, exchange).await,
                 // The program closed it while nobody used it, as it may at any time.
                 Err(Failure::Exchange(error))
                     if was_kept && exchange.can_begin_anew(&error, method.is_idempotent()) =>
                 {
-                    (outgoing, stderr) = exchange.give_up();
+                    exchange.begin_anew(Box::pin(self.connect()).await?);
+                    was_kept = false;
                 }
                 Err(failure) => return Err(self.refuse(failure)),
             }
@@ -229,7 +231,7 @@ impl FastCgi {
             return read_head(exchange, &mut reader, bound).await;
         }
         let reading = read_head(exchange, &mut reader, bound);
-        if let Ok(head) = timeout(FASTCGI_STARVED_AFTER, reading).await {
+        if let Ok(head) = Box::pin(timeout(FASTCGI_STARVED_AFTER, reading)).await {
             return head;
         }
         let _starving = self.program.starve();
@@ -241,29 +243,29 @@ impl FastCgi {
         method: &Method,
         head: ResponseHead,
         rest: Bytes,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
     ) -> Result<Response<Body>, RequestError> {
         let ResponseHead { status, fields, length } = head;
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = status;
         *response.headers_mut() = fields;
         let no_content = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let back = self.back();
         if *method == Method::HEAD || no_content || length == Some(0) {
             if let Some(length) = length.filter(|_| !no_content) {
                 response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            if drain(&mut exchange).await {
-                back.take(exchange);
+            if Box::pin(drain(&mut exchange)).await {
+                self.program.take_back(*exchange, self.idle_max);
             }
             return Ok(response);
         }
-        let mut pieces: VecDeque<_> =
-            Some(rest).filter(|rest| !rest.is_empty()).into_iter().collect();
+        // Most answers are one piece.
+        let (mut first, mut pieces) = (rest, VecDeque::new());
         let mut ended = false;
         while !ended {
             match exchange.part_at_hand().map_err(|error| self.refuse(error.into()))? {
                 None => break,
+                Some(Part::Piece(piece)) if first.is_empty() => first = piece,
                 Some(Part::Piece(piece)) => pieces.push_back(piece),
                 Some(Part::End(ProtocolStatus::Complete)) => ended = true,
                 Some(Part::End(status)) => return Err(self.refuse(Failure::Rejected(status))),
@@ -271,12 +273,18 @@ impl FastCgi {
         }
         if !ended {
             exchange.note_head_out();
-            let exchange = Some(exchange);
+            if !first.is_empty() {
+                pieces.push_front(first);
+            }
+            let (exchange, back) = (Some(exchange), self.back());
             *response.body_mut() = Body::stream(Answer { pieces, exchange, left: length, back });
             return Ok(response);
         }
-        back.take(exchange);
-        let mut whole = joined(pieces);
+        self.program.take_back(*exchange, self.idle_max);
+        let mut whole = match pieces.is_empty() {
+            true => first,
+            false => first.iter().chain(pieces.iter().flatten()).copied().collect(),
+        };
         if let Some(length) = length {
             if (whole.len() as u64) < length {
                 return Err(self.refuse(Failure::TooShort));
@@ -362,11 +370,4 @@ async fn drain(exchange: &mut Exchange) -> bool {
         false
     };
     timeout(LINGER_TIMEOUT, reading).await.unwrap_or(false)
-}
-
-fn joined(mut pieces: VecDeque<Bytes>) -> Bytes {
-    match pieces.len() {
-        0 | 1 => pieces.pop_front().unwrap_or_default(),
-        _ => pieces.iter().flatten().copied().collect(),
-    }
 }

@@ -4,7 +4,10 @@
 //! All of it together is bounded by what it is made of: a request's head and path, both bounded,
 //! and the configuration.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
 
 use bindery_model::site::FastCgi;
 use http::{HeaderMap, HeaderValue, Uri, Version, header, request::Parts};
@@ -145,11 +148,12 @@ impl Told<'_> {
             (b"SERVER_ADDR", local.ip().to_canonical()),
             (b"REMOTE_ADDR", client.ip().to_canonical()),
         ] {
-            self.put(name, &[text.of(&address)]);
+            self.put(name, &[text.of(address)]);
         }
-        self.put(b"SERVER_PORT", &[text.of(&local.port())]);
+        let mut number = itoa::Buffer::new();
+        self.put(b"SERVER_PORT", &[number.format(local.port()).as_bytes()]);
         if client.port() != 0 {
-            self.put(b"REMOTE_PORT", &[text.of(&client.port())]);
+            self.put(b"REMOTE_PORT", &[number.format(client.port()).as_bytes()]);
         }
         if let Some(user) = facts.remote_user {
             self.put(b"REMOTE_USER", &[user.as_bytes()]);
@@ -180,7 +184,7 @@ impl Told<'_> {
             self.put(b"CONTENT_TYPE", &[content_type.as_bytes()]);
         }
         if let Some(length) = facts.length {
-            self.put(b"CONTENT_LENGTH", &[Text::default().of(&length)]);
+            self.put(b"CONTENT_LENGTH", &[itoa::Buffer::new().format(length).as_bytes()]);
         }
     }
 
@@ -235,16 +239,27 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// Short values as text, without an allocation each.
+/// Addresses as text, without an allocation each.
 #[derive(Default)]
 struct Text(String);
 
 impl Text {
-    fn of(&mut self, value: &dyn std::fmt::Display) -> &[u8] {
+    fn of(&mut self, address: IpAddr) -> &[u8] {
         use std::fmt::Write as _;
         self.0.clear();
-        // Writing to a string cannot fail.
-        write!(self.0, "{value}").ok();
+        match address {
+            // The formatter of the standard library takes several times as long.
+            IpAddr::V4(address) => {
+                for (place, octet) in address.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        self.0.push('.');
+                    }
+                    self.0.push_str(itoa::Buffer::new().format(octet));
+                }
+            }
+            // Writing to a string cannot fail.
+            IpAddr::V6(address) => write!(self.0, "{address}").unwrap_or_default(),
+        }
         self.0.as_bytes()
     }
 }

@@ -26,6 +26,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::exchange::Exchange;
 use crate::limits::{FASTCGI_CONNECT_RETRY_DELAY, FASTCGI_FIRST_READ_BYTES, FASTCGI_KEPT_FOR};
 
 /// All programs that are in use.
@@ -130,6 +131,13 @@ impl Program {
         }))
     }
 
+    /// Keeps the connection of an exchange that is over, if another request can use it.
+    pub(super) fn take_back(&self, exchange: Exchange, idle_max: u32) {
+        if let Some(link) = exchange.into_link() {
+            self.keep(link, idle_max);
+        }
+    }
+
     /// Takes back a connection whose request is over, both ways. Of those without a request up to
     /// `idle_max` are kept.
     pub(super) fn keep(&self, mut link: Box<Link>, idle_max: u32) {
@@ -216,9 +224,12 @@ impl Stream {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        // Requests without content are one piece, which the kernel takes more easily.
+        match (self, pieces) {
+            (Self::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Self::Tcp(stream), pieces) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            (Self::Unix(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Self::Unix(stream), pieces) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
     }
 

@@ -5,6 +5,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_LENGTH, LOCATION},
 };
+use memchr::memchr;
 
 use crate::limits::{FASTCGI_FIELDS_MAX, FASTCGI_HEAD_BYTES_MAX};
 
@@ -90,7 +91,7 @@ fn end(head: &[u8], from: usize) -> Option<usize> {
         _ => {}
     }
     let mut rest = head.get(from..)?;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+    while let Some(at) = memchr(b'\n', rest) {
         rest = rest.get(at + 1..)?;
         let blank = match rest {
             [b'\n', ..] => 1,
@@ -111,7 +112,7 @@ fn parse(head: &Bytes) -> Result<ResponseHead, HeadError> {
         if line.is_empty() {
             continue;
         }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(HeadError::Field)?;
+        let colon = memchr(b':', line).ok_or(HeadError::Field)?;
         let (name, value) = line.split_at_checked(colon).ok_or(HeadError::Field)?;
         let value = trimmed(value.get(1..).unwrap_or_default());
         let name = HeaderName::from_bytes(name).map_err(|_| HeadError::Field)?;

@@ -260,7 +260,8 @@ impl Scripts {
 
     /// With a script for everything else, a path that names no file is that script's to judge.
     async fn probe(&self, path: &[u8], files: &StaticFiles) -> Result<Probe, RequestError> {
-        match files.probe(path).await {
+        // Boxed, because most scripts were seen a moment ago.
+        match Box::pin(files.probe(path)).await {
             Err(RequestError::BadRequest { .. }) if self.front_controller.is_some() => {
                 Ok(Probe::Nothing)
             }

@@ -37,7 +37,7 @@ pub(super) enum Source {
     /// It was gathered in memory.
     Memory(Bytes),
     /// It was gathered in a file.
-    File(Filed),
+    File(Box<Filed>),
 }
 
 /// Why there is no more content.
@@ -62,7 +62,12 @@ impl Source {
         if let Some(length) = content.size_hint().exact() {
             return Ok((Self::Live(content.take()), Some(length)));
         }
-        gather(content, filed_bytes).await
+        Box::pin(gather(content, filed_bytes)).await
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
     }
 
     /// The next piece; `None` at the end.
@@ -133,7 +138,7 @@ async fn gather(
     file.append(&gathered).await?;
     file.file.seek(SeekFrom::Start(0)).await.map_err(Filed::error)?;
     let length = file.share.bytes;
-    Ok((Source::File(file), Some(length)))
+    Ok((Source::File(Box::new(file)), Some(length)))
 }
 
 /// Content in a file without a name.
@@ -217,7 +222,7 @@ mod tests {
             filed.append(&[byte; 1000]).await.unwrap();
         }
         filed.file.seek(SeekFrom::Start(0)).await.unwrap();
-        let mut source = Source::File(filed);
+        let mut source = Source::File(Box::new(filed));
         let mut got = Vec::new();
         while let Some(piece) = std::future::poll_fn(|cx| source.poll_piece(cx)).await.unwrap() {
             assert!(!piece.is_empty());

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Stderr {
     site: Arc<str>,
-    script: String,
+    script: Vec<u8>,
     lines: Arc<StrangerLog>,
     /// What was not written yet.
     text: Vec<u8>,
@@ -23,10 +23,14 @@ pub(super) struct Stderr {
 }
 
 impl Stderr {
-    pub(super) fn new(site: Arc<str>, script: &[u8], lines: &Arc<StrangerLog>) -> Self {
+    pub(super) fn new(
+        site: Arc<str>,
+        script: impl Into<Vec<u8>>,
+        lines: &Arc<StrangerLog>,
+    ) -> Self {
         Self {
             site,
-            script: String::from_utf8_lossy(script).into_owned(),
+            script: script.into(),
             lines: Arc::clone(lines),
             text: Vec::new(),
             bytes: 0,
@@ -51,7 +55,7 @@ impl Stderr {
         for line in std::mem::take(&mut self.text).split(|byte| *byte == b'\n') {
             let line = line.trim_ascii();
             if !line.is_empty() && self.lines.may_write() {
-                let Self { site, script, .. } = self;
+                let (site, script) = (&self.site, String::from_utf8_lossy(&self.script));
                 warn!(%site, %script, text = %printable(line), "said by a script");
             }
         }
@@ -61,7 +65,8 @@ impl Stderr {
     pub(super) fn end(&mut self, app_status: u32) {
         self.write();
         if app_status != 0 {
-            debug!(site = %self.site, script = %self.script, app_status, "a script ended with a status of its own");
+            let script = String::from_utf8_lossy(&self.script);
+            debug!(site = %self.site, %script, app_status, "a script ended with a status of its own");
         }
     }
 }
@@ -70,7 +75,8 @@ impl Drop for Stderr {
     fn drop(&mut self) {
         self.write();
         if self.left_out > 0 && self.lines.may_write() {
-            let Self { site, script, left_out, .. } = self;
+            let Self { site, left_out, .. } = self;
+            let script = String::from_utf8_lossy(&self.script);
             warn!(%site, %script, bytes = *left_out, "a script said more, which was left out");
         }
     }

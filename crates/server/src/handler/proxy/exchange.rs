@@ -3,14 +3,13 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::error;
 
@@ -18,8 +17,7 @@ use super::{
     headers::strip_trailers,
     http2::{self, Stream},
     link::{Link, LinkError},
-    member::Lease,
-    upload::{Source, Upload},
+    member::{Lease, Member},
 };
 use crate::{http::body::Body, text_of};
 
@@ -32,20 +30,6 @@ pub(super) enum Carrier {
 }
 
 impl Carrier {
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn ask(
-        &mut self,
-        request: Request<Upload>,
-        source: Option<&Source>,
-        patience: Duration,
-    ) -> Result<Response<Incoming>, LinkError> {
-        match self {
-            Self::Http1(link) => link.ask(request, source, patience).await,
-            // Boxed, so that exchanges on HTTP/1.1 need not keep room for it.
-            Self::Http2(stream) => Box::pin(stream.ask(request, source, patience)).await,
-        }
-    }
-
     /// Whether the connection is older than the request: it may have been closed on the other side
     /// without anybody's fault.
     pub(super) fn is_old(&self) -> bool {
@@ -71,14 +55,27 @@ impl Carrier {
         }
     }
 
+    fn is_answered(&self) -> bool {
+        match self {
+            Self::Http1(link) => link.is_answered(),
+            Self::Http2(stream) => stream.is_answered(),
+        }
+    }
+
+    fn exact(&self) -> Option<u64> {
+        match self {
+            Self::Http1(link) => link.exact(),
+            Self::Http2(stream) => stream.exact(),
+        }
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-        incoming: &mut Incoming,
     ) -> Poll<Result<Option<Frame<Bytes>>, LinkError>> {
         match self {
-            Self::Http1(link) => link.poll_frame(cx, incoming),
-            Self::Http2(_) => Pin::new(incoming).poll_frame(cx).map(|frame| Ok(frame.transpose()?)),
+            Self::Http1(link) => link.poll_frame(cx),
+            Self::Http2(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -88,48 +85,54 @@ impl Carrier {
             Self::Http2(stream) => stream.poll_deadline(cx, deadline),
         }
     }
+
+    /// The answer is over; the connection is kept if it is good for another.
+    fn finish(self, member: &Member, idle_max: u32) {
+        if let Self::Http1(link) = self
+            && link.is_idle()
+        {
+            member.keep(link, idle_max);
+        }
+    }
 }
 
 /// The content of an answer on its way. Dropped before its end, it closes the connection: the
 /// member sees that nobody waits any more.
 pub(super) struct Answer {
     carrier: Option<Carrier>,
-    incoming: Incoming,
     /// A piece that was there when the head was.
     first: Option<Frame<Bytes>>,
-    lease: Lease,
+    lease: Lease<Arc<Member>>,
     /// How long the next piece may take, and since when it is waited for.
     patience: Duration,
     waits_since: Option<Instant>,
     idle_max: u32,
 }
 
-/// What an answer needs to be sent on.
-pub(super) struct Parts {
-    pub(super) carrier: Carrier,
-    pub(super) incoming: Incoming,
-    pub(super) lease: Lease,
-    pub(super) patience: Duration,
-    pub(super) idle_max: u32,
-}
-
 /// The body of an answer whose head has come. What is small has come whole, and then the
-/// connection is free at once.
-pub(super) async fn body(parts: Parts) -> io::Result<Body> {
-    let Parts { carrier, incoming, lease, patience, idle_max } = parts;
+/// connection is free at once. `patience` is for each piece that has not.
+pub(super) async fn body(
+    mut carrier: Carrier,
+    member: &Arc<Member>,
+    patience: Duration,
+    idle_max: u32,
+) -> io::Result<Body> {
+    let all = match &mut carrier {
+        Carrier::Http1(link) => link.all_at_once(),
+        Carrier::Http2(_) => None,
+    };
+    if carrier.is_answered() {
+        carrier.finish(member, idle_max);
+        return Ok(all.map_or(Body::Empty, Body::full));
+    }
     let mut answer = Answer {
         carrier: Some(carrier),
-        incoming,
         first: None,
-        lease,
+        lease: Lease::new(Arc::clone(member)),
         patience,
         waits_since: None,
         idle_max,
     };
-    if answer.incoming.is_end_stream() {
-        answer.finish();
-        return Ok(Body::Empty);
-    }
     let first = std::future::poll_fn(|cx| match Pin::new(&mut answer).poll_frame(cx) {
         Poll::Ready(frame) => Poll::Ready(frame),
         Poll::Pending => Poll::Ready(None),
@@ -148,12 +151,9 @@ pub(super) async fn body(parts: Parts) -> io::Result<Body> {
 }
 
 impl Answer {
-    /// The answer is over; the connection is kept if it is good for another.
     fn finish(&mut self) {
-        if let Some(Carrier::Http1(mut link)) = self.carrier.take()
-            && link.is_idle()
-        {
-            self.lease.0.keep(link, self.idle_max);
+        if let Some(carrier) = self.carrier.take() {
+            carrier.finish(&self.lease.0, self.idle_max);
         }
     }
 
@@ -180,7 +180,7 @@ impl http_body::Body for Answer {
             return Poll::Ready(Some(Ok(first)));
         }
         let Some(carrier) = &mut answer.carrier else { return Poll::Ready(None) };
-        let Poll::Ready(polled) = carrier.poll_frame(cx, &mut answer.incoming) else {
+        let Poll::Ready(polled) = carrier.poll_frame(cx) else {
             let since = *answer.waits_since.get_or_insert_with(Instant::now);
             ready!(carrier.poll_deadline(cx, since + answer.patience));
             let silent = LinkError::Silent(answer.patience);
@@ -189,9 +189,11 @@ impl http_body::Body for Answer {
         answer.waits_since = None;
         match polled {
             Ok(Some(mut frame)) => {
+                if let (Carrier::Http2(_), Some(trailers)) = (&*carrier, frame.trailers_mut()) {
+                    strip_trailers(trailers);
+                }
                 // Nothing follows trailers, and nobody asks whether something does.
-                let trailers = frame.trailers_mut().map(strip_trailers).is_some();
-                if trailers || answer.incoming.is_end_stream() {
+                if frame.is_trailers() || carrier.is_answered() {
                     answer.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -214,10 +216,7 @@ impl http_body::Body for Answer {
             // Trailers have no place behind a length.
             Some(first) => first.data_ref().map(|data| data.len() as u64),
         };
-        let rest = match self.carrier {
-            Some(_) => self.incoming.size_hint().exact(),
-            None => Some(0),
-        };
+        let rest = self.carrier.as_ref().map_or(Some(0), Carrier::exact);
         match (first, rest) {
             (Some(first), Some(rest)) => SizeHint::with_exact(first + rest),
             _ => SizeHint::default(),

@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Request, response};
+use http_body::{Body as _, Frame};
 use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
@@ -26,10 +28,9 @@ use tracing::debug;
 
 use super::{
     connect::{Purpose, Way},
-    hub::Hub,
     link::LinkError,
     upload::{Source, Upload},
-    wire::{Transport, Wire},
+    wire::Transport,
 };
 use crate::{
     limits::{
@@ -64,6 +65,8 @@ pub(super) struct Stream {
     /// Whether the connection was there before.
     pub(super) used: bool,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// The content of the answer, when its head has come.
+    incoming: Option<Incoming>,
 }
 
 impl Drop for Stream {
@@ -162,12 +165,11 @@ impl Connections {
 /// Begins to speak HTTP/2. The connection lives in a task of its own until the last sender is
 /// gone.
 pub(super) async fn handshake(transport: Transport) -> Result<SendRequest<Upload>, hyper::Error> {
-    let wire = Wire::new(transport, Arc::new(Hub::default()));
     let (sender, connection) = Builder::new(TokioExecutor::new())
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
         .max_header_list_size(UPSTREAM_HTTP2_HEADER_LIST_BYTES_MAX)
-        .handshake(TokioIo::new(wire))
+        .handshake(TokioIo::new(transport))
         .await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -181,7 +183,7 @@ impl Stream {
     fn of(shared: &Arc<Shared>) -> Self {
         shared.active.fetch_add(1, Ordering::Relaxed);
         shared.quiet.store(0, Ordering::Relaxed);
-        Self { shared: Arc::clone(shared), used: false, alarm: None }
+        Self { shared: Arc::clone(shared), used: false, alarm: None, incoming: None }
     }
 
     /// Sends a request and waits for the head of its answer: `patience` from the end of the
@@ -191,11 +193,11 @@ impl Stream {
         request: Request<Upload>,
         source: Option<&Source>,
         patience: Duration,
-    ) -> Result<Response<Incoming>, LinkError> {
+    ) -> Result<response::Parts, LinkError> {
         let mut sender = self.shared.sender.clone();
         let mut response = std::pin::pin!(sender.send_request(request));
         let mut alarm = std::pin::pin!(sleep(patience));
-        std::future::poll_fn(|cx| {
+        let answer = std::future::poll_fn(|cx| {
             if let Poll::Ready(answer) = response.as_mut().poll(cx) {
                 return Poll::Ready(answer.map_err(LinkError::from));
             }
@@ -208,8 +210,29 @@ impl Stream {
                 alarm.as_mut().reset(Instant::now() + patience);
             }
             Poll::Pending
-        })
-        .await
+        });
+        let (head, incoming) = answer.await?.into_parts();
+        self.incoming = Some(incoming);
+        Ok(head)
+    }
+
+    /// The next piece of an answer's content.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, LinkError>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(None)) };
+        Pin::new(incoming).poll_frame(cx).map(|frame| Ok(frame.transpose()?))
+    }
+
+    /// Whether all of the answer has come.
+    pub(super) fn is_answered(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    /// How many bytes of content will come, where that is known.
+    pub(super) fn exact(&self) -> Option<u64> {
+        self.incoming.as_ref().map_or(Some(0), |incoming| incoming.size_hint().exact())
     }
 
     /// Ready when `deadline` has passed.
@@ -230,7 +253,7 @@ impl Stream {
 
 /// Whether a member has said that it did nothing with a request (RFC 9113, 8.7), or never got it.
 pub(super) fn was_refused(error: &LinkError) -> bool {
-    let LinkError::Http(error) = error else { return false };
+    let LinkError::Http2(error) = error else { return false };
     if error.is_canceled() {
         return true;
     }

@@ -1,44 +1,41 @@
 //! Interim answers of an upstream (RFC 9110, 15.2): `100 Continue` is for us, `103 Early Hints` and
 //! the like are passed on (RFC 8297).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use http::{HeaderMap, StatusCode, Version, header::CONTENT_LENGTH, response};
 
-use http::{HeaderMap, Request, StatusCode, Version, header::CONTENT_LENGTH};
-
-use super::{headers::strip_hop_by_hop, upload::Source};
+use super::headers::strip_hop_by_hop;
 use crate::{http::dispatch::ConnInfo, limits::INTERIM_ANSWERS_MAX};
 
-/// Watches for interim answers to `request`. `held` is content that waits for a `100`; `client` gets
-/// the others, where it speaks HTTP/1.1: HTTP/1.0 knows none, and on HTTP/2 hyper cannot send them.
+/// Who gets interim answers: a client that speaks HTTP/1.1. HTTP/1.0 knows none, and on HTTP/2 hyper
+/// cannot send them.
 ///
 /// The connection to the upstream is polled by who makes the answer for the client, and no longer
-/// once it has the head of one: nothing here can come between two other answers.
-pub(super) fn watch<B>(
-    request: &mut Request<B>,
-    held: Option<Arc<Source>>,
-    (client, version): (&Arc<ConnInfo>, Version),
-) {
-    let client = (version == Version::HTTP_11).then(|| Arc::clone(client));
-    if held.is_none() && client.is_none() {
-        return;
+/// for a head once it has one: nothing here can come between two other answers.
+pub(super) struct Interim<'a> {
+    client: Option<&'a ConnInfo>,
+    passed: u32,
+}
+
+impl<'a> Interim<'a> {
+    pub(super) fn new(client: &'a ConnInfo, version: Version) -> Self {
+        Self { client: (version == Version::HTTP_11).then_some(client), passed: 0 }
     }
-    let passed = AtomicU32::new(0);
-    hyper::ext::on_informational(request, move |answer| {
-        let status = answer.status();
-        if status == StatusCode::CONTINUE {
-            if let Some(held) = &held {
-                held.release();
-            }
-        } else if let Some(client) = &client
-            && passed.fetch_add(1, Ordering::Relaxed) < INTERIM_ANSWERS_MAX
+
+    /// Interim answers that nobody gets.
+    pub(super) fn dropped() -> Self {
+        Self { client: None, passed: 0 }
+    }
+
+    /// Hands one on. Lost where the client does not take what was sent before: it is a hint and no
+    /// more.
+    pub(super) fn pass_on(&mut self, answer: &response::Parts) {
+        if let Some(client) = self.client
+            && self.passed < INTERIM_ANSWERS_MAX
         {
-            // Lost where the client does not take what was sent before: it is a hint and no more.
-            client.inform(&head(status, answer.headers()));
+            self.passed += 1;
+            client.inform(&head(answer.status, &answer.headers));
         }
-    });
+    }
 }
 
 /// The head of an interim answer as it stands on HTTP/1.1.

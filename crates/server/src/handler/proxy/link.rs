@@ -1,46 +1,61 @@
-//! One HTTP/1.1 connection to an upstream server, driven by who uses it.
+//! One HTTP/1.1 connection to an upstream server, driven by who uses it: within the future of the
+//! request, and woken with it.
 
 use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body as _;
-use hyper::{
-    body::{Frame, Incoming},
-    client::conn::http1::{self, SendRequest},
+use bytes::{Bytes, BytesMut};
+use http::{StatusCode, response};
+use http_body::Frame;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWrite as _},
+    time::{Instant, Sleep},
 };
-use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, Sleep};
 
 use super::{
+    answer::{Coming, Head, Heads, Malformed},
     connect::Purpose,
-    hub::Hub,
-    upload::{Source, Upload},
-    wire::{Transport, Wire},
+    interim::Interim,
+    output::{Output, Sending, SendingEnded},
+    upload::Source,
+    wire::Transport,
 };
 use crate::limits::{
     UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_CONTINUE_TIMEOUT, UPSTREAM_HEAD_BYTES_MAX,
-    UPSTREAM_VERIFIED_FOR,
+    UPSTREAM_READ_BYTES, UPSTREAM_VERIFIED_FOR,
 };
 
 /// A connection that carries one request after the other.
 pub(super) struct Link {
-    connection: http1::Connection<TokioIo<Wire>, Upload>,
-    sender: SendRequest<Upload>,
-    hub: Arc<Hub>,
-    /// Wakes the hub.
-    waker: Waker,
+    transport: Transport,
+    output: Output,
+    /// The content of the request that is not taken yet.
+    sending: Option<Sending>,
+    /// Whether TLS may hold back what was written.
+    unflushed: bool,
+    input: BytesMut,
+    /// How much is read at once.
+    read_bytes: usize,
+    heads: Heads,
+    /// What is still to come of the answer. Over, too, where none was asked for.
+    coming: Coming,
+    /// Whether a request waits for the head of its answer.
+    asked: bool,
+    /// Whether the last answer lets another follow.
+    keeps: bool,
+    /// Whether the other side takes nothing any more. A server may answer and close before it has
+    /// read all of a request (RFC 9112, 9.6): what it does not take is dropped then, and its answer
+    /// is read.
+    deaf: bool,
+    /// Bytes sent and received since the last request was begun.
+    sent: u64,
+    received: u64,
     /// Set anew only when it has run out: it may ring too early, never too late.
-    alarm: Pin<Box<Sleep>>,
-    /// What hyper's connection came to.
-    ended: Option<hyper::Result<()>>,
-    /// What had been sent and received when the last request was begun.
-    before: (u64, u64),
+    alarm: Option<Pin<Box<Sleep>>>,
     /// Since when it has no request.
     pub(super) idle_since: Instant,
     /// Whether it has carried a request before.
@@ -52,9 +67,18 @@ pub(super) struct Link {
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
-    /// The connection broke, or what came is no HTTP.
+    /// The connection broke, or what came is no HTTP/2.
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Http2(#[from] hyper::Error),
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[from] io::Error),
+    /// What came is no answer.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// What was to be sent did not come.
+    #[error(transparent)]
+    Sending(#[from] SendingEnded),
     /// It ended before the answer.
     #[error("the connection was closed before an answer")]
     Closed,
@@ -67,154 +91,263 @@ pub(super) enum LinkError {
 }
 
 impl Link {
-    pub(super) async fn new(transport: Transport, purpose: Purpose) -> Result<Self, hyper::Error> {
-        let hub = Arc::new(Hub::default());
-        let wire = Wire::answering_early(transport, Arc::clone(&hub));
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(UPSTREAM_BUFFER_BYTES_MAX)
-            .max_header_size(UPSTREAM_BUFFER_BYTES_MAX)
-            .handshake(TokioIo::new(wire))
-            .await?;
-        let now = Instant::now();
-        Ok(Self {
-            connection,
-            sender,
-            waker: Waker::from(Arc::clone(&hub)),
-            hub,
-            alarm: Box::pin(tokio::time::sleep_until(now)),
-            ended: None,
-            before: (0, 0),
-            idle_since: now,
+    pub(super) fn new(transport: Transport, purpose: Purpose) -> Self {
+        Self {
+            transport,
+            output: Output::default(),
+            sending: None,
+            unflushed: false,
+            input: BytesMut::new(),
+            read_bytes: UPSTREAM_READ_BYTES,
+            heads: Heads::default(),
+            coming: Coming::Over,
+            asked: false,
+            keeps: true,
+            deaf: false,
+            sent: 0,
+            received: 0,
+            alarm: None,
+            idle_since: Instant::now(),
             used: false,
             purpose,
-        })
+        }
     }
 
     /// Bytes sent and received since the last request was begun.
     pub(super) fn exchanged(&self) -> (u64, u64) {
-        let (sent, received) = self.hub.moved();
-        (sent - self.before.0, received - self.before.1)
+        (self.sent, self.received)
     }
 
     /// It waits for its next request from now on.
     pub(super) fn rest(&mut self) {
         self.idle_since = Instant::now();
         self.used = true;
-        // The task may end, and its memory must not be kept for this.
-        self.hub.forget_task();
+        self.output.rest();
+        if self.read_bytes > UPSTREAM_READ_BYTES {
+            self.read_bytes = UPSTREAM_READ_BYTES;
+            self.input = BytesMut::new();
+        }
     }
 
     /// Whether a request may be sent: it is open, and nothing has come that nobody asked for.
-    pub(super) fn is_fit(&mut self) -> bool {
+    pub(super) fn is_fit(&mut self, now: Instant) -> bool {
         // The reactor tells soon enough of a connection that was busy just now.
-        self.hub.set_probing(self.idle_since.elapsed() > UPSTREAM_VERIFIED_FOR);
-        let fit = self.is_idle();
-        self.hub.set_probing(false);
-        fit
+        let ask = now.saturating_duration_since(self.idle_since) > UPSTREAM_VERIFIED_FOR;
+        self.is_idle() && self.transport.is_silent(ask)
     }
 
-    /// Whether the last exchange is over and the connection good for another.
-    pub(super) fn is_idle(&mut self) -> bool {
-        if self.ended.is_none() {
-            let mut cx = Context::from_waker(&self.waker);
-            if let Poll::Ready(end) = self.connection.poll_without_shutdown(&mut cx) {
-                self.ended = Some(end);
-            }
-        }
-        self.ended.is_none() && self.sender.is_ready() && !self.hub.is_deaf()
+    /// Whether the last exchange is over, to the last byte of both sides, and the connection good
+    /// for another.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.asked
+            && self.keeps
+            && !self.deaf
+            && self.coming.is_over()
+            && self.input.is_empty()
+            && self.sending.is_none()
+            && self.output.is_empty()
+            && !self.unflushed
     }
 
     /// The socket, and what was read of it, when a 101 has ended what was HTTP on it.
-    pub(super) fn into_tunnel(mut self) -> Option<(TokioIo<Wire>, Bytes)> {
-        let free = !self.is_idle() && matches!(self.ended, Some(Ok(())));
-        let parts = free.then(|| self.connection.into_parts());
-        parts.map(|parts| (parts.io, parts.read_buf))
+    pub(super) fn into_tunnel(self) -> Option<(Transport, Bytes)> {
+        let free = matches!(self.coming, Coming::NoHttp)
+            && self.sending.is_none()
+            && self.output.is_empty()
+            && !self.deaf;
+        free.then(|| (self.transport, self.input.freeze()))
     }
 
-    /// Polls `part`, the connection, and both again as long as that moves anything.
-    fn drive<T>(
-        &mut self,
-        cx: &Context<'_>,
-        mut part: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<Result<T, LinkError>> {
-        let Self { connection, waker, ended, hub, .. } = self;
-        let mut inner = Context::from_waker(waker);
-        hub.drive(cx, || {
-            if let Poll::Ready(value) = part(&mut inner) {
-                return Poll::Ready(Ok(value));
-            }
-            if ended.is_some() {
-                // Nothing will wake the part any more, were it to be ready later.
-                return Poll::Ready(Err(LinkError::Closed));
-            }
-            if let Poll::Ready(end) = connection.poll_without_shutdown(&mut inner) {
-                *ended = Some(end);
-                inner.waker().wake_by_ref();
-            }
-            Poll::Pending
-        })
+    /// Begins a request, whose head `put` writes down. Nothing is sent yet.
+    pub(super) fn begin(&mut self, put: impl FnOnce(&mut Vec<u8>), sending: Option<Sending>) {
+        let lines = self.output.lines();
+        put(lines);
+        lines.extend_from_slice(b"\r\n");
+        self.sending = sending;
+        (self.sent, self.received) = (0, 0);
+        (self.asked, self.keeps) = (true, false);
     }
 
-    /// Sends a request and waits for the head of its answer: `patience` from the end of the request.
+    /// Sends what was begun and waits for the head of its answer: `patience` from the end of the
+    /// request. `is_head` says whether the request is HEAD.
     pub(super) async fn ask(
         &mut self,
-        request: Request<Upload>,
+        is_head: bool,
         source: Option<&Source>,
-        patience: Duration,
-    ) -> Result<Response<Incoming>, LinkError> {
-        self.before = self.hub.moved();
-        let begun = Instant::now();
-        let mut sent = 0;
-        let mut sent_at = begun;
-        let mut response = std::pin::pin!(self.sender.send_request(request));
+        interim: &mut Interim<'_>,
+        (begun, patience): (Instant, Duration),
+    ) -> Result<response::Parts, LinkError> {
+        let (mut sent, mut sent_at) = (0, begun);
         std::future::poll_fn(|cx| {
-            match self.drive(cx, |cx| response.as_mut().poll(cx)) {
-                Poll::Ready(Ok(answer)) => return Poll::Ready(answer.map_err(LinkError::from)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {}
-            }
-            let exchanged = self.exchanged();
-            if exchanged.1 > UPSTREAM_HEAD_BYTES_MAX {
-                return Poll::Ready(Err(LinkError::EndlessHead));
-            }
-            if exchanged.0 != sent {
-                sent = exchanged.0;
-                sent_at = Instant::now();
-            }
-            if source.is_some_and(Source::waits_for_client) {
-                return Poll::Pending;
-            }
-            if let Some(source) = source.filter(|source| source.is_held()) {
-                if self.poll_deadline(cx, begun + UPSTREAM_CONTINUE_TIMEOUT).is_ready() {
-                    source.release();
+            loop {
+                if let Poll::Ready(head) = self.poll_head(cx, is_head, interim) {
+                    return Poll::Ready(head);
                 }
-                return Poll::Pending;
+                if self.sent != sent {
+                    // The first poll sends what it can at once.
+                    sent_at = if sent == 0 { begun } else { Instant::now() };
+                    sent = self.sent;
+                }
+                if let Some(sending) = &mut self.sending {
+                    if sending.held {
+                        ready!(self.poll_deadline(cx, begun + UPSTREAM_CONTINUE_TIMEOUT));
+                        self.release();
+                        continue;
+                    }
+                    if source.is_some_and(Source::waits_for_client) {
+                        return Poll::Pending;
+                    }
+                }
+                ready!(self.poll_deadline(cx, sent_at + patience));
+                return Poll::Ready(Err(LinkError::Silent(patience)));
             }
-            self.poll_deadline(cx, sent_at + patience).map(|()| Err(LinkError::Silent(patience)))
         })
         .await
     }
 
-    /// The next piece of an answer's content.
+    /// The upstream wants the content of the request, or shall have it.
+    fn release(&mut self) {
+        if let Some(sending) = &mut self.sending {
+            sending.held = false;
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_head: bool,
+        interim: &mut Interim<'_>,
+    ) -> Poll<Result<response::Parts, LinkError>> {
+        loop {
+            self.poll_send(cx)?;
+            while !self.input.is_empty() {
+                let Some(head) = self.heads.take(&mut self.input, is_head)? else { break };
+                if head.is_interim() {
+                    if head.parts.status == StatusCode::CONTINUE {
+                        self.release();
+                        self.poll_send(cx)?;
+                    } else {
+                        interim.pass_on(&head.parts);
+                    }
+                    continue;
+                }
+                let Head { parts, content, keeps } = head;
+                (self.asked, self.coming, self.keeps) = (false, content, keeps);
+                return Poll::Ready(Ok(parts));
+            }
+            if self.received > UPSTREAM_HEAD_BYTES_MAX {
+                return Poll::Ready(Err(LinkError::EndlessHead));
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                return Poll::Ready(Err(LinkError::Closed));
+            }
+        }
+    }
+
+    /// The next piece of an answer's content, while content of the request may still be sent.
     pub(super) fn poll_frame(
         &mut self,
-        cx: &Context<'_>,
-        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame<Bytes>>, LinkError>> {
-        let polled = self.drive(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx));
-        polled.map(|polled| Ok(polled?.transpose()?))
+        loop {
+            if self.coming.is_over() {
+                return Poll::Ready(Ok(None));
+            }
+            self.poll_send(cx)?;
+            if let Some(frame) = self.coming.take(&mut self.input)? {
+                return Poll::Ready(Ok(Some(frame)));
+            }
+            if !self.coming.is_over() && ready!(self.poll_read(cx))? == 0 {
+                self.coming.closed()?;
+            }
+        }
+    }
+
+    /// Whether all of the answer has come.
+    pub(super) fn is_answered(&self) -> bool {
+        self.coming.is_over()
+    }
+
+    /// How many bytes of content will come, where that is known.
+    pub(super) fn exact(&self) -> Option<u64> {
+        self.coming.exact()
+    }
+
+    /// Content that is here already, if that is all of it.
+    pub(super) fn all_at_once(&mut self) -> Option<Bytes> {
+        let Coming::Length(length) = self.coming else { return None };
+        let length = usize::try_from(length).ok().filter(|length| *length <= self.input.len())?;
+        self.coming = Coming::Over;
+        Some(self.input.split_to(length).freeze())
+    }
+
+    /// Writes what there is to write, as far as the other side takes it.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), LinkError> {
+        loop {
+            while !self.output.is_empty() {
+                match self.output.poll_write(&mut self.transport, cx) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Ok(sent)) => {
+                        self.sent += sent as u64;
+                        self.unflushed = self.transport.holds_back();
+                    }
+                    Poll::Ready(Err(error)) => self.not_taken(error)?,
+                }
+            }
+            let put = self.sending.as_mut().and_then(|one| one.poll_put(&mut self.output, cx));
+            if let Some(Poll::Ready(ended)) = put {
+                self.sending = None;
+                ended?;
+            }
+            if !self.output.is_empty() {
+                continue;
+            }
+            if self.unflushed {
+                match Pin::new(&mut self.transport).poll_flush(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(())) => self.unflushed = false,
+                    Poll::Ready(Err(error)) => self.not_taken(error)?,
+                }
+            }
+            return Ok(());
+        }
+    }
+
+    /// What was not written goes nowhere. An answer may still be there.
+    fn not_taken(&mut self, error: io::Error) -> Result<(), LinkError> {
+        if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+            return Err(error.into());
+        }
+        self.deaf = true;
+        self.output.clear();
+        self.sending = None;
+        self.unflushed = false;
+        Ok(())
+    }
+
+    /// Reads what has come; nothing when the other side has closed.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // Where nobody holds what was read before, its place is used again.
+        self.input.reserve(self.read_bytes);
+        let read = ready!(pin!(self.transport.read_buf(&mut self.input)).poll(cx))?;
+        self.received += read as u64;
+        if read >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(UPSTREAM_BUFFER_BYTES_MAX);
+        }
+        Poll::Ready(Ok(read))
     }
 
     /// Ready when `deadline` has passed.
     pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if self.alarm.deadline() > deadline {
-            self.alarm.as_mut().reset(deadline);
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if alarm.deadline() > deadline {
+            alarm.as_mut().reset(deadline);
         }
-        while self.alarm.as_mut().poll(cx).is_ready() {
+        while alarm.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            self.alarm.as_mut().reset(deadline);
+            alarm.as_mut().reset(deadline);
         }
         Poll::Pending
     }

@@ -1,8 +1,11 @@
 //! One upstream server: its idle connections, how busy it is, and whether it is well.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use tokio::time::Instant;
@@ -63,7 +66,7 @@ impl Member {
     }
 
     /// A connection that was used before and is good for another request.
-    pub(super) fn idle_link(&self, purpose: Purpose) -> Option<Box<Link>> {
+    pub(super) fn idle_link(&self, purpose: Purpose, now: Instant) -> Option<Box<Link>> {
         loop {
             // Its own statement: the lock is not held while the connection is looked at.
             let link = {
@@ -78,7 +81,7 @@ impl Member {
                 }
             };
             let mut link = link?;
-            if link.is_fit() {
+            if link.is_fit(now) {
                 return Some(link);
             }
         }
@@ -112,7 +115,7 @@ impl Member {
             .into_iter()
             .filter_map(|mut link| {
                 let young = now - link.idle_since < UPSTREAM_IDLE_TIMEOUT;
-                (young && link.is_fit()).then_some(link)
+                (young && link.is_fit(now)).then_some(link)
             })
             .collect();
         let mut idle = self.idle();
@@ -144,16 +147,16 @@ impl Member {
 }
 
 /// A request under way at a member.
-pub(super) struct Lease(pub(super) Arc<Member>);
+pub(super) struct Lease<M: Deref<Target = Member>>(pub(super) M);
 
-impl Lease {
-    pub(super) fn new(member: &Arc<Member>) -> Self {
+impl<M: Deref<Target = Member>> Lease<M> {
+    pub(super) fn new(member: M) -> Self {
         member.active.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(member))
+        Self(member)
     }
 }
 
-impl Drop for Lease {
+impl<M: Deref<Target = Member>> Drop for Lease<M> {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
     }

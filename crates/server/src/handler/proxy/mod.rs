@@ -7,12 +7,13 @@
 //! | `balance` | which member answers? |
 //! | `health`, `upkeep` | is it well? |
 //! | `connect`, `wire` | how is it reached? |
-//! | `member`, `link`, `http2`, `hub` | which connection, and who drives it? |
-//! | `target`, `headers`, `upload` | what does it get? |
+//! | `member`, `link`, `http2` | which connection, and who drives it? |
+//! | `target`, `headers`, `upload`, `output` | what does it get? |
 //! | `proxy_protocol` | and who is told whom it serves? |
-//! | `exchange`, `interim` | what comes back? |
+//! | `answer`, `interim`, `exchange` | what comes back? |
 //! | `upgrade` | and when it is no HTTP any more? |
 
+mod answer;
 mod balance;
 mod connect;
 mod exchange;
@@ -20,10 +21,10 @@ pub(crate) mod group;
 mod headers;
 mod health;
 mod http2;
-mod hub;
 mod interim;
 mod link;
 mod member;
+mod output;
 mod proxy_protocol;
 mod target;
 mod upgrade;
@@ -31,26 +32,30 @@ mod upkeep;
 mod upload;
 pub(crate) mod wire;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bindery_model::upstream::{self, Sticky, Timeouts, UpstreamHost, UpstreamProtocol};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{ALLOW, EXPECT, MAX_FORWARDS, SET_COOKIE},
     request::Parts,
-    uri::{Authority, Scheme},
+    response,
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
-use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
 use self::{
     balance::Chosen,
     connect::Purpose,
-    exchange::{Carrier, Parts as ExchangeParts},
+    exchange::Carrier,
     group::{Group, Upstreams},
-    headers::Outgoing,
+    headers::{Announced, Outgoing},
+    interim::Interim,
     link::{Link, LinkError},
     member::{Lease, Member},
+    output::Sending,
     upgrade::{NotSwitched, Wanted},
     upload::{Source, Upload},
 };
@@ -104,8 +109,9 @@ struct Exchange<'a> {
     /// What is to be spoken from now on, where that is not HTTP.
     upgrade: Option<Wanted>,
     source: Option<Arc<Source>>,
-    target: Uri,
+    target: PathAndQuery,
     host: &'a str,
+    begun: Instant,
 }
 
 /// What became of one try.
@@ -153,10 +159,11 @@ impl Proxy {
         let reason = "a target that cannot be sent on";
         let target = target.ok_or(RequestError::BadRequest { reason })?;
         let exchange = Exchange {
-            client: ctx.client(request),
+            client: ctx.client_of(request, host.unwrap_or_default()),
             host: host.unwrap_or_default(),
             source: (!content.is_end_stream()).then(|| Source::new(content.take())),
-            target: Uri::from(target),
+            target,
+            begun: Instant::now(),
             info: ctx.info,
             upgrade,
             request,
@@ -206,33 +213,29 @@ impl Proxy {
         chosen: &Chosen<'_>,
     ) -> Result<Response<Body>, Failed> {
         let member = chosen.member;
-        let lease = Lease::new(member);
-        let mut carrier = match self.open_already(member, exchange) {
-            Some(carrier) => carrier,
+        let _lease = Lease::new(&**member);
+        let (mut carrier, mut begun) = match self.open_already(member, exchange) {
+            Some(carrier) => (carrier, exchange.begun),
             // Boxed, because it is large and rare.
             None => Box::pin(self.connected(member, exchange)).await?,
         };
-        let answer = loop {
-            match self.ask_on(&mut carrier, exchange, member).await {
-                Ok(answer) => break answer,
+        let mut head = loop {
+            match self.ask_on(&mut carrier, exchange, member, begun).await {
+                Ok(head) => break head,
                 // It was closed when the request was on its way. That says nothing of the member.
                 Err(failed) if failed.again && carrier.is_old() => {
-                    carrier = Box::pin(self.connected(member, exchange)).await?;
+                    (carrier, begun) = Box::pin(self.connected(member, exchange)).await?;
                 }
                 Err(failed) => return Err(failed),
             }
         };
-        let (mut head, incoming) = answer.into_parts();
-        let idle_max = self.group.upstream.idle_connections_max;
-        let patience = self.timeouts.idle;
-        let parts = ExchangeParts { carrier, incoming, lease, patience, idle_max };
         let mut answer = match exchange.switched(&mut head) {
-            Some(Ok(())) => tunnel(head, parts)?,
+            Some(Ok(())) => tunnel(head, carrier, member, self.timeouts.idle)?,
             Some(Err(lie)) => {
                 member.has_failed();
                 return Err(Failed::finally(bad_gateway(member, lie)));
             }
-            None => handed_back(head, parts).await?,
+            None => self.handed_back(head, carrier, member).await?,
         };
         if let (Some(mark), Sticky::Cookie(name)) = (chosen.mark, &self.group.upstream.sticky) {
             let cookie = balance::set_cookie(name, mark, &self.route, exchange.client.https);
@@ -262,28 +265,31 @@ impl Proxy {
     fn open_already(&self, member: &Member, exchange: &Exchange<'_>) -> Option<Carrier> {
         let purpose = self.purpose(exchange);
         match self.protocol(exchange) {
-            UpstreamProtocol::Http1 => member.idle_link(purpose).map(Carrier::Http1),
+            UpstreamProtocol::Http1 => {
+                member.idle_link(purpose, exchange.begun).map(Carrier::Http1)
+            }
             UpstreamProtocol::Http2 => member.http2.existing(purpose).map(Carrier::Http2),
         }
     }
 
-    async fn connected(&self, member: &Member, exchange: &Exchange<'_>) -> Result<Carrier, Failed> {
+    async fn connected(
+        &self,
+        member: &Member,
+        exchange: &Exchange<'_>,
+    ) -> Result<(Carrier, Instant), Failed> {
         let patience = self.timeouts.connect;
         let purpose = self.purpose(exchange);
         let opened = match self.protocol(exchange) {
-            UpstreamProtocol::Http1 => match member.way.open(patience, purpose).await {
-                Ok(transport) => {
-                    let link = Link::new(transport, purpose).await.map_err(io::Error::other);
-                    link.map(|link| Carrier::Http1(Box::new(link)))
-                }
-                Err(error) => Err(error),
-            },
+            UpstreamProtocol::Http1 => {
+                let transport = member.way.open(patience, purpose).await;
+                transport.map(|transport| Carrier::Http1(Box::new(Link::new(transport, purpose))))
+            }
             UpstreamProtocol::Http2 => {
                 let stream = member.http2.stream(&member.way, purpose, patience).await;
                 stream.map(Carrier::Http2)
             }
         };
-        opened.map_err(|error| {
+        opened.map(|carrier| (carrier, Instant::now())).map_err(|error| {
             member.has_failed();
             let error = match error.kind() {
                 io::ErrorKind::TimedOut => RequestError::GatewayTimeout {
@@ -302,11 +308,26 @@ impl Proxy {
         carrier: &mut Carrier,
         exchange: &Exchange<'_>,
         member: &Member,
-    ) -> Result<Response<Incoming>, Failed> {
+        begun: Instant,
+    ) -> Result<response::Parts, Failed> {
         let source = exchange.source.as_deref();
-        let request = self.request(exchange, member);
-        let error = match carrier.ask(request, source, self.timeouts.first_byte).await {
-            Ok(answer) => return Ok(answer),
+        let patience = self.timeouts.first_byte;
+        let asked = match carrier {
+            Carrier::Http1(link) => {
+                self.begin(link, exchange, member);
+                let version = exchange.request.version;
+                let mut interim = Interim::new(exchange.info, version);
+                let is_head = exchange.request.method == Method::HEAD;
+                link.ask(is_head, source, &mut interim, (begun, patience)).await
+            }
+            // Boxed, so that exchanges on HTTP/1.1 need not keep room for it.
+            Carrier::Http2(stream) => {
+                let request = self.request(exchange, member);
+                Box::pin(stream.ask(request, source, patience)).await
+            }
+        };
+        let error = match asked {
+            Ok(head) => return Ok(head),
             Err(error) => error,
         };
         if let Some(error) = source.and_then(Source::failure) {
@@ -331,90 +352,117 @@ impl Proxy {
         Err(Failed { error, again })
     }
 
-    fn request(&self, exchange: &Exchange<'_>, member: &Member) -> Request<Upload> {
-        let Exchange { request: parts, info, client, source, .. } = exchange;
-        let mut request = Request::new(Upload::new(source.as_ref()));
-        *request.method_mut() = parts.method.clone();
-        let host = self.host_value(exchange, member);
-        let protocol = self.protocol(exchange);
-        match protocol {
-            UpstreamProtocol::Http1 => *request.uri_mut() = exchange.target.clone(),
-            UpstreamProtocol::Http2 => {
-                *request.uri_mut() = absolute(&exchange.target, &host, member.way.is_https());
-                *request.version_mut() = Version::HTTP_2;
-            }
-        }
-        *request.headers_mut() = headers::outgoing(&Outgoing {
-            request: parts,
-            client,
-            peer: info.connection.peer,
-            port: info.connection.destination.port(),
-            protocol,
+    fn outgoing<'a>(&self, exchange: &'a Exchange<'_>, host: &'a str) -> Outgoing<'a> {
+        let content = match &exchange.source {
+            None => Announced::Nothing,
+            Some(source) => source.length().map_or(Announced::Stream, Announced::Length),
+        };
+        Outgoing {
+            request: exchange.request,
+            client: &exchange.client,
+            peer: exchange.info.connection.peer,
+            port: exchange.info.connection.destination.port(),
+            protocol: self.protocol(exchange),
             host,
             forwarded: self.forwarded,
-            source: source.as_deref(),
+            content,
+            upgrade: exchange.upgrade.as_ref(),
+        }
+    }
+
+    /// Begins a request on a connection that speaks HTTP/1.1.
+    fn begin(&self, link: &mut Link, exchange: &Exchange<'_>, member: &Member) {
+        let outgoing = self.outgoing(exchange, self.host(exchange, member));
+        let request = exchange.request;
+        let sending = exchange.source.as_ref().and_then(|source| {
+            let trailers = match outgoing.content {
+                Announced::Stream => headers::announced_trailers(&request.headers),
+                Announced::Nothing | Announced::Length(_) => Vec::new(),
+            };
+            let held = request.headers.contains_key(EXPECT);
+            Sending::new(Upload::new(Some(source)), outgoing.content, trailers, held)
         });
-        if let Some(upgrade) = &exchange.upgrade {
-            let (mut method, mut fields) =
-                (parts.method.clone(), std::mem::take(request.headers_mut()));
-            upgrade.ask(&mut method, &mut fields);
-            (*request.method_mut(), *request.headers_mut()) = (method, fields);
-        }
-        let expects = request.headers().contains_key(EXPECT);
-        let held = source.as_ref().filter(|_| expects).map(Arc::clone);
-        if let Some(held) = &held {
-            held.hold();
-        }
-        interim::watch(&mut request, held, (info, parts.version));
+        let put = |lines: &mut Vec<u8>| {
+            // An extended CONNECT is a GET on HTTP/1.1 (RFC 8441, 5).
+            let method = match &request.method {
+                &Method::CONNECT => "GET",
+                method => method.as_str(),
+            };
+            for part in [method, " ", exchange.target.as_str(), " HTTP/1.1\r\n"] {
+                lines.extend_from_slice(part.as_bytes());
+            }
+            outgoing.put(lines);
+        };
+        link.begin(put, sending);
+    }
+
+    /// A request for a connection that speaks HTTP/2.
+    fn request(&self, exchange: &Exchange<'_>, member: &Member) -> Request<Upload> {
+        let host = self.host(exchange, member);
+        let mut request = Request::new(Upload::new(exchange.source.as_ref()));
+        *request.method_mut() = exchange.request.method.clone();
+        *request.uri_mut() = absolute(&exchange.target, host.as_bytes(), member.way.is_https());
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().reserve(exchange.request.headers.len());
+        self.outgoing(exchange, host).put(request.headers_mut());
         request
     }
 
-    fn host_value(&self, exchange: &Exchange<'_>, member: &Member) -> HeaderValue {
-        let host = match &self.host {
+    /// The value of Host.
+    fn host<'a>(&'a self, exchange: &'a Exchange<'_>, member: &'a Member) -> &'a str {
+        match &self.host {
             UpstreamHost::Keep if !exchange.host.is_empty() => exchange.host,
             UpstreamHost::Keep | UpstreamHost::Server => member.way.authority(),
             UpstreamHost::Fixed(host) => host,
-        };
-        HeaderValue::from_str(host).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
+        }
     }
-}
 
-/// The answer of a member as one of ours.
-async fn handed_back(
-    mut head: http::response::Parts,
-    parts: ExchangeParts,
-) -> Result<Response<Body>, Failed> {
-    let member = Arc::clone(&parts.lease.0);
-    if let Err(lie) = headers::incoming(&mut head) {
-        member.has_failed();
-        return Err(Failed::finally(bad_gateway(&member, lie)));
+    /// The answer of a member as one of ours.
+    async fn handed_back(
+        &self,
+        mut head: response::Parts,
+        carrier: Carrier,
+        member: &Arc<Member>,
+    ) -> Result<Response<Body>, Failed> {
+        if let Carrier::Http2(_) = carrier
+            && let Err(lie) = headers::of_http2(&mut head)
+        {
+            member.has_failed();
+            return Err(Failed::finally(bad_gateway(member, lie)));
+        }
+        member.health.succeeded();
+        let idle_max = self.group.upstream.idle_connections_max;
+        let body = exchange::body(carrier, member, self.timeouts.idle, idle_max).await;
+        let body = body.map_err(|error| Failed::finally(bad_gateway(member, error)))?;
+        Ok(Response::from_parts(head, body))
     }
-    member.health.succeeded();
-    let body = exchange::body(parts).await;
-    let body = body.map_err(|error| Failed::finally(bad_gateway(&member, error)))?;
-    Ok(Response::from_parts(head, body))
 }
 
 /// A 101 whose connection is a tunnel from now on.
-fn tunnel(head: http::response::Parts, parts: ExchangeParts) -> Result<Response<Body>, Failed> {
-    let ExchangeParts { carrier, lease, patience, .. } = parts;
+fn tunnel(
+    head: response::Parts,
+    carrier: Carrier,
+    member: &Arc<Member>,
+    patience: Duration,
+) -> Result<Response<Body>, Failed> {
     let opened = match carrier {
         Carrier::Http1(link) => link.into_tunnel(),
         Carrier::Http2(_) => None,
     };
-    let Some((wire, early)) = opened else {
-        lease.0.has_failed();
-        return Err(Failed::finally(bad_gateway(&lease.0, NotSwitched::NoWay)));
+    let Some((transport, early)) = opened else {
+        member.has_failed();
+        return Err(Failed::finally(bad_gateway(member, NotSwitched::NoWay)));
     };
-    lease.0.health.succeeded();
+    member.health.succeeded();
+    let lease = Lease::new(Arc::clone(member));
     let mut answer = Response::from_parts(head, Body::Empty);
-    Tunnel::new(wire, early, patience, lease).attach(&mut answer);
+    Tunnel::new(TokioIo::new(transport), early, patience, lease).attach(&mut answer);
     Ok(answer)
 }
 
 impl Exchange<'_> {
     /// Makes the head of a 101 one for the client. `None` where it is the head of an ordinary answer.
-    fn switched(&self, head: &mut http::response::Parts) -> Option<Result<(), NotSwitched>> {
+    fn switched(&self, head: &mut response::Parts) -> Option<Result<(), NotSwitched>> {
         let extended = self.request.method == Method::CONNECT;
         match head.status {
             StatusCode::SWITCHING_PROTOCOLS => {}
@@ -459,12 +507,12 @@ fn own_answer(request: &mut Parts) -> Result<Option<Response<Body>>, RequestErro
 }
 
 /// A target with scheme and authority, as HTTP/2 has them (RFC 9113, 8.3.1).
-fn absolute(target: &Uri, host: &HeaderValue, https: bool) -> Uri {
+fn absolute(target: &PathAndQuery, host: &[u8], https: bool) -> Uri {
     let scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
-    let mut parts = target.clone().into_parts();
-    parts.authority = Authority::try_from(host.as_bytes()).ok();
+    let mut parts = Uri::from(target.clone()).into_parts();
+    parts.authority = Authority::try_from(host).ok();
     parts.scheme = parts.authority.is_some().then_some(scheme);
-    Uri::from_parts(parts).unwrap_or_else(|_| target.clone())
+    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(target.clone()))
 }
 
 fn bad_gateway(

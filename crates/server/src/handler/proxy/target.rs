@@ -1,5 +1,6 @@
 //! What an upstream is asked for: the target of the request as it came, or with another beginning.
 
+use bytes::Bytes;
 use http::{Uri, uri::PathAndQuery};
 
 /// The target of a request in origin form, or `*`. With `path`, that takes the place of the route's
@@ -18,8 +19,8 @@ pub(super) fn target(uri: &Uri, route: &str, path: Option<&str>) -> Option<PathA
     let slash = if rest.is_empty() && path.is_empty() { "/" } else { "" };
     let query = own.and_then(PathAndQuery::query);
     let mark = if query.is_some() { "?" } else { "" };
-    let text = format!("{path}{slash}{rest}{mark}{}", query.unwrap_or_default());
-    text.parse().ok()
+    let parts = [path, slash, rest, mark, query.unwrap_or_default()];
+    PathAndQuery::from_maybe_shared(Bytes::from(parts.concat())).ok()
 }
 
 /// What follows in a raw path after its route, whatever the spelling of that.

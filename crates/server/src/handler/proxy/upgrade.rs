@@ -17,6 +17,7 @@ use http::{
 };
 use hyper::ext::Protocol;
 
+use super::headers::Fields;
 use crate::limits::UPGRADE_PROTOCOLS_MAX;
 
 /// What a client wants to speak.
@@ -115,16 +116,18 @@ fn accept(key: &[u8]) -> String {
 }
 
 impl Wanted {
-    /// Makes a request of it, whose hop-by-hop fields are gone.
-    pub(super) fn ask(&self, method: &mut Method, fields: &mut HeaderMap) {
-        if *method == Method::CONNECT {
-            *method = Method::GET;
-        }
+    /// The key that is sent in the place of the client's.
+    pub(super) fn key(&self) -> Option<&HeaderValue> {
+        self.key.as_ref()
+    }
+
+    /// Puts down what asks for it.
+    pub(super) fn put(&self, fields: &mut impl Fields) {
         if let Some(key) = &self.key {
-            fields.insert(SEC_WEBSOCKET_KEY, key.clone());
+            fields.value(&SEC_WEBSOCKET_KEY, key);
         }
-        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        fields.insert(UPGRADE, self.protocols.clone());
+        fields.own(&CONNECTION, b"upgrade");
+        fields.value(&UPGRADE, &self.protocols);
     }
 
     /// Looks at the fields of a 101: what is spoken now.
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extended_connect_becomes_a_get_with_a_key_of_ours() {
+    fn an_extended_connect_asks_with_a_key_of_ours() {
         let mut request = request(&[]);
         request.method = Method::CONNECT;
         assert!(wanted(&request, false).is_none(), "a plain one is not");
@@ -223,8 +226,7 @@ mod tests {
         assert!(wanted(&request, false).is_none());
         request.extensions.insert(Protocol::from_static("websocket"));
         let wanted = wanted(&request, false).unwrap();
-        wanted.ask(&mut request.method, &mut request.headers);
-        assert_eq!(request.method, Method::GET);
+        wanted.put(&mut request.headers);
         assert_eq!(request.headers[UPGRADE], "websocket");
         assert_eq!(request.headers[CONNECTION], "upgrade");
         let key = request.headers[SEC_WEBSOCKET_KEY].clone();

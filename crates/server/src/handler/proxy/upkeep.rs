@@ -7,14 +7,13 @@ use std::{
 };
 
 use bindery_model::upstream::{HealthCheck, Upstream, UpstreamProtocol};
-use http::{Request, StatusCode, Uri, header};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use http::{Request, StatusCode, header, uri::PathAndQuery};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use super::{
-    absolute, connect::Purpose, http2, hub::Hub, member::Member, upload::Upload, wire::Wire,
+    absolute, connect::Purpose, headers::Fields as _, http2, interim::Interim, link::Link,
+    member::Member, upload::Upload,
 };
 use crate::{limits::UPSTREAM_SWEEP_INTERVAL, text_of};
 
@@ -73,32 +72,30 @@ async fn status(
 ) -> io::Result<StatusCode> {
     let host = member.way.authority();
     let host = header::HeaderValue::from_str(host).map_err(io::Error::other)?;
-    let target: Uri = check.path.parse().map_err(io::Error::other)?;
-    let mut request = Request::new(Upload::new(None));
+    let target: PathAndQuery = check.path.parse().map_err(io::Error::other)?;
     let transport = member.way.open(check.timeout, Purpose::default()).await?;
-    let answer = match protocol {
+    match protocol {
         UpstreamProtocol::Http1 => {
-            *request.uri_mut() = target;
-            request.headers_mut().insert(header::HOST, host);
-            request
-                .headers_mut()
-                .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-            let wire = Wire::new(transport, Arc::new(Hub::default()));
-            let handshake = http1::handshake(TokioIo::new(wire)).await;
-            let (mut sender, connection) = handshake.map_err(io::Error::other)?;
-            let mut answer = std::pin::pin!(sender.send_request(request));
-            tokio::select! {
-                biased;
-                answer = &mut answer => answer,
-                _ = connection => answer.await,
-            }
+            let mut link = Link::new(transport, Purpose::default());
+            let put = |lines: &mut Vec<u8>| {
+                lines.extend_from_slice(b"GET ");
+                lines.extend_from_slice(target.as_str().as_bytes());
+                lines.extend_from_slice(b" HTTP/1.1\r\n");
+                lines.value(&header::HOST, &host);
+                lines.own(&header::CONNECTION, b"close");
+            };
+            link.begin(put, None);
+            let patience = (Instant::now(), check.timeout);
+            let answer = link.ask(false, None, &mut Interim::dropped(), patience).await;
+            Ok(answer.map_err(io::Error::other)?.status)
         }
         UpstreamProtocol::Http2 => {
-            *request.uri_mut() = absolute(&target, &host, member.way.is_https());
+            let mut request = Request::new(Upload::new(None));
+            *request.uri_mut() = absolute(&target, host.as_bytes(), member.way.is_https());
             *request.version_mut() = http::Version::HTTP_2;
             let mut sender = http2::handshake(transport).await.map_err(io::Error::other)?;
-            sender.send_request(request).await
+            let answer = sender.send_request(request).await;
+            Ok(answer.map_err(io::Error::other)?.status())
         }
-    };
-    Ok(answer.map_err(io::Error::other)?.status())
+    }
 }

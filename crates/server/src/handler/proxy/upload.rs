@@ -11,13 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 
 use super::headers::strip_trailers;
 use crate::http::content::{Content, ContentError};
 
-/// The content as hyper takes it.
+/// The content as it is sent.
 pub(super) struct Upload(Option<Arc<Source>>);
 
 /// The content as the request keeps it.
@@ -29,9 +28,6 @@ pub(super) struct Source {
     moved: AtomicBool,
     /// Whether the next piece is the client's to send.
     waits_for_client: AtomicBool,
-    /// Whether the upstream has not asked for it yet (RFC 9110, 10.1.1).
-    held: AtomicBool,
-    release: AtomicWaker,
     failure: Mutex<Option<ContentError>>,
 }
 
@@ -51,8 +47,6 @@ impl Source {
             begun: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             waits_for_client: AtomicBool::new(false),
-            held: AtomicBool::new(false),
-            release: AtomicWaker::new(),
             failure: Mutex::new(None),
         })
     }
@@ -75,22 +69,6 @@ impl Source {
     /// The number of its bytes, where the client has said it.
     pub(super) fn length(&self) -> Option<u64> {
         locked(&self.content).size_hint().exact()
-    }
-
-    /// Not before [`Self::release`] is it asked for, so that the client is not told to go on.
-    pub(super) fn hold(&self) {
-        self.held.store(true, Ordering::Relaxed);
-    }
-
-    /// The upstream wants it.
-    pub(super) fn release(&self) {
-        self.held.store(false, Ordering::Relaxed);
-        self.release.wake();
-    }
-
-    /// Whether it waits for the upstream to want it.
-    pub(super) fn is_held(&self) -> bool {
-        self.held.load(Ordering::Relaxed)
     }
 
     /// Why it could not be read to its end.
@@ -119,12 +97,6 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadEnded>>> {
         let Some(source) = &self.0 else { return Poll::Ready(None) };
-        if source.is_held() {
-            source.release.register(cx.waker());
-            if source.is_held() {
-                return Poll::Pending;
-            }
-        }
         let polled = Pin::new(&mut *locked(&source.content)).poll_frame(cx);
         source.waits_for_client.store(polled.is_pending(), Ordering::Relaxed);
         match polled {

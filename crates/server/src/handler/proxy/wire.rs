@@ -1,11 +1,10 @@
-//! The socket to an upstream server: TCP or Unix, with TLS or without, its bytes counted.
+//! The socket to an upstream server: TCP or Unix, with TLS or without.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
 };
 
 use rustix::net::{RecvFlags, recv};
@@ -14,7 +13,6 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::hub::Hub;
 use crate::tls::upstream::TlsStream;
 
 /// A socket to an upstream server.
@@ -107,81 +105,48 @@ macro_rules! on_transport {
     };
 }
 
-/// A transport whose bytes are counted.
-pub(super) struct Wire {
-    transport: Transport,
-    hub: Arc<Hub>,
-    /// Whether an answer may still be there when the other side takes nothing any more.
-    answers_early: bool,
-}
-
-impl Wire {
-    pub(super) fn new(transport: Transport, hub: Arc<Hub>) -> Self {
-        Self { transport, hub, answers_early: false }
-    }
-
-    /// For a connection with one exchange at a time. A server may answer and close before it has
-    /// read all of a request (RFC 9112, 9.6): what it does not take is dropped then, and its answer
-    /// is read.
-    pub(super) fn answering_early(transport: Transport, hub: Arc<Hub>) -> Self {
-        Self { answers_early: true, ..Self::new(transport, hub) }
-    }
-
-    /// What came of writing `length` bytes.
-    fn written(&mut self, result: io::Result<usize>, length: usize) -> io::Result<usize> {
-        match result {
-            Ok(sent) => {
-                self.hub.note_sent(sent);
-                Ok(sent)
+impl Transport {
+    /// Whether nothing has come that nobody asked for, and the other side has not closed. Asks the
+    /// kernel where that is told to; what came just before is known from the reactor.
+    pub(super) fn is_silent(&mut self, ask: bool) -> bool {
+        let mut one = [0_u8; 1];
+        match self {
+            Self::Plain(socket) if ask => socket.is_silent(),
+            Self::Plain(socket) => {
+                let read = on_socket!(socket, inner => inner.try_read(&mut one));
+                matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
-            Err(error) if self.answers_early && is_closed(&error) => {
-                self.hub.set_deaf();
-                Ok(length)
+            // Beside content TLS has messages of its own.
+            Self::Tls(tls) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                Pin::new(&mut **tls).poll_read(&mut cx, &mut ReadBuf::new(&mut one)).is_pending()
             }
-            Err(error) => Err(error),
         }
     }
+
+    /// Whether what was written may wait here for a flush.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
 }
 
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-}
-
-impl AsyncRead for Wire {
+impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        if let (true, Transport::Plain(socket)) = (wire.hub.is_probing(), &wire.transport) {
-            // The kernel knows earlier than the reactor.
-            return match socket.is_silent() {
-                true => Poll::Pending,
-                false => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-            };
-        }
-        let before = buf.filled().len();
-        ready!(on_transport!(&mut wire.transport, inner => Pin::new(inner).poll_read(cx, buf)))?;
-        wire.hub.note_received(buf.filled().len() - before);
-        Poll::Ready(Ok(()))
+        on_transport!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Transport {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        if wire.hub.is_deaf() {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let result = ready!(
-            on_transport!(&mut wire.transport, inner => Pin::new(inner).poll_write(cx, buf))
-        );
-        Poll::Ready(wire.written(result, buf.len()))
+        on_transport!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -189,35 +154,21 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        let length = parts.iter().map(|part| part.len()).sum();
-        if wire.hub.is_deaf() {
-            return Poll::Ready(Ok(length));
-        }
-        let result = ready!(on_transport!(
-            &mut wire.transport, inner => Pin::new(inner).poll_write_vectored(cx, parts)
-        ));
-        Poll::Ready(wire.written(result, length))
+        on_transport!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, parts))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(_) => true,
-            Transport::Tls(tls) => tls.is_write_vectored(),
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(tls) => tls.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        if wire.hub.is_deaf() {
-            return Poll::Ready(Ok(()));
-        }
-        let result =
-            ready!(on_transport!(&mut wire.transport, inner => Pin::new(inner).poll_flush(cx)));
-        Poll::Ready(result.or_else(|error| wire.written(Err(error), 0).map(|_| ())))
+        on_transport!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_transport!(&mut self.get_mut().transport, inner => Pin::new(inner).poll_shutdown(cx))
+        on_transport!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx))
     }
 }

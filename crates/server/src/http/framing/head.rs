@@ -173,7 +173,7 @@ impl Codings {
 }
 
 /// Digits, and nothing else (RFC 9110, 8.6).
-fn length(text: &[u8]) -> Result<u64, Refusal> {
+pub(crate) fn length(text: &[u8]) -> Result<u64, Refusal> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::Length);
     }
@@ -263,7 +263,7 @@ const TOKEN: [bool; 256] = {
 };
 
 /// Whether there is no control character but the tab (RFC 9110, 5.5).
-fn is_text(bytes: &[u8]) -> bool {
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
     let plain = |word| (below(word, b' ') | equal(word, 127)) == 0;
     let one = |byte: u8| (byte >= b' ' || byte == b'\t') && byte != 127;
     // Tabs are few: where a word has something below a space, its bytes are looked at.

@@ -16,7 +16,11 @@ mod tests;
 use bytes::{Bytes, BytesMut};
 
 pub use self::refusal::Refusal;
-use self::{chunked::Chunked, frames::Frames, head::Lines};
+pub(crate) use self::{
+    chunked::Chunked,
+    head::{is_text, length},
+};
+use self::{frames::Frames, head::Lines};
 
 /// The bytes of one connection, from the first request on.
 #[derive(Debug, Default)]
