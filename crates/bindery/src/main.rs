@@ -7,7 +7,6 @@ mod output;
 mod privileges;
 mod problems;
 mod serve;
-mod status;
 
 use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 

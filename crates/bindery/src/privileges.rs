@@ -76,6 +76,15 @@ fn find(user: &str) -> Result<Option<(Uid, Gid)>, Failure> {
     }))
 }
 
+/// Makes the state folder if it is not there; it belongs to the user that the server becomes.
+pub(crate) fn make_state_folder(state_dir: &Path, user: Option<&User>) -> io::Result<()> {
+    if state_dir.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(state_dir)?;
+    user.map_or(Ok(()), |user| user.own(state_dir))
+}
+
 /// Allows as many open files as the machine lets this process have: each connection is one.
 pub(crate) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);

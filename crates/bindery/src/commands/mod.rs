@@ -5,8 +5,6 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod netsh;
 pub(crate) mod probe;
-mod resolve;
 pub(crate) mod status;
 pub(crate) mod steps;
-mod target;
 mod unserved;

@@ -98,13 +98,13 @@ fn the_user_owns_the_state_folder_and_its_socket() {
     server.logged("listening", 1);
     let state = folder.path().join("state");
     let (uid, gid) = nobody();
-    for path in [state.clone(), state.join("status.sock")] {
+    for path in [state.clone(), state.join("control.sock")] {
         let found = fs::metadata(&path).unwrap();
         assert_eq!((found.uid(), found.gid()), (uid, gid), "{}", path.display());
     }
     folder.run("status").check(0, &["problems       0\n"]);
     assert_eq!(server.stop(), Some(0));
-    assert!(!state.join("status.sock").exists(), "the user may remove it");
+    assert!(!state.join("control.sock").exists(), "the user may remove it");
 }
 
 #[test]

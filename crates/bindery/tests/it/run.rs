@@ -141,7 +141,7 @@ fn a_server_that_cannot_have_the_status_socket_does_not_remove_it() {
     assert_eq!(second.stop(), Some(0));
     folder.run("status").check(0, &[&format!("process {},", first.pid())]);
     assert_eq!(first.stop(), Some(0));
-    assert!(!folder.path().join("state/status.sock").exists());
+    assert!(!folder.path().join("state/control.sock").exists());
 }
 
 #[test]
