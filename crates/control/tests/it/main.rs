@@ -13,3 +13,4 @@ mod failing;
 mod made;
 mod roundtrip;
 mod setup;
+mod storm;
