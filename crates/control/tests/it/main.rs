@@ -14,4 +14,6 @@ mod crash;
 mod edited;
 mod failing;
 mod made;
+mod roundtrip;
 mod setup;
+mod storm;

@@ -414,6 +414,7 @@ impl SiteReader<'_, '_> {
             _ => ClientCertificate::Off,
         };
         let nothing = || Route {
+            kind: RouteKind::Application,
             path: "/".to_owned(),
             kind: RouteKind::Application,
             action: respond(503),
