@@ -8,10 +8,7 @@ use bindery_iis::{
     config::{Sources, read},
     netsh::records::Records,
 };
-use bindery_model::{
-    decide::rewrite::Replacement,
-    document::{Parts, parse},
-};
+use bindery_model::{decide::rewrite::Replacement, document::parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

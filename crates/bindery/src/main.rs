@@ -3,15 +3,17 @@
 mod admin;
 mod commands;
 mod config;
+mod door;
 mod output;
 mod privileges;
 mod problems;
 mod serve;
-mod status;
 
 use std::{ffi::OsStr, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use bindery_model::site::RouteKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -48,9 +50,44 @@ enum Command {
     Demo(commands::demo::Arguments),
     /// Show what a running server does.
     Status(commands::status::Arguments),
+    /// Make, show and take back tokens for the API.
+    Token(commands::token::Arguments),
+    /// Sites: list, show, add, set, remove, start, stop.
+    #[command(subcommand)]
+    Site(commands::site::SiteCommand),
+    /// Bindings of sites: list, add, set, remove.
+    #[command(subcommand)]
+    Binding(commands::binding::BindingCommand),
+    /// Applications of sites: list, show, add, set, remove.
+    #[command(subcommand)]
+    App(commands::route::RouteCommand),
+    /// Virtual directories of sites: list, show, add, set, remove.
+    #[command(subcommand)]
+    Vdir(commands::route::RouteCommand),
+    /// Certificates: list.
+    #[command(subcommand)]
+    Cert(commands::server::CertCommand),
+    /// Listeners that differ from the defaults: list, add, set, remove.
+    #[command(subcommand)]
+    Listener(commands::server::ListenerCommand),
+    /// Settings of the whole server: show, set.
+    #[command(subcommand)]
+    Server(commands::server::ServerCommand),
+    /// Show what differs between revisions, or between the file and what is in force.
+    Diff(commands::history::DiffArguments),
+    /// List changes: who, when, by which door, what.
+    History(commands::history::HistoryArguments),
+    /// Go back to an earlier revision.
+    Undo(commands::history::UndoArguments),
+    /// Print what a shell needs to complete commands and names.
+    Completions(commands::completions::CompletionsArguments),
+    /// Write manual pages.
+    Man(commands::completions::ManArguments),
 }
 
 fn main() -> ExitCode {
+    // Ends here where a shell asks for completions.
+    CompleteEnv::with_factory(Cli::command).var(commands::completions::VARIABLE).complete();
     let mut words = std::env::args_os();
     let called = words.next().map(PathBuf::from).unwrap_or_default();
     let done = match called.file_stem().and_then(OsStr::to_str) {
@@ -61,7 +98,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::error(&error);
-            ExitCode::FAILURE
+            error.code()
         }
     }
 }
@@ -75,5 +112,18 @@ fn run(command: Command) -> Result<ExitCode, output::Failure> {
         Command::Netsh(arguments) => commands::netsh::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Token(arguments) => commands::token::run(&arguments),
+        Command::Site(command) => commands::site::run(&command),
+        Command::Binding(command) => commands::binding::run(&command),
+        Command::App(command) => commands::route::run(RouteKind::Application, &command),
+        Command::Vdir(command) => commands::route::run(RouteKind::VirtualDirectory, &command),
+        Command::Cert(command) => commands::server::run_cert(&command),
+        Command::Listener(command) => commands::server::run_listener(&command),
+        Command::Server(command) => commands::server::run(&command),
+        Command::Diff(arguments) => commands::history::diff(&arguments),
+        Command::History(arguments) => commands::history::history(&arguments),
+        Command::Undo(arguments) => commands::history::undo(&arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments),
+        Command::Man(arguments) => commands::completions::man(&arguments, Cli::command()),
     }
 }

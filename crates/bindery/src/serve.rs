@@ -1,8 +1,9 @@
-//! `bindery run`: wires configuration, sockets, server, signals and status together.
+//! `bindery run`: wires configuration, sockets, server, signals and the API together.
 
 use std::{net::TcpListener, num::NonZero, process::ExitCode, sync::Arc, time::Duration};
 
 use bindery_control::{
+    api::{self, Api},
     applier::{Applier, Beside, Outcome, Request, What},
     history::{Actor, Door},
     home::Loaded,
@@ -29,11 +30,11 @@ use tracing_subscriber::{
 
 use crate::{
     ConfigOption,
-    admin::{Admin, Metrics},
+    admin::{Admin, Answers, Metrics},
     config,
     output::{self, Failure},
     privileges::{self, User},
-    problems, status,
+    problems,
 };
 
 /// What `run` takes.
@@ -91,17 +92,17 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     // Before giving up root, as the others.
     let admin = Arc::new(Admin::default());
     let admin_socket = admin.prepare(settings.admin)?;
-    let state_folder = status::make_folder(&settings.state_dir, user.as_ref());
+    let state_folder = privileges::make_state_folder(&settings.state_dir, user.as_ref());
     if let Some(user) = user {
         user.replace_root()?;
     }
     // After giving up root, so that the socket is the user's own and can be removed by it.
-    let status_socket =
-        state_folder.and_then(|()| status::listen(&settings.state_dir)).inspect_err(|error| {
+    let control_socket =
+        state_folder.and_then(|()| api::listen(&settings.state_dir)).inspect_err(|error| {
             let folder = settings.state_dir.display();
-            warn!(%folder, %error, "no status: the state folder cannot be used");
+            warn!(%folder, %error, "commands cannot ask: the state folder cannot be used");
         });
-    let has_status = status_socket.is_ok();
+    let has_socket = control_socket.is_ok();
     // After giving up root: what is read now must be readable later, at every change.
     let applier = Applier::open(loaded, Observer::default())
         .map_err(|refused| Failure::because("the server cannot start", refused))?;
@@ -117,15 +118,15 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         let server = Server::start(proof, sockets, revision)
             .map_err(|error| Failure::because("the server cannot start", error))?;
         let server = Arc::new(server);
-        let metrics = metrics(&server);
-        admin.adopt(admin_socket, &metrics);
-        applier.serve(Arc::clone(&server), beside(admin, metrics));
-        let running = Arc::new(Running { server, applier });
-        if let Ok(socket) = status_socket
+        let answers = Answers { metrics: metrics(&server), api: Api::new(applier.clone()) };
+        admin.adopt(admin_socket, &answers);
+        applier.serve(Arc::clone(&server), beside(admin, answers.clone()));
+        if let Ok(socket) = control_socket
             && let Ok(socket) = UnixListener::from_std(socket)
         {
-            tokio::spawn(status::answer(socket, Arc::clone(&running)));
+            tokio::spawn(api::serve(socket, answers.api));
         }
+        let running = Running { server, applier };
         ready(&running.server);
         notify(&[NotifyState::Ready]);
         tokio::spawn(inspect_in_background(running.applier.clone()));
@@ -133,8 +134,8 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
             .inspect_err(|error| warn!(%error, "edits of the file are not seen"));
         running.until_stopped(signals).await
     });
-    if has_status {
-        drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    if has_socket {
+        drop(std::fs::remove_file(api::socket_path(&settings.state_dir)));
     }
     // What the end of the drain time left is not waited for again.
     runtime.shutdown_background();
@@ -147,12 +148,12 @@ fn metrics(server: &Arc<Server>) -> Metrics {
     Arc::new(move || server.upgrade().map(|server| server.metrics_text()).unwrap_or_default())
 }
 
-/// The endpoint for metrics, which changes with the configuration.
-fn beside(admin: Arc<Admin>, metrics: Metrics) -> Beside {
+/// The admin endpoint, which changes with the configuration.
+fn beside(admin: Arc<Admin>, answers: Answers) -> Beside {
     Box::new(move |settings| {
         let prepared = admin.prepare(settings.admin)?;
-        let (admin, metrics) = (Arc::clone(&admin), Arc::clone(&metrics));
-        Ok(Box::new(move || admin.adopt(prepared, &metrics)))
+        let (admin, answers) = (Arc::clone(&admin), answers.clone());
+        Ok(Box::new(move || admin.adopt(prepared, &answers)))
     })
 }
 
@@ -218,18 +219,12 @@ fn notify(state: &[NotifyState<'_>]) {
 }
 
 /// A server with the one who changes it.
-pub(crate) struct Running {
+struct Running {
     server: Arc<Server>,
     applier: Applier,
 }
 
 impl Running {
-    /// What it says about itself.
-    pub(crate) fn status(&self) -> status::Status {
-        let problems = self.applier.problems().to_vec();
-        status::of(&self.server, &self.applier.current().home.path, problems)
-    }
-
     async fn until_stopped(&self, signals: Signals) -> Result<ExitCode, Failure> {
         let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         loop {

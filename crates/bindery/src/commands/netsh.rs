@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, ffi::OsString, fs, io, path::PathBuf, process::ExitCode};
 
+use bindery_control::explain::{choice, unserved};
 use bindery_iis::netsh::{
     grammar::{self, Request, Verb, Which},
     plan::{Known, plan},
@@ -19,7 +20,7 @@ use bindery_model::{
 };
 use bindery_server::snapshot::Snapshot;
 
-use super::unserved::{block_on, choice, unserved};
+use super::unserved::block_on;
 use crate::{
     ConfigOption,
     output::{self, Failure},

@@ -1,40 +1,18 @@
 //! `bindery explain`: who would answer a client, and why. No server is needed: the configuration is
 //! asked as a server asks it.
-//!
-//! | module | answers |
-//! |---|---|
-//! | `record` | what is said, for programs |
-//! | `ask` | what does the configuration say to this client? |
-//! | `certificate` | which certificate is shown, and what is wrong with it? |
-//! | `request` | who answers once the handshake is done? |
-//! | `rules` | which route of the site, and what do its rules do? |
-//! | `windows` | what would Windows have done? |
-//! | `text` | how is it said to people? |
 
-mod ask;
-mod certificate;
-mod record;
-mod request;
-mod rules;
 mod text;
-mod windows;
 
 use std::{net::IpAddr, process::ExitCode};
 
+use bindery_control::explain::{Known, Target, explanation, unserved};
 use bindery_model::{
-    binding::Protocol,
     decide::{Order, windows::Windows},
-    name::{Host, HostName},
+    name::HostName,
 };
 use bindery_server::clock;
 
-pub(crate) use ask::{Asked, NO_NAME_FOR_ADDRESS, explanation};
-pub(crate) use record::Explanation;
-
-use super::{
-    target::Target,
-    unserved::{block_on, unserved},
-};
+use super::unserved::block_on;
 use crate::{
     ConfigOption,
     output::{self, Failure},
@@ -104,14 +82,8 @@ impl Whom {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let loaded = arguments.config.load()?;
     let unserved = unserved(loaded, arguments.whom.and_then(Whom::order));
-    let asked = arguments.asked();
-    let told = block_on(async {
-        let mut told = explanation(&unserved, &asked, clock::now()).await;
-        if let Some(whom) = arguments.whom.and_then(Whom::windows) {
-            told.windows = windows::told(whom, &unserved.snapshot, &asked, &told).await;
-        }
-        told
-    })?;
+    let asked = arguments.known().into();
+    let told = block_on(explanation(&unserved, &asked, clock::now()))?;
     if arguments.json {
         output::print_json(&told)?;
     } else {
@@ -121,26 +93,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
-    fn asked(&self) -> Asked {
-        let host = || match (&self.sni, self.ip) {
-            (Some(name), _) => Some(Host::Name(name.clone())),
-            (None, Some(address)) => Some(Host::Address(address)),
-            (None, None) => None,
-        };
-        let mut target = self.target.clone().unwrap_or_else(|| Target {
-            protocol: Protocol::Https,
-            // A client that names nobody and no address: whichever address is assumed for it.
-            host: host().unwrap_or(Host::Address(ask::ASSUMED_ADDRESS)),
-            port: Target::default_port(Protocol::Https),
-            path: "/".to_owned(),
-        });
-        target.port = self.port.unwrap_or(target.port);
-        let (server_name, why_none) = match (&self.sni, self.no_sni, &target.host) {
-            (Some(name), _, _) => (Some(name.clone()), None),
-            (None, true, _) => (None, Some("by --no-sni")),
-            (None, false, Host::Name(name)) => (Some(name.clone()), None),
-            (None, false, Host::Address(_)) => (None, Some(NO_NAME_FOR_ADDRESS)),
-        };
-        Asked { target, server_name, why_none, address: self.ip.map(|ip| ip.to_canonical()) }
+    fn known(&self) -> Known {
+        Known {
+            target: self.target.clone(),
+            server_name: self.sni.clone(),
+            no_server_name: self.no_sni,
+            address: self.ip,
+            port: self.port,
+            windows: self.whom.and_then(Whom::windows),
+        }
     }
 }

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
-use super::record::{
-    Answer, AppliedRule, AsWindows, CertificateStep, Explanation, Handshake, Key, OtherOrder,
-    Outcome, Policy, Request, Resolve, Winner,
+use bindery_control::{
+    explain::record::{
+        Answer, AppliedRule, AsWindows, CertificateStep, Explanation, Handshake, Key, OtherOrder,
+        Outcome, Policy, Request, Resolve, Winner,
+    },
+    words::{in_days, some_of},
 };
-use crate::commands::steps::{Mark, Steps, in_days, some_of};
+
+use crate::commands::steps::{Mark, Steps};
 
 /// So many names of a certificate are shown; `--json` has all of them.
 const NAMES_SHOWN: usize = 4;

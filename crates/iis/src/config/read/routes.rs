@@ -416,6 +416,7 @@ impl SiteReader<'_, '_> {
         let nothing = || Route {
             kind: RouteKind::Application,
             path: "/".to_owned(),
+            kind: RouteKind::Application,
             action: respond(503),
             rules: Arc::new(Rules::default()),
         };
@@ -568,11 +569,13 @@ impl SiteReader<'_, '_> {
             }
         };
         let directory = node.directory.and_then(|place| self.directories.get(place));
-        let kind = match directory.is_some_and(|own| own.application) {
-            true => RouteKind::Application,
-            false => RouteKind::VirtualDirectory,
+        // A virtual directory is a folder; what answers otherwise is called an application.
+        let application = directory.is_some_and(|own| own.application);
+        let kind = match (&action, application) {
+            (RouteAction::Files(_), false) => RouteKind::VirtualDirectory,
+            _ => RouteKind::Application,
         };
-        Route { kind, path: node.path.clone(), action, rules }
+        Route { path: node.path.clone(), kind, action, rules }
     }
 }
 

@@ -42,7 +42,17 @@ pub fn site(table: &MemoryTable, place: u32) -> Fields {
 
 /// The keys of a site without its bindings and further routes.
 pub(super) fn own(site: &Site) -> Fields {
-    let Site { id, name: _, state, https_redirect, limits, access_log, ignore_case, .. } = site;
+    let Site {
+        id,
+        name: _,
+        state,
+        https_redirect,
+        limits,
+        access_log,
+        ignore_case,
+        root,
+        routes: _,
+    } = site;
     let mut keys = Keys::default();
     keys.put("id", id.0);
     keys.put_other("state", (*state, SiteState::Started), |_| "stopped");
@@ -56,8 +66,8 @@ pub(super) fn own(site: &Site) -> Fields {
     if !own.0.is_empty() {
         keys.put("limits", own.0);
     }
-    action::put(&mut keys, &site.root.action, &files::standard());
-    rules::put(&mut keys, &site.root.rules, &Rules::default());
+    action::put(&mut keys, &root.action, &files::standard());
+    rules::put(&mut keys, &root.rules, &Rules::default());
     keys.0
 }
 

@@ -7,31 +7,34 @@ use bindery_server::{handler::url_host, http::authority};
 
 /// A URL, as far as a connection needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub struct Target {
     /// http or https.
-    pub(crate) protocol: Protocol,
+    pub protocol: Protocol,
     /// Whom it asks for.
-    pub(crate) host: Host,
+    pub host: Host,
     /// Its port, or that of the protocol.
-    pub(crate) port: u16,
+    pub port: u16,
     /// Path and query, from the slash on, without the fragment.
-    pub(crate) path: String,
+    pub path: String,
 }
 
 /// Why a text is no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TargetError {
+pub enum TargetError {
+    /// Neither http nor https.
     #[error("{0:?} is no protocol that is served; there are http and https")]
     Protocol(String),
+    /// No host.
     #[error("{0:?} is no host with or without a port")]
     Host(String),
+    /// A path that is none.
     #[error("{0:?} has a character that must be written with %")]
     Path(String),
 }
 
 impl Target {
     /// The port that a URL of this protocol needs not name.
-    pub(crate) fn default_port(protocol: Protocol) -> u16 {
+    pub fn default_port(protocol: Protocol) -> u16 {
         match protocol {
             Protocol::Http => 80,
             Protocol::Https => 443,
@@ -39,7 +42,7 @@ impl Target {
     }
 
     /// Host and port as the Host field has them.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         url_host(&self.host, self.port, Self::default_port(self.protocol))
     }
 }

@@ -21,7 +21,7 @@ use super::{
     record::{Answer, Explanation, Request},
     rules::{Passage, passage},
 };
-use crate::commands::steps::some_of;
+use crate::words::some_of;
 
 /// So many servers of an upstream are shown.
 const SERVERS_SHOWN: usize = 4;

@@ -15,7 +15,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// Why there are none, in words.
-pub(crate) fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
+pub fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     let (answer, answered) = mpsc::channel();
     let asked = name.to_owned();
     // It cannot be interrupted, so it is left behind when it takes too long.

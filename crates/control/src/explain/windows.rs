@@ -15,11 +15,9 @@ use bindery_server::{snapshot::Snapshot, tls::keys::CertificateFacts};
 use super::{
     ask::Asked,
     record::{AsWindows, Explanation, WindowsCertificate},
-};
-use crate::commands::{
-    steps::hex,
     unserved::{choice, name_of},
 };
+use crate::words::hex;
 
 /// What this Windows would do; nothing where no connection comes about.
 pub(super) async fn told(

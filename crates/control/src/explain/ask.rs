@@ -9,7 +9,7 @@ use std::{
 
 use bindery_model::{
     binding::{Binding, Protocol},
-    decide::{KeyHost, Order, Question, Verdict, decide, explain},
+    decide::{KeyHost, Order, Question, Verdict, decide, explain, windows::Windows},
     endpoint::sockets,
     name::{Host, HostName},
 };
@@ -19,38 +19,80 @@ use super::{
     certificate,
     record::{Connect, Decide, Explanation, Hello, Key, OtherOrder, Outcome, Resolve, Winner},
     request,
-};
-use crate::commands::{
     resolve::resolve,
     target::Target,
     unserved::{Unserved, choice, name_of},
+    windows,
 };
+use crate::words::hex;
 
 /// Where a client is taken to come to when nothing tells.
-pub(super) const ASSUMED_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const ASSUMED_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Why a client that opens an address sends no name.
-pub(crate) const NO_NAME_FOR_ADDRESS: &str = "an address is no server name (RFC 6066, 3)";
+pub const NO_NAME_FOR_ADDRESS: &str = "an address is no server name (RFC 6066, 3)";
 /// What a client gets when nobody answers.
 pub(super) const UNRECOGNIZED_NAME: &str = "unrecognized_name";
 
 /// A client.
-pub(crate) struct Asked {
+pub struct Asked {
     /// What it opens.
-    pub(crate) target: Target,
+    pub target: Target,
     /// What it names in its hello.
-    pub(crate) server_name: Option<HostName>,
+    pub server_name: Option<HostName>,
     /// Why it names nobody.
-    pub(crate) why_none: Option<&'static str>,
+    pub why_none: Option<&'static str>,
     /// The address it comes to, where that is known.
-    pub(crate) address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
+    /// The Windows whose answer is told beside it.
+    pub windows: Option<Windows>,
+}
+
+/// What is known of a client that is to be explained.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What it opens.
+    pub target: Option<Target>,
+    /// The server name in its hello, where that is not the host of what it opens.
+    pub server_name: Option<HostName>,
+    /// Whether it sends none.
+    pub no_server_name: bool,
+    /// The address that it comes to.
+    pub address: Option<IpAddr>,
+    /// The port that it comes to, where that is not the one of what it opens.
+    pub port: Option<u16>,
+    /// The Windows whose answer is told beside it.
+    pub windows: Option<Windows>,
+}
+
+impl From<Known> for Asked {
+    fn from(known: Known) -> Self {
+        let Known { target, server_name, no_server_name, address, port, windows } = known;
+        let host = match (&server_name, address) {
+            (Some(name), _) => Host::Name(name.clone()),
+            (None, Some(address)) => Host::Address(address),
+            // It names nobody and no address: whichever address is assumed for it.
+            (None, None) => Host::Address(ASSUMED_ADDRESS),
+        };
+        let mut target = target.unwrap_or_else(|| Target {
+            protocol: Protocol::Https,
+            host,
+            port: Target::default_port(Protocol::Https),
+            path: "/".to_owned(),
+        });
+        target.port = port.unwrap_or(target.port);
+        let (server_name, why_none) = match (server_name, no_server_name, &target.host) {
+            (Some(name), _, _) => (Some(name), None),
+            (None, true, _) => (None, Some("by --no-sni")),
+            (None, false, Host::Name(name)) => (Some(name.clone()), None),
+            (None, false, Host::Address(_)) => (None, Some(NO_NAME_FOR_ADDRESS)),
+        };
+        let address = address.map(|ip| ip.to_canonical());
+        Self { target, server_name, why_none, address, windows }
+    }
 }
 
 /// The nine steps of this client's connection.
-pub(crate) async fn explanation(
-    unserved: &Unserved,
-    asked: &Asked,
-    now: SystemTime,
-) -> Explanation {
+pub async fn explanation(unserved: &Unserved, asked: &Asked, now: SystemTime) -> Explanation {
     let snapshot = &unserved.snapshot;
     let resolve = resolved(snapshot, asked);
     let local = SocketAddr::new(resolve.used, asked.target.port);
@@ -85,6 +127,9 @@ pub(crate) async fn explanation(
             request::plain(&mut told, snapshot, asked, local);
         }
         Protocol::Https => secure(&mut told, snapshot, asked, (local, now)).await,
+    }
+    if let Some(windows) = asked.windows {
+        told.windows = windows::told(windows, snapshot, asked, &told).await;
     }
     told
 }
@@ -309,7 +354,7 @@ async fn without_sni(snapshot: &Snapshot, local: SocketAddr) -> Outcome {
                 Some(name) => name.to_owned(),
                 None => files.file.display().to_string(),
             }),
-            thumbprint: Some(crate::commands::steps::hex(&certificate.facts.thumbprint)),
+            thumbprint: Some(hex(&certificate.facts.thumbprint)),
             ..none
         },
     }

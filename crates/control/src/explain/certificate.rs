@@ -20,11 +20,9 @@ use bindery_server::{
 use super::{
     ask::UNRECOGNIZED_NAME,
     record::{CertificateStep, Handshake, Policy, Shown},
-};
-use crate::commands::{
-    steps::{date, days_until, hex, in_days, some_of, timestamp},
     unserved::{Choice, name_of},
 };
+use crate::words::{date, days_until, hex, in_days, some_of, timestamp};
 
 /// What a client gets whose binding has no usable certificate.
 pub(super) const INTERNAL_ERROR: &str = "internal_error";
