@@ -414,7 +414,6 @@ impl SiteReader<'_, '_> {
             _ => ClientCertificate::Off,
         };
         let nothing = || Route {
-            kind: RouteKind::Application,
             path: "/".to_owned(),
             kind: RouteKind::Application,
             action: respond(503),
