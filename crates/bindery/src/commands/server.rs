@@ -170,7 +170,7 @@ pub(crate) fn run_cert(command: &CertCommand) -> Result<ExitCode, Failure> {
     let mut listing = Listing::new(&["NAME", "UNTIL", "BINDINGS", "COVERS"]);
     let mut records = Vec::new();
     for ((place, source), entry) in (0..).zip(&table.certificates).zip(&read.entries) {
-        let facts: Option<&CertificateFacts> = entry.as_ref().and_then(|own| own.as_ref().ok());
+        let facts: Option<&CertificateFacts> = entry.as_ref().and_then(|own| own.as_deref().ok());
         let names = |reference: &CertificateReference| match reference {
             CertificateReference::Source(id) => id.0 == place,
             CertificateReference::Thumbprint(own) => facts.is_some_and(|f| f.thumbprint == *own),

@@ -16,7 +16,7 @@ use bindery_model::{
     document::{NamedPath, PathKind},
     problem::{Code, Problem, Span},
     rules::{Hsts, Rules},
-    site::{Route, RouteAction},
+    site::{Route, RouteAction, RouteKind},
     tls::ClientCertificate,
 };
 use hashbrown::HashMap;
@@ -414,6 +414,7 @@ impl SiteReader<'_, '_> {
             _ => ClientCertificate::Off,
         };
         let nothing = || Route {
+            kind: RouteKind::Application,
             path: "/".to_owned(),
             action: respond(503),
             rules: Arc::new(Rules::default()),
@@ -566,7 +567,13 @@ impl SiteReader<'_, '_> {
                 Arc::new(Rules { access, ..Rules::clone(&rules) })
             }
         };
-        Route { path: node.path.clone(), action, rules }
+        let own = node.directory.and_then(|place| directories.get(place));
+        // The root of a site is the folder of its root application.
+        let kind = match node.path == "/" || own.is_some_and(|own| own.application) {
+            true => RouteKind::Application,
+            false => RouteKind::VirtualDirectory,
+        };
+        Route { kind, path: node.path.clone(), action, rules }
     }
 }
 

@@ -42,12 +42,23 @@ pub fn site(table: &MemoryTable, place: u32) -> Fields {
 
 /// The keys of a site without its bindings and further routes.
 pub(super) fn own(site: &Site) -> Fields {
-    let Site { id, name: _, state, https_redirect, limits, access_log, root, routes: _ } = site;
+    let Site {
+        id,
+        name: _,
+        state,
+        https_redirect,
+        limits,
+        access_log,
+        ignore_case,
+        root,
+        routes: _,
+    } = site;
     let mut keys = Keys::default();
     keys.put("id", id.0);
     keys.put_other("state", (*state, SiteState::Started), |_| "stopped");
     keys.put_other("https_redirect", (*https_redirect, true), |own| own);
     keys.put_other("access_log", (*access_log, true), |own| own);
+    keys.put_other("ignore_case", (*ignore_case, false), |own| own);
     let SiteLimits { requests_max, bytes_per_second_max } = limits;
     let mut own = Keys::default();
     own.put_some("requests_max", *requests_max);
