@@ -55,9 +55,9 @@ pub(crate) struct ManArguments {
 /// Writes manual pages of `command`.
 pub(crate) fn man(arguments: &ManArguments, command: clap::Command) -> Result<ExitCode, Failure> {
     let to = &arguments.to;
-    fs::create_dir_all(to).and_then(|()| clap_mangen::generate_to(command, to)).map_err(
-        |error| Failure::because(format!("cannot write to {}", to.display()), error),
-    )?;
+    fs::create_dir_all(to)
+        .and_then(|()| clap_mangen::generate_to(command, to))
+        .map_err(|error| Failure::because(format!("cannot write to {}", to.display()), error))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -171,9 +171,7 @@ pub(crate) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
         (Some(before), Some(after)) => {
             write::difference(&before.configuration, &after.configuration)
         }
-        (Some(before), None) => {
-            write::difference(&before.configuration, seen.configuration())
-        }
+        (Some(before), None) => write::difference(&before.configuration, seen.configuration()),
         (None, _) => configuration(&after),
     };
     match json {
