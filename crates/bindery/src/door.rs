@@ -119,8 +119,12 @@ fn server_of(
 fn seen_at(client: &Client, home: Home) -> Result<Seen, Failure> {
     let text = client.text().map_err(failure)?;
     let records = client.records().map_err(failure)?;
-    // While somebody replaces it by one of the other form, the server still has the first.
-    let home = if text.form == home.form { home } else { Home { form: text.form, ..home } };
+    if text.form != home.form {
+        return Err(Failure::new(format!(
+            "{} has another form than the configuration in force: mend it first",
+            home.path.display()
+        )));
+    }
     let (document, _) = home.read(&text.text, &records);
     Ok(Seen { home, revision: Some(text.revision), text: text.text, records, document })
 }

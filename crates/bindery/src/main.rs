@@ -27,7 +27,7 @@ struct Cli {
 }
 
 /// Where the configuration is.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 struct ConfigOption {
     /// The configuration. Otherwise bindery.toml here, or else in /etc/bindery.
     #[arg(long, value_name = "FILE", global = true)]
@@ -44,6 +44,8 @@ enum Command {
     Explain(commands::explain::Arguments),
     /// Connect to a server as a client does, and show each step.
     Probe(commands::probe::Arguments),
+    /// Answer in appcmd's grammar; also through a link named appcmd.
+    Appcmd(commands::appcmd::Arguments),
     /// Answer in netsh's grammar; also through a link named netsh.
     Netsh(commands::netsh::Arguments),
     /// Serve five sites with five certificates, without any configuration.
@@ -91,7 +93,8 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let called = words.next().map(PathBuf::from).unwrap_or_default();
     let done = match called.file_stem().and_then(OsStr::to_str) {
-        Some("netsh") => commands::netsh::run_as_netsh(words),
+        Some(name) if name.eq_ignore_ascii_case("netsh") => commands::netsh::run_as_netsh(words),
+        Some(name) if name.eq_ignore_ascii_case("appcmd") => commands::appcmd::run_as_appcmd(words),
         _ => run(Cli::parse().command),
     };
     match done {
@@ -109,6 +112,7 @@ fn run(command: Command) -> Result<ExitCode, output::Failure> {
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Probe(arguments) => commands::probe::run(&arguments),
+        Command::Appcmd(arguments) => commands::appcmd::run(&arguments),
         Command::Netsh(arguments) => commands::netsh::run(&arguments),
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Status(arguments) => commands::status::run(&arguments),

@@ -1,10 +1,12 @@
 //! The commands, one file each: what was asked for, what is done, what is printed.
 
+pub(crate) mod appcmd;
 pub(crate) mod binding;
 pub(crate) mod change;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
+mod dialect;
 pub(crate) mod explain;
 pub(crate) mod history;
 mod listing;
