@@ -304,14 +304,6 @@ impl Door {
             ))
         })
     }
-
-    /// Where the configuration is.
-    pub(crate) fn home(&self) -> Home {
-        match self {
-            Self::Server(_, home) => home.clone(),
-            Self::Offline(Offline { applier, .. }) => applier.current().home.clone(),
-        }
-    }
 }
 
 fn unread(error: io::Error) -> Failure {

@@ -21,7 +21,7 @@ use bindery_iis::{
     netsh::records::Records,
 };
 use bindery_model::{
-    change::{Act, Change, Difference, How, Place},
+    change::{Difference, How, Place},
     document::{Configuration, Document, write},
     problem::{Problem, Severity},
 };
@@ -315,10 +315,9 @@ impl Backups {
     }
 }
 
-/// Kept for the changes of one site that come together.
 #[cfg(test)]
 mod tests {
-    use bindery_model::change::{Entry, Fields};
+    use bindery_model::change::{Act, Change, Entry, Fields};
 
     use super::*;
 

@@ -221,7 +221,7 @@ struct Found {
 async fn found(snapshot: Option<&Snapshot>, kept: &Records) -> Vec<Found> {
     let kept = kept.iter().map(|record| Found { record: record.clone(), problems: Vec::new() });
     let mut found: Vec<_> = kept.collect();
-    for snapshot in snapshot {
+    if let Some(snapshot) = snapshot {
         for binding in &snapshot.configuration.table.bindings {
             if binding.information.protocol == Protocol::Https {
                 found.push(record(snapshot, binding).await);
