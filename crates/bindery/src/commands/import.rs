@@ -123,7 +123,7 @@ fn find(arguments: &Arguments) -> Result<Found, Failure> {
     let (document, beside) = home.read(&text, &records);
     let mut difference = write::difference(&Configuration::default(), &document.configuration);
     if *plain {
-        without_standards(&text, &|text| home.read(text, &records).0, &mut difference);
+        without_standards(&|text| home.read(text, &records).0, &mut difference);
     }
     let Document { problems, .. } = &document;
     let name = file.display().to_string();
@@ -259,8 +259,9 @@ fn report(found: &Found) -> String {
     let Found { changes, problems, notes } = found;
     let mut out = format!("taken: {}\n", counted(changes));
     let not_here = Code::NotSupportedHere.as_str();
-    let (not_supported, others): (Vec<_>, Vec<_>) =
+    let (not_supported, mut others): (Vec<_>, Vec<_>) =
         problems.iter().cloned().partition(|own| own.code == not_here);
+    others.retain(|own| own.severity != "hint");
     if !others.is_empty() || !notes.is_empty() {
         out.push_str("\nto look at:\n");
         out.push_str(&problems_text(&others));

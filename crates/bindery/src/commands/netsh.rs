@@ -40,7 +40,7 @@ use crate::{
 /// What scripts expect a certificate to be in.
 const STORE_NAME: &str = "MY";
 /// What to do where nobody has a certificate.
-const NO_CERTIFICATE_HELP: &str = "  help: give bindery.toml a [[certificate]] with its file; \
+const NO_CERTIFICATE_HELP: &str = "help: give bindery.toml a [[certificate]] with its file; \
                                    `bindery cert list --json` has the thumbprints there are";
 
 /// What `netsh` takes.

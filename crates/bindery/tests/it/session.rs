@@ -9,6 +9,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use bindery_control::words::date;
+
 use crate::program::{Background, Folder, PROGRAM, free_port};
 
 /// What is typed, with what it prints and its exit code where that is not 0.
@@ -214,7 +216,7 @@ fn appcmd_changes_bindery_toml() {
 }
 
 #[test]
-fn appcmd_changes_application_host_config_through_a_server() {
+fn appcmd_changes_application_host_config_in_place() {
     let port = free_port();
     let folder = Folder::new("");
     let www = fs::canonicalize(folder.path()).unwrap().join("www");
@@ -230,9 +232,6 @@ fn appcmd_changes_application_host_config_through_a_server() {
         www.display()
     );
     fs::write(folder.path().join("applicationHost.config"), &text).unwrap();
-    // Beside it are settings; they are found by `--config` alone.
-    let companion = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
-    fs::write(folder.path().join("bindery.toml"), companion).unwrap();
     for name in ["www", "new", "logs"] {
         fs::create_dir(folder.path().join(name)).unwrap();
     }
@@ -274,4 +273,91 @@ fn each_command_has_a_manual_page() {
     let page = fs::read_to_string(folder.path().join("man/bindery-site-add.1")).unwrap();
     assert!(page.contains("--certificate") || page.contains("\\-\\-certificate"), "{page}");
     assert!(folder.path().join("man/bindery.1").exists());
+}
+
+const IMPORT: &str = r#"
+bindery import iis iis/applicationHost.config --sslcert iis/netsh.txt --certificates iis/certs --dry-run
+bindery import iis iis/applicationHost.config --sslcert iis/netsh.txt --certificates iis/certs --plain
+cat bindery.toml
+bindery import iis iis/applicationHost.config --sslcert iis/netsh.txt --to bindery.toml
+bindery import iis bindery.toml
+bindery binding list
+bindery cert list
+bindery import iis iis/applicationHost.config
+bindery export iis
+"#;
+
+#[test]
+fn sites_of_an_iis_are_imported_with_a_report() {
+    let folder = Folder::new("");
+    let iis = folder.path().join("iis");
+    fs::create_dir_all(iis.join("certs")).unwrap();
+    fs::create_dir_all(iis.join("www/img")).unwrap();
+    let leaf = folder.ca.leaf(&["x.example"]);
+    drop(leaf.write(&iis.join("certs"), "x"));
+    fs::write(iis.join("certs/broken.pem"), "no certificate").unwrap();
+    let facts = bindery_server::tls::keys::facts_of_der(&leaf.certificate_der).unwrap();
+    let hash: String = facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(
+        iis.join("netsh.txt"),
+        include_str!("transcripts/netsh-german.txt").replace("HASH", &hash),
+    )
+    .unwrap();
+    let paths = format!("version = 1\n[paths]\n'C:\\www' = \"{}\"\n", iis.join("www").display());
+    fs::write(iis.join("bindery.toml"), paths).unwrap();
+    fs::write(iis.join("applicationHost.config"), include_str!("transcripts/import.config"))
+        .unwrap();
+    fs::remove_file(folder.path().join("bindery.toml")).unwrap();
+    let said = steady(&typed(folder.path(), IMPORT), folder.path(), u16::MAX);
+    let said = said.replace(&hash, "HASH").replace(&date(facts.not_after), "DATE");
+    transcript(&said, "import");
+}
+
+const NETSH: &str = r#"
+netsh http add sslcert ipport=0.0.0.0:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert ipport=0.0.0.0:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert hostnameport=a.example:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert hostnameport=c.example:443 certhash=0000000000000000000000000000000000000000 appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert hostnameport=c.example:443
+netsh http update sslcert hostnameport=a.example:443 disablehttp2=enable --dry-run
+netsh http update sslcert hostnameport=a.example:443 disablehttp2=enable
+netsh http update sslcert hostnameport=b.example:443 disablehttp2=enable
+netsh http show sslcert hostnameport=a.example:443
+netsh http delete sslcert ipport=0.0.0.0:443
+netsh http delete sslcert ipport=0.0.0.0:443
+netsh http delete sslcert hostnameport=a.example:443
+bindery history -n 4
+"#;
+
+fn netsh(folder: &Folder, options: &str) -> String {
+    let leaf = folder.ca.leaf(&["a.example"]);
+    drop(leaf.write(folder.path(), "a"));
+    let facts = bindery_server::tls::keys::facts_of_der(&leaf.certificate_der).unwrap();
+    let hash: String = facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let commands = NETSH.replace("HASH", &hash).replace("http ", &format!("{options}http "));
+    let commands = commands.replace("history", &format!("history {options}"));
+    let said = steady(&typed(folder.path(), &commands), folder.path(), u16::MAX);
+    said.replace(&hash, "HASH").replace(options.trim_end(), "OPTIONS")
+}
+
+#[test]
+fn netsh_changes_bindings_of_bindery_toml_and_keeps_what_has_none() {
+    let folder = Folder::new(
+        "\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\n[[site]]\nname = \"a\"\n\
+         respond = \"\"\nbindings = [\"https/*:443:a.example\"]   # kept\n",
+    );
+    let said = netsh(&folder, "--config=bindery.toml ");
+    let file = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
+    transcript(&(said + &file), "netsh-toml");
+}
+
+#[test]
+fn netsh_changes_records_beside_application_host_config() {
+    let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
+    let text = include_str!("transcripts/import.config");
+    fs::write(folder.path().join("applicationHost.config"), text).unwrap();
+    let said = netsh(&folder, "--config=applicationHost.config ");
+    let after = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
+    assert_eq!(after, text, "no record stands in it");
+    transcript(&said, "netsh-iis");
 }

@@ -568,8 +568,10 @@ impl SiteReader<'_, '_> {
             }
         };
         let own = node.directory.and_then(|place| directories.get(place));
-        // The root of a site is the folder of its root application.
-        let kind = match node.path == "/" || own.is_some_and(|own| own.application) {
+        // The root of a site is the folder of its root application, and a virtual directory has
+        // files only.
+        let is_application = node.path == "/" || own.is_some_and(|own| own.application);
+        let kind = match is_application || !matches!(action, RouteAction::Files(_)) {
             true => RouteKind::Application,
             false => RouteKind::VirtualDirectory,
         };
