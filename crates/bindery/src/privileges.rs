@@ -1,6 +1,10 @@
 //! Giving up root once the sockets are open.
 
-use std::{fs, io, os::unix::fs::lchown, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, lchown},
+    path::Path,
+};
 
 use rustix::{
     process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit},
@@ -36,6 +40,20 @@ impl User {
     /// Makes it the owner of a file or folder.
     pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
         lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+    }
+
+    /// Makes it the owner of all that root owns in a folder. Links are not followed.
+    pub(crate) fn own_all(&self, path: &Path) -> io::Result<()> {
+        let facts = fs::symlink_metadata(path)?;
+        if facts.uid() == 0 {
+            self.own(path)?;
+        }
+        if facts.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.own_all(&entry?.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Becomes it. Must run while the process has one thread: the kernel knows users by thread, and

@@ -13,7 +13,7 @@ use bindery_iis::{
 };
 use bindery_model::{
     change::{Change, EditError},
-    document::{self, Document, edit},
+    document::{self, Before, Document, edit},
     problem::Severity,
 };
 
@@ -151,6 +151,20 @@ impl Home {
     pub fn read(&self, text: &str, records: &Records) -> (Document, Vec<PlacedProblem>) {
         match self.form {
             Form::Toml => (document::parse(text, &self.folder), Vec::new()),
+            Form::Iis => self.read_iis(text, records),
+        }
+    }
+
+    /// The same, for a text that is nearly that of `before`: what is the same in both is taken over.
+    #[must_use]
+    pub fn read_after(
+        &self,
+        text: &str,
+        records: &Records,
+        before: Before<'_>,
+    ) -> (Document, Vec<PlacedProblem>) {
+        match self.form {
+            Form::Toml => (document::parse_after(text, &self.folder, before), Vec::new()),
             Form::Iis => self.read_iis(text, records),
         }
     }

@@ -16,23 +16,36 @@ const SHARDS: usize = 16;
 /// The clients that have connections. As many as there are connections, at most.
 #[derive(Default)]
 pub(crate) struct Addresses {
-    shards: [Mutex<HashMap<Client, u32>>; SHARDS],
+    shards: [Mutex<HashMap<ClientNetwork, u32>>; SHARDS],
     refused: AtomicU64,
 }
 
-/// Who is counted as one.
-type Client = u64;
+/// What counts as one client, wherever clients are counted: an address of IPv4, or a network of 64
+/// bits of IPv6, for that is what one customer has of it (RFC 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClientNetwork(u64);
+
+impl ClientNetwork {
+    /// That of an address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        // IPv4 addresses are below all that IPv6 gives out.
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(0),
+        })
+    }
+}
 
 /// A connection that counts, until it is dropped.
 pub(crate) struct Place<'a> {
     all: &'a Addresses,
-    client: Client,
+    client: ClientNetwork,
 }
 
 impl Addresses {
     /// One connection more from `address`, unless it has `max` already.
     pub(crate) fn enter(&self, address: IpAddr, max: u32) -> Option<Place<'_>> {
-        let client = client(address);
+        let client = ClientNetwork::of(address);
         let mut shard = self.shard(client);
         let count = shard.entry(client).or_default();
         if *count >= max {
@@ -51,9 +64,9 @@ impl Addresses {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, client: Client) -> MutexGuard<'_, HashMap<Client, u32>> {
+    fn shard(&self, client: ClientNetwork) -> MutexGuard<'_, HashMap<ClientNetwork, u32>> {
         // Neighbours differ in their last bits, in either family.
-        let folded = client ^ (client >> 32);
+        let folded = client.0 ^ (client.0 >> 32);
         let at = usize::try_from(folded % SHARDS as u64).unwrap_or(0);
         #[allow(clippy::indexing_slicing, reason = "a remainder below SHARDS")]
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,14 +81,6 @@ impl Drop for Place<'_> {
                 count.remove();
             }
         }
-    }
-}
-
-/// IPv4 addresses are below all that IPv6 gives out.
-fn client(address: IpAddr) -> Client {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(0),
     }
 }
 

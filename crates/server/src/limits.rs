@@ -476,12 +476,19 @@ pub const FASTCGI_STDERR_BYTES_MAX: usize = 16 * 1024;
 /// One line of a program in our log. The rest of it is dropped.
 pub const FASTCGI_STDERR_LINE_BYTES_MAX: usize = 2 * 1024;
 
-/// Content whose length is not known is gathered in memory up to this, because programs must be
-/// told the length first. Further content goes to a file without a name.
-pub const FASTCGI_GATHERED_BYTES_MAX: usize = 64 * 1024;
+/// Content whose length is not known is gathered, because programs must be told the length first: in
+/// memory up to this, and in a file without a name when there is more.
+pub const FASTCGI_IN_MEMORY_BYTES_MAX: usize = 64 * 1024;
 
-/// What all such files hold at once. Who needs more is answered 411 and may send a length.
-pub const FASTCGI_FILED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Content without a length that is gathered at once, in memory and in files, of all clients. Where
+/// it is reached the next is answered 503 and may try again.
+pub const FASTCGI_GATHERED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// The part of it that one client (an IPv4 address, or an IPv6 /64) may have, all its requests
+/// together: more than nearly any upload, and eight clients must do their worst at the same moment to
+/// leave nothing for others. A request that alone needs more is answered 411, for with a length it
+/// would be taken; one that finds the part taken by others of the same client is answered 503.
+pub const FASTCGI_GATHERED_BYTES_PER_CLIENT_MAX: u64 = 128 * 1024 * 1024;
 
 /// A connection without a request is kept for so long. It holds a process of php-fpm, which nobody
 /// else can use meanwhile.
@@ -499,6 +506,10 @@ pub const FASTCGI_CONNECT_RETRY_DELAY: Duration = Duration::from_millis(5);
 pub const FASTCGI_SCRIPTS_IN_PATH_MAX: usize = 8;
 
 const _: () = assert!(FASTCGI_FIRST_READ_BYTES < FASTCGI_READ_BYTES);
+const _: () = assert!(FASTCGI_GATHERED_BYTES_PER_CLIENT_MAX * 8 <= FASTCGI_GATHERED_BYTES_MAX);
+// What one client has goes to files long before it is a burden to memory.
+const _: () =
+    assert!(FASTCGI_IN_MEMORY_BYTES_MAX as u64 * 1024 <= FASTCGI_GATHERED_BYTES_PER_CLIENT_MAX);
 // Logs. A client that may ask may make lines, so all that waits for the disk has a bound.
 
 /// A value of a client in a line of a log, in bytes, before escaping. Longer ones are cut, with

@@ -6,6 +6,7 @@
 #![allow(clippy::panic, reason = "a test that cannot begin has failed")]
 
 pub mod ca;
+pub mod deaf;
 pub mod http1;
 pub mod http2;
 pub mod openssl;

@@ -1,13 +1,18 @@
 //! `bindery netsh`, also through a link named `netsh`: what HTTP.SYS would print of the
 //! configuration.
 
-use std::{collections::HashSet, ffi::OsString, fs, io, path::PathBuf, process::ExitCode};
+use std::{collections::HashSet, ffi::OsString, fs, process::ExitCode};
 
-use bindery_control::explain::{choice, unserved};
+use bindery_control::{
+    applier::{Request as Asked, What},
+    explain::{choice, unserved},
+    history,
+    home::Form,
+};
 use bindery_iis::netsh::{
     grammar::{self, Request, Verb, Which},
-    plan::{Known, plan},
-    records::{self, ApplicationId, Flag, Record, RecordChange, RecordKey, Records},
+    plan::{Known, Plan, plan},
+    records::{self, ApplicationId, Flag, Record, RecordChange, RecordError, RecordKey, Records},
     sslcert::{Table, table},
     state, text,
 };
@@ -20,14 +25,23 @@ use bindery_model::{
 };
 use bindery_server::snapshot::Snapshot;
 
-use super::unserved::block_on;
+use super::{
+    change::refused_said,
+    dialect::{Words, own_options},
+    steps::{COLUMNS, wrapped},
+    unserved::block_on,
+};
 use crate::{
     ConfigOption,
+    door::{Door, Seen, actor},
     output::{self, Failure},
 };
 
 /// What scripts expect a certificate to be in.
 const STORE_NAME: &str = "MY";
+/// What to do where nobody has a certificate.
+const NO_CERTIFICATE_HELP: &str = "  help: give bindery.toml a [[certificate]] with its file; \
+                                   `bindery cert list --json` has the thumbprints there are";
 
 /// What `netsh` takes.
 #[derive(clap::Args)]
@@ -41,17 +55,16 @@ pub(crate) struct Arguments {
 
 /// Answers as a subcommand.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    answer(arguments.words.clone(), arguments.config.config.clone())
+    answer(own_options(arguments.words.clone(), arguments.config.clone())?)
 }
 
 /// Answers as `netsh`: `words` are all that stands behind the program's name.
 pub(crate) fn run_as_netsh(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
-    answer(words.into_iter().collect(), None)
+    answer(own_options(words.into_iter().collect(), ConfigOption::default())?)
 }
 
-fn answer(words: Vec<OsString>, config: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let Words { words, config: named, dry_run } = own_options(words)?;
-    let config = ConfigOption { config: named.or(config) };
+fn answer(own: Words) -> Result<ExitCode, Failure> {
+    let Words { words, config, dry_run } = own;
     let request = match grammar::parse(&words) {
         Ok(request) => request,
         Err(error) => {
@@ -74,28 +87,30 @@ fn answer(words: Vec<OsString>, config: Option<PathBuf>) -> Result<ExitCode, Fai
         Request::Sslcert(change) => (Verb::of(&change), vec![change]),
         Request::SslcertFile { verb, file } => (verb, read_changes(verb, &file)?),
     };
-    if !dry_run {
-        let message = "records are only shown so far: --dry-run says what a change would come to";
-        return Err(Failure::new(message));
-    }
-    try_changes(&config, verb, &changes)
+    change(&config, (verb, &changes), dry_run)
 }
 
 fn tell(
     config: &ConfigOption,
     text: impl Fn(&Configuration) -> String,
 ) -> Result<ExitCode, Failure> {
-    output::print(text(&config.load()?.document.configuration));
+    output::print(text(Seen::look(config)?.configuration()));
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(config: &ConfigOption, which: &Which, json: bool) -> Result<ExitCode, Failure> {
-    let unserved = unserved(config.load()?, None);
+    let seen = Seen::look(config)?;
+    let (form, kept) = (seen.home.form, seen.records.clone());
+    let unserved = unserved(seen.into_loaded(), None);
     for problem in &unserved.problems {
         output::note(format_args!("bindery: {problem}"));
     }
-    let kept = kept(&unserved.snapshot.configuration)?;
-    let mut found = block_on(found(&unserved.snapshot, &kept))?;
+    // As on Windows the records are all there is, where bindings have no certificates of their own.
+    let table_of = match form {
+        Form::Iis => None,
+        Form::Toml => Some(&unserved.snapshot),
+    };
+    let mut found = block_on(found(table_of, &kept))?;
     match which {
         Which::All => {}
         Which::One(key) => found.retain(|found| found.record.key == *key),
@@ -116,13 +131,21 @@ fn show(config: &ConfigOption, which: &Which, json: bool) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what changes to records would come to, and makes none.
-fn try_changes(
+/// Makes changes to records, as one.
+fn change(
     config: &ConfigOption,
-    verb: Verb,
-    changes: &[RecordChange],
+    (verb, changes): (Verb, &[RecordChange]),
+    dry_run: bool,
 ) -> Result<ExitCode, Failure> {
-    let unserved = unserved(config.load()?, None);
+    let door = Door::open(config, history::Door::Netsh)?;
+    let seen = door.seen()?;
+    let expected = seen.revision;
+    let home = match seen.home.form {
+        Form::Toml => Home::Toml,
+        Form::Iis => Home::Iis,
+    };
+    let mut records = seen.records.clone();
+    let unserved = unserved(seen.into_loaded(), None);
     let snapshot = &unserved.snapshot;
     let index = block_on(snapshot.certificates())?;
     let thumbprints: HashSet<[u8; 20]> = index
@@ -131,27 +154,51 @@ fn try_changes(
         .flatten()
         .filter_map(|facts| Some(facts.as_ref().ok()?.thumbprint))
         .collect();
-    let records = kept(&snapshot.configuration)?;
+    let mut whole = Plan::default();
     for change in changes {
         let known = Known {
-            home: Home::Toml,
+            home,
             configuration: &snapshot.configuration,
             records: &records,
             has_certificate: &|hash| thumbprints.contains(hash),
         };
-        match plan(change, &known) {
-            Ok(plan) => {
-                output::print(format_args!("{plan}"));
-                for note in &plan.notes {
-                    output::note(format_args!("bindery: {note}"));
-                }
+        let planned =
+            plan(change, &known).and_then(|plan| Ok((records.apply(&plan.records)?, plan)));
+        match planned {
+            Ok((after, plan)) => {
+                records = after;
+                whole.changes.extend(plan.changes);
+                whole.records.extend(plan.records);
+                whole.notes.extend(plan.notes);
             }
             Err(error) => {
                 output::print(text::failed(verb, &error));
                 output::note(format_args!("bindery: {error}"));
+                if matches!(error, RecordError::NoCertificate { .. }) {
+                    output::note(wrapped(NO_CERTIFICATE_HELP, COLUMNS).join("\n"));
+                }
                 return Ok(ExitCode::FAILURE);
             }
         }
+    }
+    if dry_run {
+        output::print(format_args!("{whole}"));
+    }
+    let notes = std::mem::take(&mut whole.notes);
+    let what = What::Both(whole.changes, whole.records);
+    let actor = actor(history::Door::Netsh);
+    let made = door.apply(&Asked { what, expected, actor, dry_run, force: false });
+    match made {
+        Ok(_) if dry_run => {}
+        Ok(_) => output::print(text::done(verb)),
+        Err(refused) => {
+            output::print(text::not_made(verb));
+            refused_said(&refused, false)?;
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    for note in notes {
+        output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -163,46 +210,6 @@ fn read_changes(verb: Verb, file: &str) -> Result<Vec<RecordChange>, Failure> {
     records::changes_of_json(verb, &text).map_err(wrong)
 }
 
-/// Records that no binding has taken yet, kept in the state folder.
-fn kept(configuration: &Configuration) -> Result<Records, Failure> {
-    let file = configuration.settings.state_dir.join("sslcert.json");
-    let named = |what: &str| format!("{} {what}", file.display());
-    match fs::read(&file) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::because(named("is damaged"), error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Records::default()),
-        Err(error) => Err(Failure::because(named("cannot be read"), error)),
-    }
-}
-
-/// The words of netsh, and what is ours among them.
-#[derive(Default)]
-struct Words {
-    words: Vec<String>,
-    config: Option<PathBuf>,
-    dry_run: bool,
-}
-
-/// Takes out `--config FILE`, `--config=FILE` and `--dry-run`, which may stand anywhere.
-fn own_options(words: Vec<OsString>) -> Result<Words, Failure> {
-    let mut own = Words::default();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        let text = word.to_string_lossy().into_owned();
-        if text == "--config" {
-            let file = words.next().ok_or_else(|| Failure::new("--config names no file"))?;
-            own.config = Some(PathBuf::from(file));
-        } else if let Some(file) = text.strip_prefix("--config=") {
-            own.config = Some(PathBuf::from(file));
-        } else if text == "--dry-run" {
-            own.dry_run = true;
-        } else {
-            own.words.push(text);
-        }
-    }
-    Ok(own)
-}
-
 /// A record with what is wrong with its certificate.
 struct Found {
     record: Record,
@@ -211,12 +218,14 @@ struct Found {
 
 /// A record for each https binding and those that wait for one, in HTTP.SYS's order: addresses,
 /// names, central stores.
-async fn found(snapshot: &Snapshot, kept: &Records) -> Vec<Found> {
+async fn found(snapshot: Option<&Snapshot>, kept: &Records) -> Vec<Found> {
     let kept = kept.iter().map(|record| Found { record: record.clone(), problems: Vec::new() });
     let mut found: Vec<_> = kept.collect();
-    for binding in &snapshot.configuration.table.bindings {
-        if binding.information.protocol == Protocol::Https {
-            found.push(record(snapshot, binding).await);
+    for snapshot in snapshot {
+        for binding in &snapshot.configuration.table.bindings {
+            if binding.information.protocol == Protocol::Https {
+                found.push(record(snapshot, binding).await);
+            }
         }
     }
     found.sort_by(|one, other| one.record.key.cmp(&other.record.key));

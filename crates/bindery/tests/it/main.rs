@@ -7,10 +7,12 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod api;
 mod check;
 mod demo;
 mod explain;
 mod manual;
+mod names;
 mod netsh;
 mod probe;
 mod program;

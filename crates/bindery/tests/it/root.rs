@@ -116,7 +116,7 @@ fn a_folder_that_was_there_is_not_given_away() {
     let state = folder.path().join("state");
     fs::create_dir(&state).unwrap();
     let mut server = Background::serving(&folder);
-    server.logged("no status: the state folder cannot be used", 1);
+    server.logged("commands cannot ask: the state folder cannot be used", 1);
     assert_eq!(fs::metadata(&state).unwrap().uid(), 0);
     assert_eq!(server.stop(), Some(0));
 }

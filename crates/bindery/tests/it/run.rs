@@ -131,7 +131,7 @@ fn a_second_server_does_not_share_the_port_and_leaves_the_first_as_it_is() {
 }
 
 #[test]
-fn a_server_that_cannot_have_the_status_socket_does_not_remove_it() {
+fn a_server_that_cannot_have_the_socket_does_not_remove_it() {
     let (port, other) = (free_port(), free_port());
     let folder = Folder::new(&files(port));
     let first = Background::serving(&folder);
@@ -196,7 +196,7 @@ async fn a_state_folder_that_cannot_be_used_is_a_warning() {
     fs::write(folder.path().join("www/index.html"), "hello").unwrap();
     fs::write(folder.path().join("state"), "no folder").unwrap();
     let mut server = Background::serving(&folder);
-    let log = server.logged("no status: the state folder cannot be used", 1);
+    let log = server.logged("commands cannot ask: the state folder cannot be used", 1);
     assert!(log.contains(" WARN "), "{log}");
     assert_eq!(plain(local(port)).await.get("a.example", "/").await.unwrap().status, 200);
     assert_eq!(server.stop(), Some(0));

@@ -73,7 +73,7 @@ pub(crate) fn object(headers: &HeaderMap, body: &[u8]) -> Result<Object, Problem
 
 /// The keys of a body that makes something: the one that names it, and the others.
 pub(crate) fn named(object: Object, key: &str) -> Result<(String, Fields), Problem> {
-    let mut fields = fields(object, "").map_err(Problem::of_body)?;
+    let mut fields = fields(object, "")?;
     match fields.remove(key) {
         Some(Value::Text(name)) => Ok((name, fields)),
         Some(_) => {
@@ -99,10 +99,10 @@ pub(crate) fn settings(object: Object) -> Result<BTreeMap<String, Option<Value>>
         let value = if json.is_null() { None } else { Some(value(json, &pointer)?) };
         Ok((key, value))
     };
-    object.into_iter().map(one).collect::<Result<_, _>>().map_err(Problem::of_body)
+    object.into_iter().map(one).collect()
 }
 
-fn fields(object: Object, pointer: &str) -> Result<Fields, ProblemItem> {
+fn fields(object: Object, pointer: &str) -> Result<Fields, Problem> {
     let one = |(key, json): (String, serde_json::Value)| {
         let value = value(json, &format!("{pointer}/{}", escaped(&key)))?;
         Ok((key, value))
@@ -110,8 +110,8 @@ fn fields(object: Object, pointer: &str) -> Result<Fields, ProblemItem> {
     object.into_iter().map(one).collect()
 }
 
-fn value(json: serde_json::Value, pointer: &str) -> Result<Value, ProblemItem> {
-    let wrong = |message: String| ProblemItem::at(pointer, "wrong-type", message);
+fn value(json: serde_json::Value, pointer: &str) -> Result<Value, Problem> {
+    let wrong = |message: String| Problem::of_body(ProblemItem::at(pointer, "wrong-type", message));
     Ok(match json {
         serde_json::Value::Null => {
             return Err(wrong(
@@ -307,8 +307,8 @@ mod tests {
     fn what_json_has_and_a_configuration_has_not_is_pointed_at() {
         let check = |json: serde_json::Value, pointer: &str| {
             let serde_json::Value::Object(object) = json else { unreachable!("an object") };
-            let item = fields(object, "").unwrap_err();
-            assert_eq!(item.pointer.as_deref(), Some(pointer), "{item:?}");
+            let problem = fields(object, "").unwrap_err().into_document();
+            assert_eq!(problem.problems[0].pointer.as_deref(), Some(pointer), "{problem:?}");
         };
         check(json!({"limits": {"requests_max": 1.5}}), "/limits/requests_max");
         check(json!({"bindings": ["a", null]}), "/bindings/1");
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(of("\"3\", \"7\"").unwrap(), Some(7));
         assert_eq!(of("\"3\"").unwrap(), Some(3));
         for other in ["W/\"7\"", "7", "\"x\""] {
-            assert_eq!(of(other).unwrap_err().kind, Kind::Outdated, "{other}");
+            assert_eq!(of(other).unwrap_err().kind(), Kind::Outdated, "{other}");
         }
         for (value, has) in [("\"7\"", true), ("W/\"7\"", true), ("*", true), ("\"8\"", false)] {
             assert_eq!(has_already(&headers(IF_NONE_MATCH, value), 7), has, "{value}");

@@ -148,8 +148,11 @@ kinds! {
 
 /// A problem in the making.
 #[derive(Debug)]
-pub(crate) struct Problem {
-    pub(crate) kind: Kind,
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    kind: Kind,
     detail: Cow<'static, str>,
     revision: Option<u64>,
     items: Vec<ProblemItem>,
@@ -158,16 +161,17 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), revision: None, items: Vec::new(), header: None }
+        let (detail, items) = (detail.into(), Vec::new());
+        Self(Box::new(Parts { kind, detail, revision: None, items, header: None }))
     }
 
     pub(crate) fn with(mut self, items: Vec<ProblemItem>) -> Self {
-        self.items = items;
+        self.0.items = items;
         self
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.0.header = Some((name, value));
         self
     }
 
@@ -179,7 +183,9 @@ impl Problem {
 
     /// The request is based on another revision than `current`.
     pub(crate) fn outdated(detail: String, current: u64) -> Self {
-        Self { revision: Some(current), ..Self::new(Kind::Outdated, detail) }
+        let mut problem = Self::new(Kind::Outdated, detail);
+        problem.0.revision = Some(current);
+        problem
     }
 
     /// What is said to who has asked for it by a body of JSON; `pointers` are the keys of that
@@ -250,14 +256,19 @@ impl Problem {
         Self::new(kind, detail).with(problems.into_iter().map(placed).collect())
     }
 
-    pub(crate) fn document(self) -> ProblemDocument {
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub(crate) fn into_document(self) -> ProblemDocument {
+        let Parts { kind, detail, revision, items, .. } = *self.0;
         ProblemDocument {
-            kind: format!("{URN}{}", self.kind.word()),
-            title: self.kind.title().to_owned(),
-            status: self.kind.status().as_u16(),
-            detail: self.detail.into_owned(),
-            revision: self.revision,
-            problems: self.items,
+            kind: format!("{URN}{}", kind.word()),
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
+            detail: detail.into_owned(),
+            revision,
+            problems: items,
         }
     }
 }
@@ -284,9 +295,9 @@ fn pointer_to(message: &str, pointers: &[(String, String)]) -> Option<String> {
 
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
-        let status = self.kind.status();
-        let (header, revision) = (self.header.take(), self.revision);
-        let text = serde_json::to_vec(&self.document()).unwrap_or_default();
+        let status = self.kind().status();
+        let (header, revision) = (self.0.header.take(), self.0.revision);
+        let text = serde_json::to_vec(&self.into_document()).unwrap_or_default();
         let mut response = (status, text).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));

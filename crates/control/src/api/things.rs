@@ -225,11 +225,14 @@ pub(super) fn page<K: Ord + Clone, T>(
     (all, more)
 }
 
+/// Things with the texts that they are ordered by.
+type Keyed<T> = Vec<(String, T)>;
+
 /// A page of things whose keys are texts.
 pub(super) fn page_of<T>(
     call: &Call,
-    all: Vec<(String, T)>,
-) -> Result<(Vec<(String, T)>, Option<String>), Problem> {
+    all: Keyed<T>,
+) -> Result<(Keyed<T>, Option<String>), Problem> {
     let after = call.query.text("after").map(str::to_owned);
     let (items, more) = page(all, after.as_ref(), limit(call)?);
     let next = items.last().filter(|_| more).map(|(key, _)| key.clone());

@@ -116,14 +116,14 @@ pub(super) fn status(call: &Call) -> Result<Response, Problem> {
 pub(super) fn history(call: &Call) -> Result<Response, Problem> {
     let limit = limit(call)?;
     let read = call.shared.applier.history(call.query.number("before"), limit + 1);
-    let mut items = read.map_err(unreadable)?;
+    let mut items = read.map_err(|error| unreadable(&error))?;
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(|record| record.revision.to_string());
     super::json(StatusCode::OK, &Page { items, next })
 }
 
-fn unreadable(error: io::Error) -> Problem {
+fn unreadable(error: &io::Error) -> Problem {
     tracing::warn!(%error, "the history cannot be read");
     Problem::new(Kind::Unavailable, format!("the history cannot be read: {error}"))
 }
@@ -140,14 +140,15 @@ fn no_revision(revision: u64) -> Problem {
 }
 
 fn text_of(call: &Call, revision: u64) -> Result<String, Problem> {
-    let text = call.shared.applier.text_of(revision).map_err(unreadable)?;
+    let text = call.shared.applier.text_of(revision).map_err(|error| unreadable(&error))?;
     text.ok_or_else(|| no_revision(revision))
 }
 
 pub(super) fn revision(call: &Call) -> Result<Response, Problem> {
     let revision = number(call)?;
     let found = call.shared.applier.history(Some(revision.saturating_add(1)), 1);
-    let found = found.map_err(unreadable)?.pop().filter(|own| own.revision == revision);
+    let found =
+        found.map_err(|error| unreadable(&error))?.pop().filter(|own| own.revision == revision);
     let record = found.ok_or_else(|| no_revision(revision))?;
     super::json(StatusCode::OK, &RevisionRecord { record, text: text_of(call, revision)? })
 }
@@ -157,7 +158,8 @@ pub(super) fn difference(call: &Call) -> Result<Response, Problem> {
     let from = match call.query.number("from") {
         Some(from) => from,
         None => {
-            let before = call.shared.applier.history(Some(to), 1).map_err(unreadable)?;
+            let before =
+                call.shared.applier.history(Some(to), 1).map_err(|error| unreadable(&error))?;
             before
                 .first()
                 .map(|own| own.revision)

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io, sync::Arc};
 use bindery_iis::netsh::records::Records;
 use bindery_model::{
     change::{Change, Difference},
-    document::{Configuration, Positions, Settings, write},
+    document::{Before, Configuration, Positions, Settings, write},
     problem::{Problem, Severity},
 };
 use bindery_server::{
@@ -255,7 +255,14 @@ impl Inner {
 
     /// Reads the new text and finds what differs. An error in it ends here.
     fn understood(&self, plan: Plan, current: &Current) -> Result<Next, Refused> {
-        let (document, mut errors) = plan.home.read(&plan.text, &plan.records);
+        let before = Before {
+            text: &current.text,
+            folder: &current.home.folder,
+            configuration: &current.configuration,
+            positions: &current.positions,
+            problems: &current.problems,
+        };
+        let (document, mut errors) = plan.home.read_after(&plan.text, &plan.records, before);
         self.done(Step::Read)?;
         let file = plan.home.path.display().to_string();
         let wrong = document.problems.iter().filter(|one| one.severity() == Severity::Error);

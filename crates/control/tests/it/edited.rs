@@ -103,7 +103,7 @@ async fn a_link_that_leads_elsewhere_is_an_edit() {
     fs::remove_file(setup.path()).unwrap();
     std::os::unix::fs::symlink(&two, setup.path()).unwrap();
     let made = apply(&applier, What::Reload).await.unwrap();
-    assert_eq!((made.revision, made.difference.0.len()), (2, 2));
+    assert_eq!((made.revision, made.changed), (2, true));
     apply(&applier, What::Changes(vec![add("c", setup.port)])).await.unwrap();
     assert_eq!(fs::read_to_string(&one).unwrap(), setup.text(&["a"]));
     assert!(fs::read_to_string(&two).unwrap().contains("\"c\""));

@@ -7,6 +7,9 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod api;
+mod api_doors;
+mod api_words;
 mod crash;
 mod edited;
 mod failing;

@@ -26,6 +26,12 @@ pub fn failed(verb: Verb, error: &RecordError) -> String {
     refused(verb, error.number(), error.system_text())
 }
 
+/// A change was understood and cannot be made, by a reason that HTTP.SYS does not have.
+#[must_use]
+pub fn not_made(verb: Verb) -> String {
+    refused(verb, 87, "The parameter is incorrect.")
+}
+
 fn refused(verb: Verb, number: u32, text: &str) -> String {
     let what = match verb {
         Verb::Show => "query",

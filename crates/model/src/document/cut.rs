@@ -128,11 +128,9 @@ impl Scanner<'_> {
             match byte {
                 b'\n' if self.depth == 0 => return Some(()),
                 b'#' => {
-                    self.at += self
-                        .rest()
-                        .iter()
-                        .position(|byte| *byte == b'\n')
-                        .unwrap_or(self.rest().len())
+                    let rest = self.rest();
+                    let end = rest.iter().position(|byte| *byte == b'\n');
+                    self.at += end.unwrap_or(rest.len());
                 }
                 b'[' | b'{' => self.depth += 1,
                 b']' | b'}' => self.depth = self.depth.checked_sub(1)?,

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `parse` | what does a text say? |
 //! | `cut` | which parts of a text can be read by themselves? |
+//! | `before` | which of them were read already? |
 //! | `read` | what is a value, and where does it stand? |
 //! | `settings`, `certificate`, `site`, `route`, `binding`, `log` | what does each table mean? |
 //! | `action`, `files`, `proxy`, `fastcgi` | what answers? |
@@ -20,6 +21,7 @@
 
 mod action;
 mod address;
+mod before;
 mod binding;
 mod certificate;
 mod conflicts;
@@ -50,8 +52,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
+pub use before::Before;
 pub use fields::is_of_the_server;
-pub use parse::{DOCUMENT_BYTES_MAX, parse};
+pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after};
 pub use parts::Parts;
 pub use review::review;
 pub use target::{read_path_target, read_target};
@@ -197,6 +200,8 @@ pub struct SitePosition {
     pub name: Span,
     /// Its folder, or what else answers.
     pub action: Span,
+    /// Its number, where one is written.
+    pub number: Option<Span>,
 }
 
 /// Where a binding stands.

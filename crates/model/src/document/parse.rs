@@ -8,7 +8,9 @@ use std::path::Path;
 use toml_edit::Table;
 
 use super::{
-    Configuration, Document, Parts, Positions, certificate,
+    Configuration, Document, Parts, Positions,
+    before::{Before, Known},
+    certificate,
     cut::{self, cut},
     read::Reader,
     settings, site,
@@ -23,30 +25,41 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// taken from `folder`. A text that is no TOML gives an empty configuration and one problem.
 #[must_use]
 pub fn parse(text: &str, folder: &Path) -> Document {
+    parse_known(text, folder, None)
+}
+
+/// The same, for a text that is nearly that which stood there `before`: what is the same in both
+/// is taken over, so that it costs what differs.
+#[must_use]
+pub fn parse_after(text: &str, folder: &Path, before: Before<'_>) -> Document {
+    parse_known(text, folder, Known::of(before).as_ref())
+}
+
+fn parse_known(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Document {
     if text.len() > DOCUMENT_BYTES_MAX {
         let message =
             format!("the file has {} bytes, and {DOCUMENT_BYTES_MAX} are read", text.len());
         let help = "keep that many sites in the store";
         return Document::unread(Problem::new(Code::TooLarge, 0..0, message, help));
     }
-    in_parts(text, folder).unwrap_or_else(|| whole(text, folder))
+    in_parts(text, folder, known).unwrap_or_else(|| whole(text, folder))
 }
 
 /// Reads a text a part at a time; nothing where that cannot be, or where a part is no TOML.
-pub(super) fn in_parts(text: &str, folder: &Path) -> Option<Document> {
+pub(super) fn in_parts(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Option<Document> {
     let parts = cut(text)?;
     let rest = toml_edit::Document::parse(parts.rest.as_str()).ok()?;
     let root = rest.as_table();
     if ["site", "certificate"].into_iter().any(|key| root.contains_key(key)) {
         return None;
     }
-    read((text, folder), root, Some(&parts))
+    read((text, folder), root, Some(&parts), known)
 }
 
 /// Reads a text at once.
 pub(super) fn whole(text: &str, folder: &Path) -> Document {
     match toml_edit::Document::parse(text) {
-        Ok(parsed) => read((text, folder), parsed.as_table(), None).unwrap_or_else(|| {
+        Ok(parsed) => read((text, folder), parsed.as_table(), None, None).unwrap_or_else(|| {
             Document::unread(Problem::new(Code::Syntax, 0..0, "the file is not TOML", ""))
         }),
         Err(error) => Document::unread(syntax(text, &error)),
@@ -57,6 +70,7 @@ fn read<'d>(
     (text, folder): (&'d str, &'d Path),
     root: &'d Table,
     cut: Option<&cut::Parts>,
+    known: Option<&Known<'_>>,
 ) -> Option<Document> {
     let mut reader = Reader::new(text, folder);
     reader.site_keys = site::keys();
@@ -75,7 +89,8 @@ fn read<'d>(
     let of = |parts: fn(&cut::Parts) -> &Vec<Span>| cut.map(parts).map(Vec::as_slice);
     let own = of(|parts| &parts.certificates);
     let certificates = certificate::read(&mut reader, &root, central_store, own)?;
-    let sites = site::read(&mut reader, &root, &certificates, of(|parts| &parts.sites))?;
+    let own = (of(|parts| &parts.sites), known);
+    let sites = site::read(&mut reader, &root, &certificates, own)?;
     settings.paths = settings::read_paths(&mut reader, &root, !sites.sites.is_empty());
 
     positions.sites = sites.positions;

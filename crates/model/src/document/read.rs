@@ -276,6 +276,11 @@ impl<'d> Reader<'d> {
         Section { table, base: 0, span: start..start, owner: "the file".to_owned() }
     }
 
+    /// A part of the text.
+    pub(super) fn text_at(&self, part: &Span) -> &'d str {
+        self.text.get(part.clone()).unwrap_or_default()
+    }
+
     /// Where relative paths begin.
     pub(super) fn folder(&self) -> &'d Path {
         self.folder

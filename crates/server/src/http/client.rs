@@ -1,6 +1,7 @@
 //! Who is the client? The peer of the connection, or whom a proxy that is trusted says it speaks
 //! for. One pure function, because the log, access rules, rate limits and upstreams must all get
-//! the same answer.
+//! the same answer. And what others, upstream servers and programs, may hear of it: the fields in
+//! which clients are spoken of are named here and nowhere else.
 
 use std::{
     borrow::Cow,
@@ -36,6 +37,70 @@ pub struct Client<'a> {
     pub host: Cow<'a, str>,
     /// Whether the peer of the connection is a trusted proxy, so that what it says is passed on.
     pub by_proxy: bool,
+}
+
+/// Whether a field of this name, in lower case, speaks of clients, or could be read as one that does:
+/// `X-Forwarded-`, with whatever follows, and `Forwarded`. Some applications take `_` for `-`.
+pub(crate) fn speaks_of_clients(name: &str) -> bool {
+    let start = name
+        .as_bytes()
+        .first_chunk()
+        .map(|start: &[u8; 12]| start.map(|byte| if byte == b'_' { b'-' } else { byte }));
+    name == FORWARDED.as_str() || start.as_ref() == Some(b"x-forwarded-")
+}
+
+/// How others hear of a field of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandedOn {
+    /// In the words of who sent it.
+    AsItCame,
+    /// In ours, for it says who the client is.
+    Anew,
+    /// It is a stranger's own word on clients, or in a spelling that proxies do not look at.
+    NotAtAll,
+}
+
+impl Client<'_> {
+    /// How a field of its request is handed on to those who believe what it says.
+    pub(crate) fn hands_on(&self, name: &HeaderName) -> HandedOn {
+        if !speaks_of_clients(name.as_str()) {
+            return HandedOn::AsItCame;
+        }
+        if !self.by_proxy || name.as_str().contains('_') {
+            return HandedOn::NotAtAll;
+        }
+        let known = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_FORWARDED_PORT];
+        match name == FORWARDED || known.contains(&name) {
+            true => HandedOn::Anew,
+            false => HandedOn::AsItCame,
+        }
+    }
+
+    /// The scheme it used.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// The port it came to, where a trusted proxy says so in `fields`.
+    pub(crate) fn told_port(&self, fields: &HeaderMap) -> Option<u16> {
+        let port = fields.get(&X_FORWARDED_PORT).filter(|_| self.by_proxy)?;
+        port.to_str().ok()?.parse().ok()
+    }
+
+    /// What is believed of it, as the field `name` says that, one of those that are handed on anew.
+    /// `None` where nothing is.
+    pub(crate) fn in_words_of(&self, name: &HeaderName, fields: &HeaderMap) -> Option<String> {
+        Some(match name {
+            name if name == X_FORWARDED_FOR => self.address.to_string(),
+            name if name == X_FORWARDED_PROTO => self.scheme().to_owned(),
+            name if name == X_FORWARDED_HOST => {
+                Some(&self.host).filter(|host| !host.is_empty())?.clone().into_owned()
+            }
+            name if name == X_FORWARDED_PORT => self.told_port(fields)?.to_string(),
+            name if name == FORWARDED => forwarded::write(self.address, &self.host, self.https),
+            _ => return None,
+        })
+    }
 }
 
 /// Who asks. `peer` and `https` are those of the connection, `host` that of the request; only the
@@ -232,7 +297,51 @@ mod tests {
         check("10.0.0.1", &fields("https, https, http"), "192.0.2.9 http a.example");
     }
 
+    #[test]
+    fn a_stranger_s_word_on_clients_is_not_handed_on_whatever_the_spelling() {
+        use HandedOn::{Anew, AsItCame, NotAtAll};
+        let of = |by_proxy| Client {
+            address: IpAddr::from([192, 0, 2, 1]),
+            https: true,
+            host: "".into(),
+            by_proxy,
+        };
+        for (name, stranger, proxy) in [
+            ("x-forwarded-for", NotAtAll, Anew),
+            ("x-forwarded-proto", NotAtAll, Anew),
+            ("x-forwarded-host", NotAtAll, Anew),
+            ("x-forwarded-port", NotAtAll, Anew),
+            ("forwarded", NotAtAll, Anew),
+            ("x-forwarded-prefix", NotAtAll, AsItCame),
+            ("x-forwarded-", NotAtAll, AsItCame),
+            ("x_forwarded_for", NotAtAll, NotAtAll),
+            ("x-forwarded_proto", NotAtAll, NotAtAll),
+            ("x_forwarded-host", NotAtAll, NotAtAll),
+            ("x-forwarded", AsItCame, AsItCame),
+            ("x-forwardedfor", AsItCame, AsItCame),
+            ("forwarded-by", AsItCame, AsItCame),
+            ("x_y", AsItCame, AsItCame),
+        ] {
+            let field = HeaderName::from_static(name);
+            assert_eq!(of(false).hands_on(&field), stranger, "{name}");
+            assert_eq!(of(true).hands_on(&field), proxy, "{name}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_spelling_that_reads_as_a_word_on_clients_gets_through(
+            name in "[fx][-_a-z]{0,20}|x[-_]forwarded[-_][-_a-z]{0,8}|forwarded[-_]?"
+        ) {
+            let address = IpAddr::from([192, 0, 2, 1]);
+            let stranger = Client { address, https: true, host: "".into(), by_proxy: false };
+            // As programs read it (RFC 3875, 4.1.18).
+            let read = name.replace('-', "_").to_ascii_uppercase();
+            let speaks = read.starts_with("X_FORWARDED_") || read == "FORWARDED";
+            let handed_on = stranger.hands_on(&name.parse().unwrap());
+            prop_assert_eq!(handed_on == HandedOn::NotAtAll, speaks);
+        }
+
         #[test]
         fn whatever_a_trusted_proxy_passes_on_its_own_word_counts(
             left in "[ -~]{0,80}", address in any::<[u8; 4]>()

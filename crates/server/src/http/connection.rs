@@ -347,7 +347,8 @@ impl Driver {
         let now = Instant::now();
         let progress = self.stream.progress();
         self.note_debt(now, progress);
-        if progress != self.clock.progress {
+        let held_back = matches!(&self.engine, Engine::Tunnel(tunnel, _) if tunnel.is_held_back());
+        if progress != self.clock.progress || held_back {
             self.clock.progress = progress;
             self.clock.moved = now;
         }

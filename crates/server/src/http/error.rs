@@ -1,7 +1,7 @@
 //! What can go wrong with a request: whose fault it is, its status, and the page a stranger sees.
 //! What the log says (`Display` and `source`) and what the stranger reads are two things.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use http::{Method, StatusCode};
 
@@ -16,6 +16,24 @@ pub enum Fault {
     Upstream,
     /// Ours, or the administrator's: files, keys, configuration.
     Server,
+}
+
+/// Whose requests take what another one wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of the same client.
+    Client,
+    /// Those of all clients together.
+    All,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "this client",
+            Self::All => "all clients",
+        })
+    }
 }
 
 /// Why a request got no ordinary answer.
@@ -132,6 +150,18 @@ pub enum RequestError {
     #[error("content without a length, and too much to gather")]
     LengthRequired,
 
+    /// Content without a length must be gathered, and there is no room until other requests are
+    /// over (RFC 9110, 15.6.4).
+    #[error(
+        "no room to gather content without a length: other requests of {whose} have {bytes} bytes"
+    )]
+    NoRoom {
+        /// Whose requests take the room.
+        whose: Whose,
+        /// What they take.
+        bytes: u64,
+    },
+
     /// The content of the request broke off.
     #[error("the content of the request broke off")]
     Content(#[source] ContentError),
@@ -221,6 +251,7 @@ impl RequestError {
             | Self::RequestTimeout
             | Self::ContentTooLarge { .. }
             | Self::LengthRequired
+            | Self::NoRoom { whose: Whose::Client, .. }
             | Self::Content(_)
             | Self::TooManyRequests { .. } => Fault::Client,
             Self::BadGateway { .. }
@@ -229,6 +260,7 @@ impl RequestError {
             | Self::GatewayTimeout { .. } => Fault::Upstream,
             Self::SiteStopped { .. }
             | Self::SiteBusy { .. }
+            | Self::NoRoom { whose: Whose::All, .. }
             | Self::File { .. }
             | Self::Panicked => Fault::Server,
         }
@@ -255,9 +287,10 @@ impl RequestError {
             Self::BadGateway { .. } | Self::NoUpstream { .. } => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
-            Self::SiteStopped { .. } | Self::SiteBusy { .. } | Self::UpstreamBusy { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::SiteStopped { .. }
+            | Self::SiteBusy { .. }
+            | Self::NoRoom { .. }
+            | Self::UpstreamBusy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Forbidden { .. } | Self::TlsRequired { .. } => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,

@@ -11,6 +11,9 @@ use super::{body::Body, error::RequestError};
 /// When to come again to a site that has all the requests under way that it may.
 const SITE_BUSY_RETRY_SECONDS: u32 = 1;
 
+/// When to come again with content that has to wait for that of others to be gone.
+const NO_ROOM_RETRY_SECONDS: u32 = 10;
+
 /// The answer to a request that failed.
 #[must_use]
 pub fn response(error: &RequestError) -> Response<Body> {
@@ -40,6 +43,9 @@ pub fn response(error: &RequestError) -> Response<Body> {
         }
         RequestError::SiteBusy { .. } => {
             fields.insert(RETRY_AFTER, HeaderValue::from(SITE_BUSY_RETRY_SECONDS));
+        }
+        RequestError::NoRoom { .. } => {
+            fields.insert(RETRY_AFTER, HeaderValue::from(NO_ROOM_RETRY_SECONDS));
         }
         _ => {}
     }
@@ -90,6 +96,9 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::SiteBusy { .. } => "This site is busy. Please try again.",
         RequestError::BadGateway { .. } | RequestError::NoUpstream { .. } => {
             "The server that should answer did not. It has been logged."
+        }
+        RequestError::NoRoom { .. } => {
+            "Too much is on its way here. Please try again, or say the length of the content."
         }
         RequestError::UpstreamBusy { .. } => "Too much to do. Please try again.",
         RequestError::GatewayTimeout { .. } => {

@@ -29,6 +29,7 @@ use super::{body::Body, tasks::NewTasks, waits::Waits};
 use crate::{
     connections::Connection,
     limits::{CONNECTION_TICK, TUNNEL_READ_BYTES},
+    rules::site::{LimitedSite, Pace},
     text_of,
 };
 
@@ -79,10 +80,17 @@ impl Tunnel {
         }
     }
 
-    /// Drops this too when it ends.
-    pub(crate) fn hold(&mut self, guard: impl Any + Send) {
+    /// Counts among the requests of its site until it ends, and sends to the client at its pace, as
+    /// answers do.
+    pub(crate) fn limit(&mut self, site: &LimitedSite) {
         let before = std::mem::replace(&mut self.guard, Box::new(()));
-        self.guard = Box::new((before, guard));
+        self.guard = Box::new((before, site.go_on()));
+        self.to_client.pace = site.pace().map(Box::new);
+    }
+
+    /// Whether the pace of its site is waited for, and neither side.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.to_client.pace.as_ref().is_some_and(|pace| pace.is_in_line())
     }
 
     /// Carries what can be carried now. Ready when nothing will come any more from either side.
@@ -133,6 +141,8 @@ struct Half {
     /// Whether something was written and not flushed.
     unflushed: bool,
     state: HalfState,
+    /// Where the site has one. What is read then waits for its time.
+    pace: Option<Box<Pace>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -158,7 +168,15 @@ impl Half {
     ) -> Poll<Result<(), Failed>> {
         loop {
             while !self.waiting.is_empty() {
-                let write = Pin::new(&mut *to).poll_write(cx, &self.waiting);
+                let mut turn = self.waiting.len();
+                if let Some(pace) = &mut self.pace {
+                    turn = match pace.poll_turn(turn, cx) {
+                        Poll::Ready(turn) => turn,
+                        Poll::Pending => return self.poll_flush(to, cx),
+                    };
+                }
+                let turn = self.waiting.get(..turn).unwrap_or(&self.waiting);
+                let write = Pin::new(&mut *to).poll_write(cx, turn);
                 let taken = written(ready!(write)).map_err(Failed::Writing)?;
                 self.took(taken);
                 drop(self.waiting.split_to(taken.min(self.waiting.len())));
@@ -179,15 +197,15 @@ impl Half {
                 .map_err(Failed::Reading)?
                 .is_pending()
             {
-                if self.unflushed {
-                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(Failed::Writing)?;
-                    self.unflushed = false;
-                }
-                return Poll::Pending;
+                return self.poll_flush(to, cx);
             }
             let read = buf.filled();
             if read.is_empty() {
                 self.state = HalfState::Ending;
+                continue;
+            }
+            if self.pace.is_some() {
+                self.waiting = Bytes::copy_from_slice(read);
                 continue;
             }
             // Most is taken at once and needs no buffer of its own.
@@ -202,9 +220,25 @@ impl Half {
         }
     }
 
+    /// Sends what was written, when there is nothing more to write. Never ready.
+    fn poll_flush(
+        &mut self,
+        to: &mut (impl Write + Unpin + ?Sized),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failed>> {
+        if self.unflushed {
+            ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(Failed::Writing)?;
+            self.unflushed = false;
+        }
+        Poll::Pending
+    }
+
     fn took(&mut self, bytes: usize) {
         self.carried += bytes as u64;
         self.unflushed = true;
+        if let Some(pace) = &mut self.pace {
+            pace.sent(bytes);
+        }
     }
 }
 
@@ -278,7 +312,7 @@ async fn carry(
         }
         while tick.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if tunnel.carried() != carried {
+            if tunnel.carried() != carried || tunnel.is_held_back() {
                 (carried, moved) = (tunnel.carried(), now);
             } else if now - moved >= tunnel.idle {
                 return Poll::Ready(Err(Broken::Idle));

@@ -6,12 +6,12 @@
 
 use std::{
     hash::{BuildHasher as _, Hash, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::limits::RATE_CLIENTS_MAX;
+use crate::{addresses::ClientNetwork, limits::RATE_CLIENTS_MAX};
 
 /// Clients that meet in one place displace each other only when there are more of them.
 const WAYS: usize = 8;
@@ -68,7 +68,7 @@ impl Default for RateTable {
 impl RateTable {
     /// The key of a client under `rule`, whatever that is.
     pub(crate) fn key(&self, rule: impl Hash, client: IpAddr) -> ClientKey {
-        ClientKey(self.hasher.hash_one((rule, network(client))))
+        ClientKey(self.hasher.hash_one((rule, ClientNetwork::of(client))))
     }
 
     /// Takes one request out of the client's bucket.
@@ -146,20 +146,10 @@ fn place(sets: &mut [[Entry; WAYS]], key: u64) -> Option<&mut Entry> {
     }
 }
 
-/// What counts as one client: an address of IPv4, or a network of 64 bits of IPv6, for that is what
-/// one customer has of it (RFC 6177).
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let network = u128::from(address) >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn client(text: &str) -> IpAddr {

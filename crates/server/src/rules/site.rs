@@ -67,6 +67,12 @@ impl LimitedSite {
         Share { load: Arc::clone(&self.load), throttle: None }
     }
 
+    /// The pace of what is sent to one client; `None` where there is no limit.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        let bytes_per_second = self.limits.bytes_per_second_max?.max(1);
+        Some(Pace { load: Arc::clone(&self.load), bytes_per_second, next: None, timer: None })
+    }
+
     /// One request more.
     ///
     /// # Errors
@@ -74,11 +80,7 @@ impl LimitedSite {
     /// 503 when the site has as many as it may.
     pub(crate) fn begin(&self) -> Result<Share, RequestError> {
         let before = self.load.requests.fetch_add(1, Ordering::AcqRel);
-        let rate = self.limits.bytes_per_second_max.map(|rate| rate.max(1));
-        let throttle = rate.map(|bytes_per_second| {
-            let load = Arc::clone(&self.load);
-            Throttle { load, bytes_per_second, held: None, timer: None }
-        });
+        let throttle = self.pace().map(|pace| Throttle { pace, held: Bytes::new() });
         let share = Share { load: Arc::clone(&self.load), throttle };
         match self.limits.requests_max {
             // The share that is dropped here counts down again.
@@ -87,6 +89,14 @@ impl LimitedSite {
             }
             _ => Ok(share),
         }
+    }
+}
+
+#[cfg(test)]
+impl LimitedSite {
+    /// Of a site that is only this.
+    pub(crate) fn of(limits: SiteLimits) -> Self {
+        Self { name: "a".to_owned(), limits, load: Arc::default() }
     }
 }
 
@@ -117,27 +127,67 @@ impl Share {
 
     /// Bytes that were taken out of the body and not sent.
     pub(crate) fn held_bytes(&self) -> u64 {
-        let held = self.throttle.as_ref().and_then(|throttle| throttle.held.as_ref());
-        held.map_or(0, |held| held.bytes.len() as u64)
+        self.throttle.as_ref().map_or(0, |throttle| throttle.held.len() as u64)
     }
 }
 
-/// Lets the bytes of an answer out at the pace of its site. Each answer has one piece in line at a
-/// time, and pieces leave in the order in which they came: nobody who takes more of them keeps
-/// others from theirs.
-struct Throttle {
+/// Tells one answer or tunnel when its bytes may leave, at the pace of its site. Each has one piece
+/// in line at a time, and pieces leave in the order in which they came: nobody who takes more of
+/// them keeps others from theirs.
+pub(crate) struct Pace {
     load: Arc<SiteLoad>,
     bytes_per_second: u64,
-    held: Option<Held>,
+    /// The piece that is in line: what of it is not sent yet, and its time.
+    next: Option<(usize, Instant)>,
     /// Armed only while something waits.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What was taken out of a body.
-struct Held {
-    bytes: Bytes,
-    /// Of these, the first piece has its place in line: its length, and its time.
-    next: Option<(usize, Instant)>,
+impl Pace {
+    /// Whether a piece waits for its time.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.next.is_some_and(|(_, at)| Instant::now() < at)
+    }
+
+    /// How many of `length` bytes, which are not none, may leave, when their time has come. To be
+    /// told with [`Self::sent`] which of them have left.
+    pub(crate) fn poll_turn(&mut self, length: usize, cx: &mut Context<'_>) -> Poll<usize> {
+        let (length, at) = *self.next.get_or_insert_with(|| {
+            let length = length.min(piece(self.bytes_per_second));
+            (length, self.load.reserve(time(length, self.bytes_per_second), Instant::now()))
+        });
+        if Instant::now() < at {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            std::task::ready!(timer.as_mut().poll(cx));
+        }
+        Poll::Ready(length)
+    }
+
+    /// So many of the bytes whose turn it is have left.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.next = self.next.and_then(|(length, at)| {
+            Some((length.checked_sub(bytes).filter(|left| *left > 0)?, at))
+        });
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        // What waits is not sent any more: others may have its time.
+        if let Some((length, _)) = self.next {
+            self.load.give_back(time(length, self.bytes_per_second));
+        }
+    }
+}
+
+/// Lets the bytes of an answer out at the pace of its site.
+struct Throttle {
+    pace: Pace,
+    /// What was taken out of a body and not sent.
+    held: Bytes,
 }
 
 impl Throttle {
@@ -146,45 +196,19 @@ impl Throttle {
         body: &mut Body,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        loop {
-            let Some(held) = &mut self.held else {
-                match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                    Some(Ok(frame)) => match frame.into_data() {
-                        Ok(bytes) if bytes.is_empty() => continue,
-                        Ok(bytes) => self.held = Some(Held { bytes, next: None }),
-                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                    },
-                    other => return Poll::Ready(other),
-                }
-                continue;
-            };
-            let (length, at) = *held.next.get_or_insert_with(|| {
-                let length = held.bytes.len().min(piece(self.bytes_per_second));
-                (length, self.load.reserve(time(length, self.bytes_per_second), Instant::now()))
-            });
-            if Instant::now() < at {
-                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-                if timer.deadline() != at {
-                    timer.as_mut().reset(at);
-                }
-                std::task::ready!(timer.as_mut().poll(cx));
+        while self.held.is_empty() {
+            match std::task::ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => self.held = bytes,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return Poll::Ready(other),
             }
-            let bytes = held.bytes.split_to(length);
-            held.next = None;
-            if held.bytes.is_empty() {
-                self.held = None;
-            }
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-    }
-}
-
-impl Drop for Throttle {
-    fn drop(&mut self) {
-        // What waits is not sent any more: others may have its time.
-        if let Some(Held { next: Some((length, _)), .. }) = &self.held {
-            self.load.give_back(time(*length, self.bytes_per_second));
-        }
+        let length = std::task::ready!(self.pace.poll_turn(self.held.len(), cx));
+        let bytes = self.held.split_to(length);
+        self.pace.sent(length);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }
 

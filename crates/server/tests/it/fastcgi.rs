@@ -2,6 +2,7 @@
 
 mod liar;
 mod php;
+mod shares;
 
 use std::{
     io::{self, Write},

@@ -4,6 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,6 +15,7 @@ use bindery_model::{
     document::Configuration,
     log::{AccessLog, LogFormat, Roll},
 };
+use bindery_server::limits::LOG_FILES_OPEN_MAX;
 use bindery_testkit::{
     http2::Http2,
     programs::{must_not_skip, run},
@@ -679,6 +684,69 @@ fn well_formed(text: &str) {
         }
     }
     assert!(seen.len() > 30);
+}
+
+/// How many files below a folder this process has open.
+fn open_below(folder: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter(|one| fs::read_link(one.path()).is_ok_and(|to| to.starts_with(folder))).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_sites_write_their_own_logs_with_some_files_open() {
+    const SITES: usize = 2000;
+    const CLIENTS: usize = 4;
+    const ROUNDS: usize = 3;
+    let mut setup = Setup::new();
+    let port = setup.port();
+    for site in 1..=SITES {
+        setup.site(&format!("s{site}"), &[&format!("http/127.0.0.1:{port}:s{site}.example")]);
+    }
+    let server = setup.start_changed(logging(&setup));
+    let logs = setup.folder().canonicalize().unwrap().join("logs");
+    let (most, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let watching = std::thread::spawn({
+        let (logs, most, done) = (logs.clone(), Arc::clone(&most), Arc::clone(&done));
+        move || {
+            while !done.load(Ordering::Relaxed) {
+                most.fetch_max(open_below(&logs), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            tokio::spawn(async move {
+                let mut connection = http(port).await;
+                for number in 0..SITES * ROUNDS {
+                    // Each from another place on.
+                    let site = (number + client * SITES / CLIENTS) % SITES + 1;
+                    let answer = connection.get(&format!("s{site}.example"), "/").await.unwrap();
+                    assert_eq!(answer.text(), format!("s{site}"));
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let own = |site: usize| {
+        let file = file(&logs.join(format!("W3SVC{site}")), "u_ex")?;
+        let lines = w3c(&file);
+        assert!(
+            lines.iter().all(|line| line["cs-host"] == format!("s{site}.example")),
+            "{lines:?}"
+        );
+        (lines.len() == CLIENTS * ROUNDS).then_some(())
+    };
+    until(&server, || (1..=SITES).try_for_each(own)).await;
+    done.store(true, Ordering::Relaxed);
+    watching.join().unwrap();
+    let most = most.load(Ordering::Relaxed).max(open_below(&logs));
+    assert!(
+        (LOG_FILES_OPEN_MAX / 2..=LOG_FILES_OPEN_MAX).contains(&most),
+        "{most} files were open"
+    );
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod proxy;
 mod proxy_lies;
 mod proxy_protocol;
 mod proxy_real;
+mod proxy_ways;
 mod rest;
 mod resumption;
 mod rules;

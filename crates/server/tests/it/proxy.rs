@@ -235,6 +235,7 @@ async fn an_upstream_is_told_who_asks_and_not_what_a_stranger_says() {
     let upstream = Told::new(&[HELLO]).await;
     let lies = "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: gopher\r\nX-Forwarded-Host: evil\r\n\
                 X-Forwarded-Port: 1\r\nForwarded: for=1.1.1.1\r\nX_Forwarded_For: 1.1.1.1\r\n\
+                X-Forwarded-Prefix: /evil\r\nX_Forwarded-Prefix: /evil\r\n\
                 x-forwarded_proto: https\r\nVia: 1.0 old\r\n";
     let request = format!("GET / HTTP/1.1\r\nHost: a.example\r\n{lies}\r\n");
 

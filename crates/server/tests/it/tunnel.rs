@@ -336,6 +336,42 @@ async fn a_tunnel_counts_as_a_request_of_its_site_until_it_ends() {
 }
 
 #[tokio::test]
+async fn the_pace_of_a_site_holds_in_its_tunnels() {
+    const BYTES: usize = 200_000;
+    let port = upstream(async |mut met| {
+        met.switch().await;
+        met.say(vec![7; BYTES]).await;
+        met.hear(5).await;
+        met.say("heard").await;
+    })
+    .await;
+    let mut site = Site::new(proxy_to(port));
+    let proxy = site.proxy.clone();
+    let _server = site.setup.start_changed(|configuration| {
+        let site = &mut configuration.table.sites[0];
+        site.root.action = RouteAction::Proxy(Box::new(proxy));
+        site.limits.bytes_per_second_max = Some(100_000);
+    });
+    // What leaves at once, and pieces that are due at the same moment, are no tenth of it.
+    let least = Duration::from_millis(1500);
+    let began = std::time::Instant::now();
+    let mut client = https(site.port, "a.example").await;
+    switched(&mut client).await;
+    assert!(client.take(BYTES).await.unwrap().iter().all(|byte| *byte == 7));
+    assert!(began.elapsed() > least, "{:?}", began.elapsed());
+    client.send("hello").await.unwrap();
+    assert_eq!(client.rest().await.unwrap(), b"heard");
+
+    let began = std::time::Instant::now();
+    let mut stream = stream2(&mut http2(site.port).await, "test").await.into_body();
+    assert!(stream.hear(BYTES).await.iter().all(|byte| *byte == 7));
+    assert!(began.elapsed() > least, "{:?}", began.elapsed());
+    stream.say(b"hello").await;
+    assert_eq!(stream.hear(5).await, b"heard");
+    assert!(stream.is_ended().await);
+}
+
+#[tokio::test]
 async fn what_either_side_says_right_behind_the_101_arrives() {
     let port = upstream(async |mut met| {
         assert_eq!(met.field("connection"), Some("upgrade"));

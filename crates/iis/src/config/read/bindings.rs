@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
                     format!("{whole} of {}: {host} is an address and no host name", named.owner);
                 let help = format!("give the binding that address and no host: {host}:PORT:");
                 let code = Code::NotSupportedHere;
-                self.shared.report.problem(&Source::Main, code, span, message, help);
+                self.shared.report.problem((&Source::Main, span), code, message, help);
                 return None;
             }
             BindingParseErrorKind::Host(HostNameError::Wildcard(_)) => Code::BadWildcard,
@@ -140,16 +140,16 @@ impl<'a> Reader<'a> {
         let attribute = element.attribute("bindingInformation");
         // The part that is wrong, where the text stands there as it is.
         let exact = attribute.filter(|own| own.raw_value() == text.trim());
-        let span = exact.map_or(span.clone(), |own| {
+        let part = exact.map(|own| {
             let start = own.value_span().start;
             let skipped = protocol.trim().len() + 1;
-            let part = |at: usize| start + at.saturating_sub(skipped);
-            let part = part(error.span.start)..part(error.span.end);
-            if part.is_empty() { span } else { part }
+            let at = |place: usize| start + place.saturating_sub(skipped);
+            at(error.span.start)..at(error.span.end)
         });
+        let span = part.filter(|part| !part.is_empty()).unwrap_or(span);
         let message = format!("binding of {}: {}", named.owner, error);
         let help = "write address:port:host, as in *:443:www.example.com; the host may be empty";
-        self.shared.report.problem(&Source::Main, code, span, message, help);
+        self.shared.report.problem((&Source::Main, span), code, message, help);
         None
     }
 
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         let span = value::place(element, "sslFlags");
         let message = format!("sslFlags {text:?} is no number: taken for 0");
         let help = "write the sum of 1 (SNI), 2 (central store), 4 (no HTTP/2), 32 (no TLS 1.3)";
-        self.shared.report.problem(&Source::Main, Code::BadSslFlags, span, message, help);
+        self.shared.report.problem((&Source::Main, span), Code::BadSslFlags, message, help);
         0
     }
 
@@ -182,14 +182,14 @@ impl<'a> Reader<'a> {
                 named.owner
             );
             let help = "IIS refuses it: write a host, or take 2 off sslFlags";
-            report.problem(&Source::Main, Code::BadSslFlags, span.clone(), message, help);
+            report.problem((&Source::Main, span.clone()), Code::BadSslFlags, message, help);
         } else if any && flags & SNI != 0 {
             let message = format!(
                 "{information} of {} requires server name indication and has no host: taken without",
                 named.owner
             );
             let help = "write a host, or take 1 off sslFlags";
-            report.problem(&Source::Main, Code::BadSslFlags, span.clone(), message, help);
+            report.problem((&Source::Main, span.clone()), Code::BadSslFlags, message, help);
         }
         if flags & !KNOWN != 0 {
             let message = format!("bits {} of sslFlags are not known here", flags & !KNOWN);
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
             );
             let help = "add to bindery.toml beside this file, below [server]: central_store = { folder = \"...\" }";
             let span = value::place(element, "sslFlags");
-            self.shared.report.problem(&Source::Main, Code::NoEffect, span, message, help);
+            self.shared.report.problem((&Source::Main, span), Code::NoEffect, message, help);
         }
     }
 
@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
                 );
                 let help = "remove one of the two before both are started";
                 let span = position.on.clone();
-                self.shared.report.problem(&Source::Main, Code::NoEffect, span, message, help);
+                self.shared.report.problem((&Source::Main, span), Code::NoEffect, message, help);
             }
         }
         let mut keep = kept.iter();
@@ -307,7 +307,9 @@ impl Secure {
         for (key, sharing) in self.0 {
             let numbers: HashSet<usize> = sharing.iter().map(|one| one.site).collect();
             let named = sharing.iter().filter(|one| one.information.host != HostPattern::Any);
-            let Some(last) = named.clone().last().filter(|_| numbers.len() > 1) else { continue };
+            let Some(last) = named.clone().next_back().filter(|_| numbers.len() > 1) else {
+                continue;
+            };
             let Some(record) = records.find(&key) else { continue };
             let name = |site: usize| sites.get(site).map_or("", |site| &site.name);
             let mut hosts: Vec<_> = named.map(|one| one.information.host.to_string()).collect();

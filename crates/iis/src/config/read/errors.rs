@@ -220,7 +220,7 @@ fn read_file<'a>(
         let message = format!("the page {whole:?}: a web.config names files below its own folder");
         let help = "write a relative path; IIS answers 500.19 here";
         let source = &*written.level.source;
-        shared.report.problem(source, Code::BadWebConfig, span, message, help);
+        shared.report.problem((source, span), Code::BadWebConfig, message, help);
         return None;
     }
     let file = match absolute || !prefix.is_empty() {

@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
             );
             let help = "correct its path, or remove it";
             let span = value::place(location.element, "path");
-            self.shared.report.problem(&Source::Main, Code::NoEffect, span, message, help);
+            self.shared.report.problem((&Source::Main, span), Code::NoEffect, message, help);
         }
     }
 
@@ -256,9 +256,8 @@ fn report_metadata(report: &mut Report, metadata: Element<'_>) {
         if property.value("id").as_deref() == Some("5506") {
             let message = "property 5506 of customMetadata is the certificate of an IIS 6 and is never used; on Windows it can delete a certificate record";
             report.problem(
-                &Source::Main,
+                (&Source::Main, property.tag()),
                 Code::NotSupportedHere,
-                property.tag(),
                 message,
                 "remove it: certificates come from certificate records",
             );

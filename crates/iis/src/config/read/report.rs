@@ -53,12 +53,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Something wrong at `span` of `source`.
+    /// Something wrong at a place of a text.
     pub(super) fn problem(
         &mut self,
-        source: &Source,
+        (source, span): (&Source, Span),
         code: Code,
-        span: Span,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
@@ -75,7 +74,7 @@ impl Report {
 
     /// A hint that something stays in the file and is not done.
     pub(super) fn hint(&mut self, source: &Source, span: Span, message: impl Into<String>) {
-        self.problem(source, Code::NotSupportedHere, span, message, "");
+        self.problem((source, span), Code::NotSupportedHere, message, "");
     }
 
     /// A value that is none. In `applicationHost.config` it is an error, as IIS does not start with
@@ -91,7 +90,7 @@ impl Report {
             Source::Main => Code::BadValue,
             Source::WebConfig { .. } => Code::BadWebConfig,
         };
-        self.problem(source, code, span, message, help);
+        self.problem((source, span), code, message, help);
     }
 
     /// Reports each attribute of an element that is not served, and each that nobody knows.

@@ -213,7 +213,12 @@ impl<'a> Reader<'a> {
         if text.trim().is_empty() {
             let message = format!("{owner} has no physicalPath: requests are answered 503");
             let help = "write physicalPath=\"C:\\inetpub\\wwwroot\"";
-            self.shared.report.problem(&Source::Main, Code::NoEffect, span.clone(), message, help);
+            self.shared.report.problem(
+                (&Source::Main, span.clone()),
+                Code::NoEffect,
+                message,
+                help,
+            );
             return (None, span);
         }
         if is_encrypted(text.trim()) {
@@ -222,9 +227,8 @@ impl<'a> Reader<'a> {
             );
             let help = "write it anew; only the machine that encrypted it can read it";
             self.shared.report.problem(
-                &Source::Main,
+                (&Source::Main, span.clone()),
                 Code::UnmappedPath,
-                span.clone(),
                 message,
                 help,
             );
@@ -334,7 +338,7 @@ impl<'a> Reader<'a> {
     fn report_broken(&mut self, source: &Source, span: Span, why: &str) {
         let message = format!("the web.config cannot be read: {why}; its folder is answered 500");
         let help = "correct it; IIS answers 500.19 there";
-        self.shared.report.problem(source, Code::BadWebConfig, span, message, help);
+        self.shared.report.problem((source, span), Code::BadWebConfig, message, help);
     }
 }
 
@@ -410,8 +414,8 @@ impl SiteReader<'_, '_> {
             _ => ClientCertificate::Off,
         };
         let nothing = || Route {
-            kind: RouteKind::Application,
             path: "/".to_owned(),
+            kind: RouteKind::Application,
             action: respond(503),
             rules: Arc::new(Rules::default()),
         };
@@ -528,7 +532,7 @@ impl SiteReader<'_, '_> {
                         node.path
                     );
                     let help = "protect its folder, or move it into one of its own";
-                    report.problem(&said.source, Code::NotEnforced, span, message, help);
+                    report.problem((&said.source, span), Code::NotEnforced, message, help);
                 }
                 false => {
                     let message = format!(
@@ -563,13 +567,14 @@ impl SiteReader<'_, '_> {
                 Arc::new(Rules { access, ..Rules::clone(&rules) })
             }
         };
-        let own = node.directory.and_then(|place| directories.get(place));
-        let kind = match own {
-            Some(own) if !own.application => RouteKind::VirtualDirectory,
-            // A folder or file that only sections speak of has to be something.
+        let directory = node.directory.and_then(|place| self.directories.get(place));
+        // A virtual directory is a folder; what answers otherwise is called an application.
+        let application = directory.is_some_and(|own| own.application);
+        let kind = match (&action, application) {
+            (RouteAction::Files(_), false) => RouteKind::VirtualDirectory,
             _ => RouteKind::Application,
         };
-        Route { kind, path: node.path.clone(), action, rules }
+        Route { path: node.path.clone(), kind, action, rules }
     }
 }
 

@@ -21,7 +21,14 @@ pub(super) struct Ruled {
 #[derive(Default)]
 pub(super) struct Ruler {
     /// By the address of the sections, which are kept alive here.
-    made: HashMap<*const Sections, (Rc<Sections>, Vec<(Option<Hsts>, Ruled)>)>,
+    made: HashMap<*const Sections, Made>,
+}
+
+/// What sections came to, by what sites say of hsts.
+struct Made {
+    /// Kept, so that no others come to stand there.
+    _sections: Rc<Sections>,
+    ruled: Vec<(Option<Hsts>, Ruled)>,
 }
 
 impl Ruler {
@@ -35,15 +42,13 @@ impl Ruler {
         if sections.errors.depend_on_site() {
             return make(sections, hsts, file_of);
         }
-        let (_, made) = self
-            .made
-            .entry(Rc::as_ptr(sections))
-            .or_insert_with(|| (Rc::clone(sections), Vec::new()));
-        if let Some((_, ruled)) = made.iter().find(|(own, _)| *own == hsts) {
+        let fresh = || Made { _sections: Rc::clone(sections), ruled: Vec::new() };
+        let made = self.made.entry(Rc::as_ptr(sections)).or_insert_with(fresh);
+        if let Some((_, ruled)) = made.ruled.iter().find(|(own, _)| *own == hsts) {
             return ruled.clone();
         }
         let ruled = make(sections, hsts, file_of);
-        made.push((hsts, ruled.clone()));
+        made.ruled.push((hsts, ruled.clone()));
         ruled
     }
 }

@@ -24,7 +24,7 @@ use super::{
     support::{self, How, Kind},
     value::Values,
 };
-use crate::xml::Element;
+use crate::xml::{Attribute, Element};
 
 /// What all levels are read with.
 pub(super) struct Shared<'a> {
@@ -99,7 +99,7 @@ impl Locks {
     fn parts_of(&self, path: &str, element: Element<'_>) -> Vec<String> {
         let listed = self.parts.get(path).map(Vec::as_slice).unwrap_or_default();
         let excepted = self.excepted.get(path);
-        let names = element.attributes().map(|attribute| attribute.name());
+        let names = element.attributes().map(Attribute::name);
         let names = names.chain(element.children().map(Element::name));
         let locked = names.filter(|name| {
             listed.iter().any(|own| own == name || own == "*")
@@ -190,7 +190,7 @@ impl<'a> Written<'a, '_> {
         let message = format!("{what} is in {} already; the later one counts", self.path);
         let help = "write a <remove> before it: IIS answers 500.19 where one is added twice";
         let (source, span) = (&*self.level.source, element.tag());
-        shared.report.problem(source, Code::BadWebConfig, span, message, help);
+        shared.report.problem((source, span), Code::BadWebConfig, message, help);
     }
 }
 
@@ -289,14 +289,14 @@ fn section(
             let message = format!("{path} is locked by applicationHost.config and not obeyed here");
             let help = format!("unlock it: bindery appcmd unlock config /section:{path}");
             let (code, span) = (Code::LockedSection, element.tag());
-            return shared.report.problem(source, code, span, message, help);
+            return shared.report.problem((source, span), code, message, help);
         }
         locked = sections.locks.parts_of(path, element);
         for name in &locked {
             let message = format!("{name} of {path} is locked by applicationHost.config");
             let help = "remove it here, or its name from the lock there";
             let (code, span) = (Code::LockedSection, element.tag());
-            shared.report.problem(source, code, span, message, help);
+            shared.report.problem((source, span), code, message, help);
         }
     }
     if element.attributes().any(|attribute| attribute.name().starts_with("lock")) {

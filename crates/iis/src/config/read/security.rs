@@ -80,7 +80,7 @@ impl Access {
     ) {
         let Some((source, span)) = &self.at else { return };
         let message = format!("{owner} requires client certificates, and {why}: the answer is 403");
-        shared.report.problem(source, Code::NotEnforced, span.clone(), message, help);
+        shared.report.problem((source, span.clone()), Code::NotEnforced, message, help);
     }
 }
 
@@ -379,7 +379,7 @@ fn report_closed(written: &Written<'_, '_>, why: &str, shared: &mut Shared<'_>) 
         format!("{owner}: {why}, and accounts of Windows are not known: the answer is 403");
     let help = "protect it otherwise (ipSecurity, client certificates), or move the site into bindery.toml and use basic_auth";
     let (source, span) = (&*written.level.source, written.element.tag());
-    shared.report.problem(source, Code::NotEnforced, span, message, help);
+    shared.report.problem((source, span), Code::NotEnforced, message, help);
 }
 
 /// The network of an address and its mask, which may be a number of bits.

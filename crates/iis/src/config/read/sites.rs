@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
             self.read_site(*element, &Defaults::default(), &mut taken, &mut secure);
         }
         self.drop_bindings_of_stopped_sites();
-        secure.report(&self.sources.records, &self.parts.sites, &mut self.shared.report);
+        secure.report(self.sources.records, &self.parts.sites, &mut self.shared.report);
     }
 
     fn read_site(
@@ -112,7 +112,9 @@ impl<'a> Reader<'a> {
             root: made.root,
             routes: made.routes,
         });
-        let position = SitePosition { name: named.span.clone(), action: made.action_at };
+        let number = element.value("id").map(|_| value::place(element, "id"));
+        let position =
+            SitePosition { name: named.span.clone(), action: made.action_at, number };
         self.parts.positions.sites.push(position);
         self.read_bindings(element, &named, &made.client_certificate, secure);
     }

@@ -620,7 +620,7 @@ fn the_companion_says_what_the_file_has_no_place_for() {
     has(&document, &given.text, Code::Exclusive, "has sites of its own, \"x\" the first");
 }
 
-/// Ten thousand sites as a host has them.
+/// Sites as a host has them.
 fn many(count: usize) -> String {
     let mut text = "<configuration><system.applicationHost><sites>\n".to_owned();
     for number in 1..=count {
@@ -647,24 +647,6 @@ fn sites_that_say_nothing_of_their_own_share_what_the_server_says() {
     let types = |site: &Site| Arc::clone(&files(&site.root).media_types);
     assert!(sites.iter().all(|site| Arc::ptr_eq(&types(site), &types(&sites[0]))));
     assert_eq!(given.asked.get(), 50, "one look for a web.config each");
-}
-
-#[test]
-#[ignore = "a measurement: cargo test --release -p bindery-iis ten_thousand -- --ignored --nocapture"]
-fn ten_thousand_sites_are_read_at_once() {
-    let text = many(10_000);
-    for _ in 0..5 {
-        let given = Given::text(text.as_str());
-        let begin = std::time::Instant::now();
-        let tree = xml::parse(&text).unwrap();
-        let parsed = begin.elapsed();
-        drop(tree);
-        let begin = std::time::Instant::now();
-        let document = given.read();
-        let took = begin.elapsed();
-        assert_eq!(document.configuration.table.sites.len(), 10_000);
-        eprintln!("{} bytes: {parsed:?} for the tree, {took:?} for everything", text.len());
-    }
 }
 
 /// What changes texts: pieces that make something else of what they stand in.

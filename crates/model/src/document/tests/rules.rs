@@ -51,7 +51,6 @@ error_pages = { 503 = "b.html", 404 = "errors/404.html" }
     let redirect =
         |path, to: &str| RedirectRule { path, to: to.to_owned(), status: 308, keep_query: true };
     let expected = Rules {
-        https_only: false,
         access: read.access.clone(),
         https_only: true,
         rate_limit: Some(RateLimit { requests: 10, seconds: 2, burst: 20 }),

@@ -6,6 +6,7 @@
 //! | [`script`] | which script answers a path, if any? |
 //! | [`params`] | what is it told? |
 //! | [`source`] | where does the content of the request come from? |
+//! | [`share`] | how much of it may wait for its end? |
 //! | [`pool`] | by which connection? |
 //! | [`exchange`] | what goes up and comes down on it? |
 //! | [`record`] | in which bytes? |
@@ -23,13 +24,13 @@ mod pool;
 pub mod record;
 pub mod response;
 mod script;
+mod share;
 mod source;
 mod stderr;
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, OnceLock},
 };
 
 use bindery_model::{name::HostName, site, upstream::Timeouts};
@@ -47,6 +48,7 @@ use self::{
     record::ProtocolStatus,
     response::{HeadError, HeadReader, ResponseHead},
     script::{Scripts, Target},
+    share::Gathered,
     source::{Source, SourceError},
     stderr::Stderr,
 };
@@ -69,7 +71,7 @@ pub struct FastCgi {
     program: Arc<Program>,
     timeouts: Timeouts,
     idle_max: u32,
-    filed_bytes: Arc<AtomicU64>,
+    gathered: Arc<Gathered>,
     /// The name of the site, once it is known.
     site: OnceLock<Arc<str>>,
     lines: Arc<StrangerLog>,
@@ -98,7 +100,7 @@ impl FastCgi {
             program: programs.at(&fastcgi.server),
             timeouts: fastcgi.timeouts,
             idle_max: fastcgi.idle_connections_max,
-            filed_bytes: Arc::clone(&programs.filed_bytes),
+            gathered: Arc::clone(&programs.gathered),
             site: OnceLock::new(),
             lines: Arc::default(),
             scripts,
@@ -146,20 +148,22 @@ impl FastCgi {
             return Err(RequestError::NotFound { path: path.to_owned() });
         };
         ctx.info.connection.note_upstream();
-        let (source, length) = Source::of(content, &self.filed_bytes).await?;
+        let client = ctx.client(request);
+        let share = || self.gathered.share(client.address);
+        let (source, length) = Source::of(content, share).await?;
         let nothing = request.headers.contains_key(CONTENT_LENGTH).then_some(0);
         let authority = authority::authority(request.version, &request.uri, &request.headers)?;
         let asked = request.extensions.get::<OriginalUri>().map_or(&request.uri, |asked| &asked.0);
         let tls = ctx.info.tls.as_ref();
-        let (client, peer) = (ctx.client(request), ctx.info.connection.peer);
+        let peer = ctx.info.connection.peer;
         let proxied = client.address != peer.ip().to_canonical();
         let facts = Facts {
             request,
             asked,
             authority,
             local: ctx.info.connection.local,
-            client: SocketAddr::new(client.address, if proxied { 0 } else { peer.port() }),
-            https: client.https,
+            client: &client,
+            client_port: (!proxied).then(|| peer.port()),
             server_name: tls.and_then(|tls| tls.server_name.as_ref()).map(HostName::as_str),
             negotiated: tls.map(|tls| tls.negotiated),
             remote_user: request.extensions.get::<User>().map(|user| &*user.0),

@@ -13,7 +13,10 @@ use bindery_model::site::FastCgi;
 use http::{HeaderMap, HeaderValue, Uri, Version, header, request::Parts};
 
 use super::record::{Head, Parameters};
-use crate::tls::Negotiated;
+use crate::{
+    http::client::{Client, HandedOn},
+    tls::Negotiated,
+};
 
 /// What the configuration says, which is the same for all requests.
 #[derive(Debug)]
@@ -81,10 +84,10 @@ pub(super) struct Facts<'a> {
     /// The authority as it was sent, and the host in it.
     pub(super) authority: Option<&'a str>,
     pub(super) local: SocketAddr,
-    /// The client; behind a trusted proxy as that says, then without a port.
-    pub(super) client: SocketAddr,
-    /// Whether the client came by TLS.
-    pub(super) https: bool,
+    /// Who asks; behind a trusted proxy as that says.
+    pub(super) client: &'a Client<'a>,
+    /// Not known behind a proxy.
+    pub(super) client_port: Option<u16>,
     /// The name in the hello of the connection.
     pub(super) server_name: Option<&'a str>,
     /// What the handshake of the connection agreed on.
@@ -105,7 +108,7 @@ pub(super) fn head(settings: &Settings, facts: &Facts<'_>) -> Head {
     told.path(facts);
     told.connection(facts);
     told.request(facts);
-    told.fields(&facts.request.headers, facts.authority);
+    told.fields(&facts.request.headers, facts);
     told.head
 }
 
@@ -144,24 +147,23 @@ impl Told<'_> {
         let host = host.map_or_else(|| Cow::Owned(local.ip().to_string()), Cow::Borrowed);
         self.put(b"SERVER_NAME", &[host.as_bytes()]);
         let mut text = Text::default();
-        for (name, address) in [
-            (b"SERVER_ADDR", local.ip().to_canonical()),
-            (b"REMOTE_ADDR", client.ip().to_canonical()),
-        ] {
+        for (name, address) in
+            [(b"SERVER_ADDR", local.ip().to_canonical()), (b"REMOTE_ADDR", client.address)]
+        {
             self.put(name, &[text.of(address)]);
         }
         let mut number = itoa::Buffer::new();
         self.put(b"SERVER_PORT", &[number.format(local.port()).as_bytes()]);
-        if client.port() != 0 {
-            self.put(b"REMOTE_PORT", &[number.format(client.port()).as_bytes()]);
+        if let Some(port) = facts.client_port {
+            self.put(b"REMOTE_PORT", &[number.format(port).as_bytes()]);
         }
         if let Some(user) = facts.remote_user {
             self.put(b"REMOTE_USER", &[user.as_bytes()]);
         }
-        if facts.https {
+        if client.https {
             self.put(b"HTTPS", &[b"on"]);
         }
-        self.put(b"REQUEST_SCHEME", &[if facts.https { b"https" } else { b"http" }]);
+        self.put(b"REQUEST_SCHEME", &[client.scheme().as_bytes()]);
         if let Some(name) = facts.server_name {
             self.put(b"SSL_TLS_SNI", &[name.as_bytes()]);
         }
@@ -188,14 +190,15 @@ impl Told<'_> {
         }
     }
 
-    fn fields(&mut self, fields: &HeaderMap, authority: Option<&str>) {
+    fn fields(&mut self, fields: &HeaderMap, facts: &Facts<'_>) {
         // HTTP/2 has it elsewhere.
-        if let Some(authority) = authority {
+        if let Some(authority) = facts.authority {
             self.put(b"HTTP_HOST", &[authority.as_bytes()]);
         }
         let mut name = b"HTTP_".to_vec();
         for field in fields.keys() {
-            if !is_told(field.as_str()) {
+            let handed_on = facts.client.hands_on(field);
+            if !is_told(field.as_str()) || handed_on == HandedOn::NotAtAll {
                 continue;
             }
             name.truncate(5);
@@ -203,6 +206,14 @@ impl Told<'_> {
                 b'-' => b'_',
                 other => other.to_ascii_uppercase(),
             }));
+            // Not what proxies say, but what of it is believed: a program stands in no line of
+            // proxies, and knows the client by REMOTE_ADDR.
+            if handed_on == HandedOn::Anew {
+                if let Some(believed) = facts.client.in_words_of(field, fields) {
+                    self.put(&name, &[believed.as_bytes()]);
+                }
+                continue;
+            }
             let mut values = fields.get_all(field).iter();
             match (values.next(), values.next()) {
                 (Some(value), None) => self.put(&name, &[value.as_bytes()]),
@@ -273,6 +284,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::http::client;
 
     fn settings(route: &str, root: &str, parameters: &[(&str, &str)]) -> Settings {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -290,14 +302,25 @@ mod tests {
 
     /// The parameters that are told, as `NAME=value` without those of the connection.
     fn told(settings: &Settings, request: Request<()>) -> Vec<String> {
+        told_of(settings, "[::ffff:192.0.2.1]:1234", &[], request)
+    }
+
+    fn told_of(
+        settings: &Settings,
+        peer: &str,
+        trusted: &[ipnet::IpNet],
+        request: Request<()>,
+    ) -> Vec<String> {
         let request = request.into_parts().0;
+        let peer = peer.parse().unwrap();
+        let client = client::client(peer, false, "[::1]:8080", &request.headers, trusted);
         let facts = Facts {
             request: &request,
             asked: &request.uri,
             authority: Some("[::1]:8080"),
             local: ([127, 0, 0, 1], 80).into(),
-            client: "[::ffff:192.0.2.1]:1234".parse().unwrap(),
-            https: false,
+            client: &client,
+            client_port: Some(1234),
             server_name: None,
             negotiated: None,
             remote_user: Some("somebody"),
@@ -366,6 +389,50 @@ mod tests {
         assert_eq!(fields, ["HTTP_HOST=[::1]:8080"]);
         assert!(pairs.contains(&"SERVER_NAME=[::1]".to_owned()), "{pairs:?}");
         assert!(pairs.contains(&"SCRIPT_FILENAME=/srv/a.php".to_owned()), "{pairs:?}");
+    }
+
+    #[test]
+    fn only_what_is_believed_of_the_client_is_told() {
+        let settings = settings("/", "/srv/", &[]);
+        let request = || {
+            Request::get("/a.php")
+                .header("X-Forwarded-For", "10.9.9.9, 198.51.100.7, 10.0.0.2")
+                .header("X-Forwarded-Proto", "https")
+                .header("X-Forwarded-Host", "shop.example")
+                .header("X-Forwarded-Port", "no port")
+                .header("X-Forwarded-Prefix", "/shop")
+                .header("X_Forwarded_For", "1.1.1.1")
+                .header("Forwarded", "for=1.1.1.1;proto=gopher")
+                .header("X-Other", "1")
+                .body(())
+                .unwrap()
+        };
+        let fields = |pairs: &[String]| {
+            let own = |pair: &&String| pair.contains("FORWARDED") || pair.contains("OTHER");
+            let mut own: Vec<_> = pairs.iter().filter(own).cloned().collect();
+            own.sort_unstable();
+            own
+        };
+        let pairs = told(&settings, request());
+        assert_eq!(fields(&pairs), ["HTTP_X_OTHER=1"], "of a stranger");
+        assert!(pairs.contains(&"REMOTE_ADDR=192.0.2.1".to_owned()), "{pairs:?}");
+
+        let trusted = ["10.0.0.0/24".parse().unwrap()];
+        let pairs = told_of(&settings, "10.0.0.1:99", &trusted, request());
+        assert_eq!(
+            fields(&pairs),
+            [
+                "HTTP_FORWARDED=for=198.51.100.7;host=shop.example;proto=https",
+                "HTTP_X_FORWARDED_FOR=198.51.100.7",
+                "HTTP_X_FORWARDED_HOST=shop.example",
+                "HTTP_X_FORWARDED_PREFIX=/shop",
+                "HTTP_X_FORWARDED_PROTO=https",
+                "HTTP_X_OTHER=1",
+            ]
+        );
+        for expected in ["REMOTE_ADDR=198.51.100.7", "HTTPS=on"] {
+            assert!(pairs.contains(&expected.to_owned()), "{pairs:?}");
+        }
     }
 
     #[test]

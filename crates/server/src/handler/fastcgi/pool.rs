@@ -11,7 +11,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -26,15 +26,15 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::exchange::Exchange;
+use super::{exchange::Exchange, share::Gathered};
 use crate::limits::{FASTCGI_CONNECT_RETRY_DELAY, FASTCGI_FIRST_READ_BYTES, FASTCGI_KEPT_FOR};
 
 /// All programs that are in use.
 #[derive(Debug, Default)]
 pub struct Programs {
     programs: Mutex<HashMap<ServerAddress, Weak<Program>>>,
-    /// What content without a known length takes in files.
-    pub(super) filed_bytes: Arc<AtomicU64>,
+    /// What content without a known length takes until it is whole.
+    pub(super) gathered: Arc<Gathered>,
 }
 
 impl Programs {

@@ -4,10 +4,6 @@
 use std::{
     io::SeekFrom,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -19,13 +15,14 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
 };
 
+use super::share::Share;
 use crate::{
     blocking,
     http::{
         content::{Content, ContentError},
         error::RequestError,
     },
-    limits::{FASTCGI_FILED_BYTES_MAX, FASTCGI_GATHERED_BYTES_MAX, FASTCGI_READ_BYTES},
+    limits::{FASTCGI_IN_MEMORY_BYTES_MAX, FASTCGI_READ_BYTES},
 };
 
 /// Where content comes from.
@@ -34,8 +31,8 @@ pub(super) enum Source {
     Nothing,
     /// The client, while it sends it.
     Live(Content),
-    /// It was gathered in memory.
-    Memory(Bytes),
+    /// It was gathered in memory, and takes its share until the request is over.
+    Memory(Bytes, #[allow(dead_code, reason = "counts down when it is dropped")] Share),
     /// It was gathered in a file.
     File(Box<Filed>),
 }
@@ -50,10 +47,10 @@ pub(super) enum SourceError {
 }
 
 impl Source {
-    /// The content of a request and its length, gathered if it comes without one.
+    /// The content of a request and its length, gathered into a share if it comes without one.
     pub(super) async fn of(
         content: &mut Content,
-        filed_bytes: &Arc<AtomicU64>,
+        share: impl FnOnce() -> Share,
     ) -> Result<(Self, Option<u64>), RequestError> {
         if content.is_end_stream() {
             // A length of zero was said, or there is no content. Programs treat both alike.
@@ -62,7 +59,7 @@ impl Source {
         if let Some(length) = content.size_hint().exact() {
             return Ok((Self::Live(content.take()), Some(length)));
         }
-        Box::pin(gather(content, filed_bytes)).await
+        Box::pin(gather(content, share())).await
     }
 
     /// Whether there is none.
@@ -77,10 +74,9 @@ impl Source {
     ) -> Poll<Result<Option<Bytes>, SourceError>> {
         match self {
             Self::Nothing => Poll::Ready(Ok(None)),
-            Self::Memory(bytes) => {
+            Self::Memory(bytes, _) => {
                 let bytes = std::mem::take(bytes);
-                *self = Self::Nothing;
-                Poll::Ready(Ok(Some(bytes)))
+                Poll::Ready(Ok((!bytes.is_empty()).then_some(bytes)))
             }
             Self::Live(content) => loop {
                 match ready!(Pin::new(&mut *content).poll_frame(cx)) {
@@ -107,67 +103,76 @@ impl Source {
         match self {
             Self::Nothing => true,
             Self::Live(content) => content.is_end_stream(),
-            Self::Memory(_) | Self::File(_) => false,
+            Self::Memory(bytes, _) => bytes.is_empty(),
+            Self::File(_) => false,
         }
     }
 }
 
 async fn gather(
     content: &mut Content,
-    filed_bytes: &Arc<AtomicU64>,
+    mut share: Share,
 ) -> Result<(Source, Option<u64>), RequestError> {
     let mut gathered = BytesMut::new();
-    let mut filed: Option<Filed> = None;
+    let mut filed: Option<Writing> = None;
     while let Some(frame) = content.frame().await {
         let Ok(bytes) = frame.map_err(RequestError::Content)?.into_data() else { continue };
+        share.grow(bytes.len() as u64)?;
         gathered.extend_from_slice(&bytes);
-        if gathered.len() > FASTCGI_GATHERED_BYTES_MAX {
+        if gathered.len() > FASTCGI_IN_MEMORY_BYTES_MAX {
             let mut file = match filed.take() {
                 Some(file) => file,
-                None => Filed::new(filed_bytes).await?,
+                None => Writing::new().await?,
             };
             file.append(&gathered).await?;
             gathered.clear();
             filed = Some(file);
         }
     }
+    let length = Some(share.bytes());
     let Some(mut file) = filed else {
-        let length = gathered.len() as u64;
-        return Ok((Source::Memory(gathered.freeze()), Some(length)));
+        return Ok((Source::Memory(gathered.freeze(), share), length));
     };
     file.append(&gathered).await?;
-    file.file.seek(SeekFrom::Start(0)).await.map_err(Filed::error)?;
-    let length = file.share.bytes;
-    Ok((Source::File(Box::new(file)), Some(length)))
+    let file = file.read(share).await?;
+    Ok((Source::File(Box::new(file)), length))
 }
 
-/// Content in a file without a name.
-pub(super) struct Filed {
-    file: File,
-    piece: BytesMut,
-    share: Share,
-}
+/// A file without a name that content is written to.
+struct Writing(File);
 
-impl Filed {
-    async fn new(all: &Arc<AtomicU64>) -> Result<Self, RequestError> {
+impl Writing {
+    async fn new() -> Result<Self, RequestError> {
         let file = blocking::run("making a file for content", tempfile::tempfile).await;
         let file = file.and_then(|file| file).map_err(Self::error)?;
-        let share = Share { all: Arc::clone(all), bytes: 0 };
-        Ok(Self { file: File::from_std(file), piece: BytesMut::new(), share })
+        Ok(Self(File::from_std(file)))
     }
 
     async fn append(&mut self, bytes: &[u8]) -> Result<(), RequestError> {
-        if !self.share.grow(bytes.len() as u64) {
-            return Err(RequestError::LengthRequired);
-        }
-        self.file.write_all(bytes).await.map_err(Self::error)?;
-        self.file.flush().await.map_err(Self::error)
+        self.0.write_all(bytes).await.map_err(Self::error)?;
+        self.0.flush().await.map_err(Self::error)
+    }
+
+    /// What was written, from its beginning.
+    async fn read(mut self, share: Share) -> Result<Filed, RequestError> {
+        self.0.seek(SeekFrom::Start(0)).await.map_err(Self::error)?;
+        Ok(Filed { file: self.0, piece: BytesMut::new(), share })
     }
 
     fn error(source: std::io::Error) -> RequestError {
         RequestError::File { path: std::env::temp_dir(), source }
     }
+}
 
+/// Content in a file without a name. It takes its share until the request is over.
+pub(super) struct Filed {
+    file: File,
+    piece: BytesMut,
+    #[allow(dead_code, reason = "counts down when it is dropped")]
+    share: Share,
+}
+
+impl Filed {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, SourceError>> {
         self.piece.reserve(FASTCGI_READ_BYTES);
         let reading = std::pin::pin!(self.file.read_buf(&mut self.piece));
@@ -176,53 +181,20 @@ impl Filed {
     }
 }
 
-/// A part of what all files together may hold.
-struct Share {
-    all: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Share {
-    fn grow(&mut self, bytes: u64) -> bool {
-        let before = self.all.fetch_add(bytes, Ordering::AcqRel);
-        self.bytes += bytes;
-        before + bytes <= FASTCGI_FILED_BYTES_MAX
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    #[tokio::test]
-    async fn files_take_from_one_bound_and_give_back() {
-        let all = Arc::new(AtomicU64::new(0));
-        let mut one = Filed::new(&all).await.unwrap();
-        one.append(&[1; 1000]).await.unwrap();
-        let mut other = Share { all: Arc::clone(&all), bytes: 0 };
-        assert!(other.grow(FASTCGI_FILED_BYTES_MAX - 1000));
-        let refused = one.append(&[1]).await.unwrap_err();
-        assert_eq!(refused.status().as_u16(), 411);
-        drop(other);
-        one.append(&[1]).await.unwrap();
-        drop(one);
-        assert_eq!(all.load(Ordering::Relaxed), 0);
-    }
+    use super::{super::share::Gathered, *};
 
     #[tokio::test]
     async fn a_file_gives_what_it_was_given() {
-        let mut filed = Filed::new(&Arc::default()).await.unwrap();
+        let mut filed = Writing::new().await.unwrap();
         for byte in 0..200 {
             filed.append(&[byte; 1000]).await.unwrap();
         }
-        filed.file.seek(SeekFrom::Start(0)).await.unwrap();
-        let mut source = Source::File(Box::new(filed));
+        let share = Arc::new(Gathered::default()).share([192, 0, 2, 1].into());
+        let mut source = Source::File(Box::new(filed.read(share).await.unwrap()));
         let mut got = Vec::new();
         while let Some(piece) = std::future::poll_fn(|cx| source.poll_piece(cx)).await.unwrap() {
             assert!(!piece.is_empty());

@@ -189,3 +189,59 @@ impl Way {
         Err(last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bindery_testkit::{deaf::Deaf, soon};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The way to a server with a name that has these addresses.
+    fn way(addresses: &[[u8; 4]], port: u16) -> Way {
+        let ways = Arc::new(Ways::default());
+        let addresses: Vec<_> = addresses.iter().map(|address| IpAddr::from(*address)).collect();
+        let until = Instant::now() + Duration::from_secs(3600);
+        ways.names().insert("up.example".to_owned(), (until, addresses.into()));
+        let address = ServerAddress::Tcp { host: "up.example".to_owned(), port };
+        Way::new(address, (UpstreamProtocol::Http1, None), None, ways)
+    }
+
+    /// Which address took a connection.
+    async fn opened(way: &Way, patience: Duration) -> io::Result<IpAddr> {
+        match way.open(patience, Purpose::default()).await? {
+            Transport::Plain(Socket::Tcp(tcp)) => Ok(tcp.peer_addr()?.ip()),
+            _ => panic!("not TCP"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_a_name_are_tried_in_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let patience = Duration::from_secs(10);
+        let (open, closed, other) = ([127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3]);
+        for addresses in
+            [&[open][..], &[closed, open], &[closed, other, open], &[open, closed, other]]
+        {
+            let found = opened(&way(addresses, port), patience).await.unwrap();
+            assert_eq!(found, IpAddr::from(open), "{addresses:?}");
+        }
+        let refused = opened(&way(&[closed, other], port), patience).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        let deaf = Deaf::at("127.0.0.2:0".parse().unwrap()).await.unwrap();
+        let port = deaf.address().port();
+        let _listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let way_past = way(&[[127, 0, 0, 2], [127, 0, 0, 1]], port);
+        let patience = Duration::from_secs(2);
+        let found = soon("the second", opened(&way_past, patience)).await.unwrap();
+        assert_eq!(found, IpAddr::from([127, 0, 0, 1]));
+        let nowhere = way(&[[127, 0, 0, 2]], port);
+        let late = opened(&nowhere, Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
+}

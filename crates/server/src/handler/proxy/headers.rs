@@ -15,7 +15,10 @@ use http::{
 
 use super::upgrade::Wanted;
 use crate::http::{
-    client::{Client, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO},
+    client::{
+        self, Client, HandedOn, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT,
+        X_FORWARDED_PROTO,
+    },
     forwarded, framing,
 };
 
@@ -115,8 +118,7 @@ impl Outgoing<'_> {
                     }
                 }
                 SEC_WEBSOCKET_KEY if !keeps_key => {}
-                FORWARDED => {}
-                _ if is_forwarded(name) => {}
+                _ if self.client.hands_on(name) != HandedOn::AsItCame => {}
                 _ => fields.value(name, value),
             }
         }
@@ -168,16 +170,12 @@ impl Outgoing<'_> {
             true => fields.own(&X_FORWARDED_FOR, &joined(came, &X_FORWARDED_FOR, text)),
             false => fields.own(&X_FORWARDED_FOR, text),
         }
-        let scheme: &[u8] = if client.https { b"https" } else { b"http" };
-        fields.own(&X_FORWARDED_PROTO, scheme);
+        fields.own(&X_FORWARDED_PROTO, client.scheme().as_bytes());
         if !client.host.is_empty() {
             fields.own(&X_FORWARDED_HOST, client.host.as_bytes());
         }
-        let port = match said(&X_FORWARDED_PORT) {
-            true => came.get(&X_FORWARDED_PORT).and_then(|port| port.to_str().ok()?.parse().ok()),
-            false => None,
-        };
-        let port: u16 = port.unwrap_or(self.port);
+        let told = client.told_port(came).filter(|_| said(&X_FORWARDED_PORT));
+        let port = told.unwrap_or(self.port);
         fields.own(&X_FORWARDED_PORT, itoa::Buffer::new().format(port).as_bytes());
         let given = said(&FORWARDED);
         if given || self.forwarded {
@@ -292,17 +290,6 @@ fn put_cookies(fields: &mut impl Fields, came: &HeaderMap, first: &HeaderValue) 
     fields.own(&COOKIE, &all.join(&b"; "[..]));
 }
 
-/// Whether a field says whom a request is from. What a stranger says of it does not get through,
-/// whatever the spelling: some applications read `_` as `-`.
-fn is_forwarded(name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
-    let same = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
-    let known = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_FORWARDED_PORT];
-    name.first() == Some(&b'x')
-        && matches!(name.len(), 15..=17)
-        && known.iter().any(|one| one.as_str().bytes().eq(name.iter().map(same)))
-}
-
 /// The values of a list in one, and one more.
 fn joined(fields: &HeaderMap, name: &HeaderName, last: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
@@ -351,14 +338,13 @@ pub(super) fn of_http2(answer: &mut response::Parts) -> Result<(), Lie> {
 /// Takes out of trailers what must not be there (RFC 9110, 6.5.1): what frames a message, says whom
 /// it is for or from, or how it is to be read.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
-    const NONE: [HeaderName; 11] = [
+    const NONE: [HeaderName; 10] = [
         AUTHORIZATION,
         CACHE_CONTROL,
         CONTENT_ENCODING,
         CONTENT_LENGTH,
         CONTENT_RANGE,
         CONTENT_TYPE,
-        FORWARDED,
         HOST,
         MAX_FORWARDS,
         SET_COOKIE,
@@ -368,7 +354,9 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
     for name in &NONE {
         trailers.remove(name);
     }
-    for name in [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_FORWARDED_PORT] {
+    let words: Vec<_> =
+        trailers.keys().filter(|name| client::speaks_of_clients(name.as_str())).cloned().collect();
+    for name in words {
         trailers.remove(name);
     }
 }
@@ -423,17 +411,6 @@ mod tests {
         for address in ["0.0.0.0", "192.0.2.1", "255.255.255.255", "::1", "2001:db8::1"] {
             let address: IpAddr = address.parse().unwrap();
             assert_eq!(Text::new().address(address), address.to_string().as_bytes());
-        }
-    }
-
-    #[test]
-    fn a_field_is_forwarded_in_any_spelling() {
-        for name in ["x-forwarded-for", "x_forwarded_for", "x-forwarded_port", "x_forwarded-proto"]
-        {
-            assert!(is_forwarded(&HeaderName::from_static(name)), "{name}");
-        }
-        for name in ["x-forwarded-by", "forwarded", "x-forwarded-fort", "y-forwarded-for"] {
-            assert!(!is_forwarded(&HeaderName::from_static(name)), "{name}");
         }
     }
 

@@ -71,7 +71,6 @@ use crate::{
         tunnel::{Http2End, Tunnel},
     },
     limits::UPSTREAM_TRIES_MAX,
-    rules::site::LimitedSite,
 };
 
 /// What is answered to `OPTIONS` that may go no further, and to `TRACE`.
@@ -173,7 +172,9 @@ impl Proxy {
             && let Some(mut tunnel) = Tunnel::attached_to(answer.extensions_mut())
         {
             // The request itself is over with the head of its answer.
-            tunnel.hold(ctx.site.limits().map(LimitedSite::go_on));
+            if let Some(limits) = ctx.site.limits() {
+                tunnel.limit(limits);
+            }
             match end {
                 Some(end) => {
                     *answer.status_mut() = StatusCode::OK;

@@ -1,3 +1,4 @@
+use bindery_model::site::SiteLimits;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
@@ -7,9 +8,21 @@ const IDLE: Duration = Duration::from_secs(8);
 
 /// A client and an upstream with a tunnel between them, whose pipes hold so many bytes.
 fn tunnel(early: &'static [u8], pipe: usize) -> (DuplexStream, DuplexStream, Ended) {
+    tunnel_of(early, pipe, None)
+}
+
+/// One of a site.
+fn tunnel_of(
+    early: &'static [u8],
+    pipe: usize,
+    site: Option<&LimitedSite>,
+) -> (DuplexStream, DuplexStream, Ended) {
     let (client, near) = duplex(pipe);
     let (upstream, far) = duplex(pipe);
     let mut tunnel = Tunnel::new(TokioIo::new(far), Bytes::from_static(early), IDLE, ());
+    if let Some(site) = site {
+        tunnel.limit(site);
+    }
     let mut near = TokioIo::new(near);
     (client, upstream, tokio::spawn(async move { carry(&mut tunnel, &mut near).await }))
 }
@@ -172,4 +185,76 @@ async fn the_guard_is_held_as_long_as_the_tunnel() {
     assert_eq!(Arc::strong_count(&guard), 2);
     drop(tunnel);
     assert_eq!(Arc::strong_count(&guard), 1);
+}
+
+fn paced(bytes_per_second: u64) -> LimitedSite {
+    let bytes_per_second_max = Some(bytes_per_second);
+    LimitedSite::of(SiteLimits { requests_max: None, bytes_per_second_max })
+}
+
+/// Says so much to the other side and ends, while that listens; gives how long it took.
+async fn told(from: &mut DuplexStream, to: &mut DuplexStream, bytes: usize) -> Duration {
+    let began = Instant::now();
+    let all = vec![7; bytes];
+    let writing = async {
+        from.write_all(&all).await.unwrap();
+        from.shutdown().await.unwrap();
+    };
+    let mut heard = Vec::new();
+    let (read, ()) = tokio::join!(to.read_to_end(&mut heard), writing);
+    read.unwrap();
+    assert!(heard == all, "{}", heard.len());
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_are_told_in_tunnels_leaves_at_the_pace_of_their_site() {
+    let site = paced(100_000);
+    let (mut client, mut upstream, ended) = tunnel_of(b"", 64 * 1024, Some(&site));
+    let (mut other, mut its, _ended) = tunnel_of(b"", 64 * 1024, Some(&site));
+    let (one, two) = tokio::join!(
+        told(&mut upstream, &mut client, 300_000),
+        told(&mut its, &mut other, 300_000)
+    );
+    for took in [one, two].map(|took| took.as_secs_f64()) {
+        assert!((5.0..=6.2).contains(&took), "{took}: both share the pace");
+    }
+    // What they say themselves is nothing that the site sends.
+    assert_eq!(told(&mut client, &mut upstream, 300_000).await, Duration::ZERO);
+    ended.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_word_does_not_wait_for_a_long_one_to_end() {
+    let site = paced(100_000);
+    let (mut client, mut upstream, _ended) = tunnel_of(b"", 64 * 1024, Some(&site));
+    let long = tokio::spawn(async move { told(&mut upstream, &mut client, 1_000_000).await });
+    sleep(Duration::from_secs(1)).await;
+    let (mut client, mut upstream, _ended) = tunnel_of(b"early", 64 * 1024, Some(&site));
+    let began = Instant::now();
+    upstream.write_all(b" word").await.unwrap();
+    assert_eq!(said(&mut client, 10).await, b"early word");
+    assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+    assert!(long.await.unwrap() > Duration::from_secs(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_pace_of_its_site_is_not_idle_and_who_does_not_listen_is() {
+    // A piece of each in turn, so that each waits for twice as long as it may be silent.
+    let site = paced(100);
+    let mut telling = Vec::new();
+    for _ in 0..4 {
+        let (mut client, mut upstream, _ended) = tunnel_of(b"", 1024, Some(&site));
+        telling.push(tokio::spawn(async move { told(&mut upstream, &mut client, 1500).await }));
+    }
+    for one in telling {
+        let took = one.await.unwrap();
+        assert!(took > 3 * IDLE, "{took:?}");
+    }
+    let site = paced(100_000);
+    let (client, mut upstream, ended) = tunnel_of(b"", 1024, Some(&site));
+    upstream.write_all(&[7; 1024]).await.unwrap();
+    upstream.write_all(&[7; 1024]).await.unwrap();
+    assert!(matches!(ended.await.unwrap(), Err(Broken::Idle)));
+    drop(client);
 }

@@ -168,11 +168,11 @@ const SCRIPTS: [(&str, &str); 13] = [
 ];
 
 /// A site with scripts, and the php-fpm that runs them.
-struct Site {
+pub(super) struct Site {
     php: Php,
-    port: u16,
-    server: TestServer,
-    setup: Setup,
+    pub(super) port: u16,
+    pub(super) server: TestServer,
+    pub(super) setup: Setup,
 }
 
 impl Site {
@@ -182,7 +182,7 @@ impl Site {
 }
 
 /// A site with these lines in its `fastcgi`, over a Unix socket.
-async fn site(children: usize, lines: &str) -> Option<Site> {
+pub(super) async fn site(children: usize, lines: &str) -> Option<Site> {
     site_at(children, lines, |folder| format!("unix:{}", folder.join("fpm.sock").display())).await
 }
 
@@ -206,7 +206,7 @@ async fn site_at(
 }
 
 /// What `hash.php` says of this content.
-async fn hash_of(content: &[u8]) -> String {
+pub(super) async fn hash_of(content: &[u8]) -> String {
     let mut child =
         Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(content).await.unwrap();
@@ -215,7 +215,7 @@ async fn hash_of(content: &[u8]) -> String {
     format!("{} {}", content.len(), text.split(' ').next().unwrap())
 }
 
-fn value(json: &str, name: &str) -> Option<String> {
+pub(super) fn value(json: &str, name: &str) -> Option<String> {
     // Enough for what the tests send: no quote is in it.
     let from = json.split_once(&format!("\"{name}\":"))?.1;
     let value = match from.strip_prefix('"') {

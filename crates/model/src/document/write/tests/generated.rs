@@ -32,6 +32,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ),
     ("admin", &["'127.0.0.1:9180'", "'[::1]:9180'"]),
     ("connections_max", &["77"]),
+    ("client_ca", &["'ca.pem'"]),
     ("connections_per_address_max", &["5"]),
 ];
 
@@ -39,6 +40,7 @@ const SITE: &[(&str, &[&str])] = &[
     ("state", &["'started'", "'stopped'"]),
     ("https_redirect", &["true", "false"]),
     ("access_log", &["false"]),
+    ("ignore_case", &["true", "false"]),
     (
         "limits",
         &["{}", "{ requests_max = 9 }", "{ requests_max = 1, bytes_per_second_max = 8000000000 }"],
@@ -52,7 +54,8 @@ const FILES: &[(&str, &[&str])] = &[
     ("symlinks", &["'refuse'", "'inside'", "'follow'"]),
     ("precompressed", &["true", "false"]),
     ("media_types", &["{}", "{ '.z' = 'x/z', '.B' = 'x/b', '.a' = 'text/x; charset=u' }"]),
-    ("unknown_types", &["'bytes'", "'refuse'"]),
+    ("unknown_types", &["'bytes'", "'refuse'", "'listed'"]),
+    ("hidden", &["[]", "['bin', 'App_Data']"]),
     ("charset", &["''", "'utf-8'", "'latin1'"]),
     (
         "cache_control",
@@ -65,6 +68,7 @@ const FILES: &[(&str, &[&str])] = &[
 ];
 
 const RULES: &[(&str, &[&str])] = &[
+    ("https_only", &["true", "false"]),
     (
         "access",
         &[
