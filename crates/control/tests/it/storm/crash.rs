@@ -53,7 +53,7 @@ async fn makes_changes_until_it_is_ended() {
 fn a_crash_at_any_moment_of_a_storm_leaves_what_was_before_or_what_comes_after() {
     let seed = seed();
     for form in [Form::Toml, Form::Iis] {
-        let mut ground = Ground::new(form, 1);
+        let mut ground = Ground::new(tempfile::tempdir().unwrap(), form, 1);
         // The processes open them.
         drop(std::mem::take(&mut ground.sockets));
         let mut random = Random::new(seed, "crash");

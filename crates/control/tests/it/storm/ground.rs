@@ -110,9 +110,8 @@ pub(crate) fn marked(mark: &str) -> (String, Value) {
 }
 
 impl Ground {
-    /// A new one, with `echo` as the port of an upstream.
-    pub(crate) fn new(form: Form, echo: u16) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    /// A new one below `folder`, with `echo` as the port of an upstream.
+    pub(crate) fn new(folder: TempDir, form: Form, echo: u16) -> Self {
         let mut sockets = Sockets::new();
         let port = sockets.open("127.0.0.1");
         let ca = TestCa::new();
