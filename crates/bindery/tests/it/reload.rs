@@ -81,7 +81,7 @@ async fn an_edited_file_needs_no_signal() {
     assert_eq!(plain(local(port)).await.get("b.example", "/").await.unwrap().text(), "b");
     assert_eq!(server.stop(), Some(0));
     // Numbers go on.
-    let mut server = Background::serving(&folder);
+    let server = Background::serving(&folder);
     folder.run("status").check(0, &["bindery.toml (revision 2)"]);
     assert_eq!(server.stop(), Some(0));
 }
