@@ -2,13 +2,14 @@
 //! FastCGI program. They run on the client's core and are not counted.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::client::poll::Poll;
 use crate::failure::{Context, Failure};
 use crate::fleet::{BODY_BYTES, Fleet};
 use crate::peers::{free_port, program};
@@ -56,7 +57,7 @@ impl Upstreams {
             .stderr(Stdio::null())
             .spawn()
             .context(|| "cannot start nginx as an upstream".to_owned())?;
-        let ports = Ports { files, echo: serve(echo)?, fastcgi: serve(fastcgi)? };
+        let ports = Ports { files, echo: echo()?, fastcgi: serve(fastcgi)? };
         let upstreams = Self { ports, nginx };
         let started = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, files)).is_err() {
@@ -111,27 +112,68 @@ fn serve(answer: fn(TcpStream) -> io::Result<()>) -> Result<u16, Failure> {
     Ok(port)
 }
 
-/// Agrees to any upgrade and sends back what it gets, frames and all.
-fn echo(stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    let mut line = String::new();
-    while line != "\r\n" {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
+/// Listens, agrees to any upgrade and sends back what it gets, frames and all. In one thread: with
+/// one for each connection the client's core would be what is measured.
+fn echo() -> Result<u16, Failure> {
+    let what = || "no free port".to_owned();
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context(what)?;
+    let port = listener.local_addr().context(what)?.port();
+    listener.set_nonblocking(true).context(what)?;
+    thread::spawn(move || {
+        let mut poll = Poll::new()?;
+        poll.add(&listener, 0)?;
+        let mut streams: Vec<Option<TcpStream>> = Vec::new();
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            for slot in poll.wait(Duration::from_secs(1))? {
+                let Some(place) = slot.checked_sub(1) else {
+                    for stream in std::iter::from_fn(|| listener.accept().ok()) {
+                        // A connection that breaks off concerns nobody else.
+                        let Ok(stream) = upgraded(stream.0) else { continue };
+                        poll.add(&stream, streams.len() + 1)?;
+                        streams.push(Some(stream));
+                    }
+                    continue;
+                };
+                let Some(own) = streams.get_mut(place) else { continue };
+                if own.as_mut().is_some_and(|stream| sent_back(stream, &mut bytes).is_err()) {
+                    *own = None;
+                }
+            }
         }
+        #[allow(unreachable_code, reason = "the type of what ends it")]
+        Ok::<(), Failure>(())
+    });
+    Ok(port)
+}
+
+/// Reads the head of a request and agrees to its upgrade.
+fn upgraded(mut stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(START_TIMEOUT))?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend_from_slice(&byte);
     }
-    writer.write_all(
+    stream.write_all(
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
           Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
     )?;
-    let mut bytes = [0; 16 * 1024];
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// Sends back all that has come. Fails at the end of the connection.
+fn sent_back(stream: &mut TcpStream, bytes: &mut [u8]) -> io::Result<()> {
     loop {
-        match reader.read(&mut bytes)? {
-            0 => return Ok(()),
-            read => writer.write_all(bytes.get(..read).unwrap_or_default())?,
+        match stream.read(bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => stream.write_all(bytes.get(..read).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -152,20 +152,22 @@ pub(crate) struct NotMade {
 }
 
 /// What to do where a change was based on another revision.
-fn since(expected: Option<u64>) -> String {
-    let since = expected.map(|number| number.to_string()).unwrap_or_else(|| "REV".to_owned());
+fn since(expected: u64) -> String {
     format!(
-        "`bindery diff {since}` shows what has changed since; then ask again with the revision in \
-         force"
+        "`bindery diff {expected}` shows what has changed since; then ask again with the revision \
+         in force"
     )
 }
+
+/// What to do where a revision is not there.
+const NO_REVISION_HELP: &str = "`bindery history` lists those that are kept";
 
 impl From<Refused> for NotMade {
     fn from(refused: Refused) -> Self {
         let what = text_of(&refused);
         let help = match &refused {
-            Refused::Outdated { expected, .. } => Some(since(Some(*expected))),
-            Refused::NoRevision(_) => Some("`bindery history` lists those that are kept".into()),
+            Refused::Outdated { expected, .. } => Some(since(*expected)),
+            Refused::NoRevision(_) => Some(NO_REVISION_HELP.into()),
             Refused::Home(HomeError::Edited { .. }) => Some("ask again".into()),
             Refused::State(_) | Refused::Home(_) => {
                 Some("ask as root or as the user that the server runs as".into())
@@ -186,7 +188,17 @@ impl NotMade {
             return Self { what: text_of(&error), problems: Vec::new(), help: None };
         };
         let Refusal(document) = *refusal;
-        let help = (document.word() == "outdated").then(|| since(expected));
+        let (mut what, mut help) = (document.detail.clone(), None);
+        match (document.word(), expected, document.revision) {
+            ("outdated", Some(expected), Some(current)) => {
+                what = Refused::Outdated { expected, current }.to_string();
+                help = Some(since(expected));
+            }
+            ("not-found", ..) if what.contains("is not in the history") => {
+                help = Some(NO_REVISION_HELP.to_owned());
+            }
+            _ => {}
+        }
         let problems = document.problems.into_iter().filter(|own| own.file.is_some());
         let problems = problems.map(|own| PlacedProblem {
             severity: own.severity,
@@ -197,7 +209,7 @@ impl NotMade {
             message: own.message,
             help: own.help,
         });
-        Self { what: document.detail, problems: problems.collect(), help }
+        Self { what, problems: problems.collect(), help }
     }
 }
 
@@ -303,14 +315,6 @@ impl Door {
                 "revision {revision} is not in the history; `bindery history` lists those that are"
             ))
         })
-    }
-
-    /// Where the configuration is.
-    pub(crate) fn home(&self) -> Home {
-        match self {
-            Self::Server(_, home) => home.clone(),
-            Self::Offline(Offline { applier, .. }) => applier.current().home.clone(),
-        }
     }
 }
 

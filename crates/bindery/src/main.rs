@@ -81,6 +81,11 @@ enum Command {
     History(commands::history::HistoryArguments),
     /// Go back to an earlier revision.
     Undo(commands::history::UndoArguments),
+    /// Print what is in force as bindery.toml, as applicationHost.config or as JSON.
+    Export(commands::export::Arguments),
+    /// Import sites of another server.
+    #[command(subcommand)]
+    Import(commands::import::ImportCommand),
     /// Print what a shell needs to complete commands and names.
     Completions(commands::completions::CompletionsArguments),
     /// Write manual pages.
@@ -127,6 +132,8 @@ fn run(command: Command) -> Result<ExitCode, output::Failure> {
         Command::Diff(arguments) => commands::history::diff(&arguments),
         Command::History(arguments) => commands::history::history(&arguments),
         Command::Undo(arguments) => commands::history::undo(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Import(command) => commands::import::run(&command),
         Command::Completions(arguments) => commands::completions::run(&arguments),
         Command::Man(arguments) => commands::completions::man(&arguments, Cli::command()),
     }

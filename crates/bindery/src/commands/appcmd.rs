@@ -21,7 +21,7 @@ use bindery_iis::{
     netsh::records::Records,
 };
 use bindery_model::{
-    change::{Act, Change, Difference, How, Place},
+    change::{Difference, Entry, How, Place},
     document::{Configuration, Document, write},
     problem::{Problem, Severity},
 };
@@ -40,6 +40,10 @@ use crate::{
 
 /// Where backups are, in the state folder: a folder for each, with the configuration in it.
 const BACKUPS: &str = "backup";
+
+/// What is said where pools are made or changed, and there is no place to keep them.
+const POOLS: &str = "bindery.toml has no application pools: one process serves all sites, and \
+                     nothing was kept";
 
 /// What `appcmd` takes.
 #[derive(clap::Args)]
@@ -67,9 +71,9 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     let Words { words, config, dry_run } = own;
     let seen = Seen::look(&config)?;
     let backups = Backups(seen.configuration().settings.state_dir.join(BACKUPS));
-    let (text, left_out) = match seen.home.form {
-        Form::Iis => (seen.text.clone(), Vec::new()),
-        Form::Toml => config::write(seen.configuration()),
+    let text = match seen.home.form {
+        Form::Iis => seen.text.clone(),
+        Form::Toml => config::write(seen.configuration()).0,
     };
     let input = has_input(&words).then(|| io::read_to_string(io::stdin())).transpose();
     let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
@@ -81,7 +85,10 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
         backup_name: now.trim_end_matches('Z'),
         requests: &[],
     };
-    let answer = appcmd::run(&words, input.as_deref(), &world);
+    let mut answer = appcmd::run(&words, input.as_deref(), &world);
+    if is_about_pools(&words) && seen.home.form == Form::Toml && answer.text.take().is_some() {
+        answer.notes.push(POOLS.to_owned());
+    }
     let what = match (&answer.text, &answer.effect) {
         (Some(new), _) => Some(change_of(&seen, &text, new)?),
         (None, Some(Effect::RestoreBackup(name))) => Some(Ok(backups.restored(&seen, name)?)),
@@ -121,9 +128,6 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     }
     output::print(&answer.output);
     told(&answer);
-    if answer.text.is_none() && !left_out.is_empty() && dry_run {
-        output::note(format_args!("bindery: {} keys have no place in IIS's form", left_out.len()));
-    }
     if is_about_requests(&words) {
         output::note("bindery: requests under way are counted, not listed: see `bindery status`");
     }
@@ -166,16 +170,27 @@ fn has_input(words: &[String]) -> bool {
     grammar::parse(words).is_ok_and(|command| command.general("in").is_some())
 }
 
+/// Pools alone, or the pool of an application.
+fn is_about_pools(words: &[String]) -> bool {
+    grammar::parse(words).is_ok_and(|command| {
+        let mut properties = command.properties();
+        command.object == "APPPOOL"
+            || command.object == "APP"
+                && command.verb == "SET"
+                && properties.all(|own| own.is("applicationPool"))
+    })
+}
+
 fn is_about_requests(words: &[String]) -> bool {
     grammar::parse(words).is_ok_and(|command| command.object == "REQUEST")
 }
 
 /// What makes the new text of IIS's form so, here.
-fn change_of(seen: &Seen, before: &str, after: &str) -> Result<Result<What, NotMade>, Failure> {
+fn change_of(seen: &Seen, text: &str, after: &str) -> Result<Result<What, NotMade>, Failure> {
     if seen.home.form == Form::Iis {
         return Ok(Ok(What::Text(after.to_owned())));
     }
-    let (before, after) = (read(seen, before), read(seen, after));
+    let (before, after) = (read(seen, text), read(seen, after));
     let is_new = |problem: &&Problem| {
         problem.severity() == Severity::Error
             && !before.problems.iter().any(|own| own.message == problem.message)
@@ -184,7 +199,8 @@ fn change_of(seen: &Seen, before: &str, after: &str) -> Result<Result<What, NotM
         let help = Some(problem.help.clone()).filter(|help| !help.is_empty());
         return Ok(Err(NotMade { what: problem.message.clone(), problems: Vec::new(), help }));
     }
-    let difference = write::difference(&before.configuration, &after.configuration);
+    let mut difference = write::difference(&before.configuration, &after.configuration);
+    without_standards(&|text| read(seen, text), &mut difference);
     if difference.0.is_empty() {
         let what = "bindery.toml has no place for what was changed".to_owned();
         let help = Some("it would stay without effect, and be lost".to_owned());
@@ -192,6 +208,28 @@ fn change_of(seen: &Seen, before: &str, after: &str) -> Result<Result<What, NotM
     }
     let difference = moved_bindings(difference);
     Ok(Ok(What::Changes(write::changes(&difference))))
+}
+
+/// A new site has what `bindery.toml` has by default, not what IIS has: of its keys those are taken
+/// out that a site has of which nobody has said anything.
+pub(crate) fn without_standards(read: &dyn Fn(&str) -> Document, difference: &mut Difference) {
+    const NAME: &str = "a site without anything of its own";
+    let is_site =
+        |entry: &Entry| matches!((&entry.at, &entry.how), (Place::Site(_), How::Added(_)));
+    if !difference.0.iter().any(is_site) {
+        return;
+    }
+    let words = ["add", "site", &format!("/name:{NAME}"), "/physicalPath:/"].map(str::to_owned);
+    let (empty, _) = config::write(&Configuration::default());
+    let world = World { text: &empty, backups: &[], backup_name: "", requests: &[] };
+    let Some(text) = appcmd::run(&words, None, &world).text else { return };
+    let plain = write::fields(&read(&text).configuration, &Place::Site(NAME.to_owned()));
+    let plain = plain.unwrap_or_default();
+    for entry in difference.0.iter_mut().filter(|entry| is_site(entry)) {
+        if let How::Added(keys) = &mut entry.how {
+            keys.retain(|key, value| key == "root" || plain.get(key) != Some(value));
+        }
+    }
 }
 
 /// What a text of IIS's form says with the settings of `bindery.toml`. Certificates stay where
@@ -224,7 +262,7 @@ fn moved_bindings(difference: Difference) -> Difference {
         })
         .collect();
     for own in sites {
-        let of = |entry: &bindery_model::change::Entry, added: bool| {
+        let of = |entry: &Entry, added: bool| {
             matches!(&entry.at, Place::Binding { site, .. } if *site == own)
                 && match entry.how {
                     How::Added(_) => added,
@@ -315,10 +353,9 @@ impl Backups {
     }
 }
 
-/// Kept for the changes of one site that come together.
 #[cfg(test)]
 mod tests {
-    use bindery_model::change::{Entry, Fields};
+    use bindery_model::change::{Act, Change, Fields};
 
     use super::*;
 

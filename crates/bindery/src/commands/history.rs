@@ -100,7 +100,7 @@ fn summary(record: &Record) -> String {
         write!(text, " and {} more", entries.len() - NAMED).ok();
     }
     if entries.is_empty() {
-        text.push_str("nothing that decides");
+        text.push_str("comments or certificate records");
     }
     text
 }

@@ -40,7 +40,7 @@ use crate::{
 /// What scripts expect a certificate to be in.
 const STORE_NAME: &str = "MY";
 /// What to do where nobody has a certificate.
-const NO_CERTIFICATE_HELP: &str = "  help: give bindery.toml a [[certificate]] with its file; \
+const NO_CERTIFICATE_HELP: &str = "help: give bindery.toml a [[certificate]] with its file; \
                                    `bindery cert list --json` has the thumbprints there are";
 
 /// What `netsh` takes.
@@ -221,7 +221,7 @@ struct Found {
 async fn found(snapshot: Option<&Snapshot>, kept: &Records) -> Vec<Found> {
     let kept = kept.iter().map(|record| Found { record: record.clone(), problems: Vec::new() });
     let mut found: Vec<_> = kept.collect();
-    for snapshot in snapshot {
+    if let Some(snapshot) = snapshot {
         for binding in &snapshot.configuration.table.bindings {
             if binding.information.protocol == Protocol::Https {
                 found.push(record(snapshot, binding).await);

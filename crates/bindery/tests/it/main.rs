@@ -19,6 +19,7 @@ mod program;
 mod reload;
 mod root;
 mod run;
+mod session;
 mod slow;
 mod status;
 mod systemd;

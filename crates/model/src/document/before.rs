@@ -1,16 +1,17 @@
 //! What was read of another text, for one that is nearly the same: a site that stands there letter
-//! for letter is not read again.
+//! for letter is not read again, nor is a certificate.
 
 use std::path::Path;
 
 use hashbrown::HashMap;
 
 use super::{
-    BindingPosition, Configuration, NamedPath, Positions, SitePosition,
+    BindingPosition, CertificatePosition, Configuration, NamedPath, Positions, SitePosition,
     cut::{Parts, cut},
 };
 use crate::{
     binding::Binding,
+    certificate::CertificateSource,
     problem::{Code, Problem, Severity, Span},
     site::Site,
 };
@@ -36,6 +37,8 @@ pub(super) struct Known<'b> {
     parts: Parts,
     /// The place of a site by its text.
     places: HashMap<&'b str, usize>,
+    /// The place of a certificate by its text.
+    certificates: HashMap<&'b str, usize>,
     /// For each site, its places among the paths.
     paths: Vec<Vec<usize>>,
 }
@@ -55,24 +58,29 @@ impl<'b> Known<'b> {
             return None;
         }
         let parts = cut(before.text)?;
-        let starts: Vec<_> = parts.sites.iter().map(|part| part.start).collect();
-        let place_of = |at: usize| {
-            let place = starts.partition_point(|start| *start <= at).checked_sub(1)?;
-            parts.sites.get(place).filter(|part| at < part.end).map(|_| place)
-        };
-        if before.configuration.table.sites.len() != parts.sites.len() {
+        let place_of = |at: usize| place_in(&parts.sites, at);
+        let table = &before.configuration.table;
+        if table.sites.len() != parts.sites.len()
+            || table.certificates.len() != parts.certificates.len()
+        {
             return None;
         }
         let of_part = |part: &Span| before.text.get(part.clone()).unwrap_or_default();
         let mut places: HashMap<_, _> = parts.sites.iter().map(of_part).zip(0..).collect();
+        let all = parts.certificates.iter();
+        let mut certificates: HashMap<_, _> = all.map(of_part).zip(0..).collect();
         // What is said of a site has to be said again; what is found between sites is looked for
         // in all of them anyway. One thing is said of a site only where nothing was wrong above it.
         if before.problems.iter().any(|one| !is_between_sites(one.code)) {
             places.retain(|text, _| !text.contains("hsts"));
         }
         for problem in before.problems.iter().filter(|one| !is_between_sites(one.code)) {
-            let part = place_of(problem.span.start).and_then(|place| parts.sites.get(place));
+            let at = problem.span.start;
+            let part = place_of(at).and_then(|place| parts.sites.get(place));
             part.and_then(|part| places.remove(of_part(part)));
+            let part = place_in(&parts.certificates, at);
+            let part = part.and_then(|place| parts.certificates.get(place));
+            part.and_then(|part| certificates.remove(of_part(part)));
         }
         let mut paths = vec![Vec::new(); parts.sites.len()];
         for (path, own) in before.positions.paths.iter().zip(0..) {
@@ -81,7 +89,7 @@ impl<'b> Known<'b> {
                 of_site.push(own);
             }
         }
-        Some(Self { before, parts, places, paths })
+        Some(Self { before, parts, places, certificates, paths })
     }
 
     /// Whether a text was read under the same circumstances: what a site means depends on them.
@@ -92,6 +100,29 @@ impl<'b> Known<'b> {
             && settings.access_log.is_some() == *logged
             && settings.central_store.is_some() == *central_store
             && table.certificates == *certificates
+    }
+
+    /// A certificate by its text, which begins at `start` now; its paths are taken from `folder`.
+    pub(super) fn certificate(
+        &self,
+        folder: &Path,
+        text: &str,
+        start: usize,
+    ) -> Option<(&'b CertificateSource, CertificatePosition)> {
+        if self.before.folder != folder {
+            return None;
+        }
+        let place = *self.certificates.get(text)?;
+        let from = self.parts.certificates.get(place)?.start;
+        let moved = |span: &Span| span.start - from + start..span.end - from + start;
+        let at = self.before.positions.certificates.get(place)?;
+        let position = CertificatePosition {
+            name: moved(&at.name),
+            file: moved(&at.file),
+            key: moved(&at.key),
+            password_file: moved(&at.password_file),
+        };
+        Some((self.before.configuration.table.certificates.get(place)?, position))
     }
 
     /// A site by its text, which begins at `start` now.
@@ -128,9 +159,15 @@ impl<'b> Known<'b> {
     }
 }
 
+/// The place of the part that something stands in.
+fn place_in(parts: &[Span], at: usize) -> Option<usize> {
+    let place = parts.partition_point(|part| part.start <= at).checked_sub(1)?;
+    parts.get(place).filter(|part| at < part.end).map(|_| place)
+}
+
 /// What a site is read under.
 pub(super) struct Circumstances<'c> {
-    pub(super) certificates: &'c [crate::certificate::CertificateSource],
+    pub(super) certificates: &'c [CertificateSource],
     /// Whether there is a log.
     pub(super) logged: bool,
     pub(super) central_store: bool,

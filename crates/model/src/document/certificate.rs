@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use super::{
     CertificatePosition,
+    before::Known,
     read::{Entry, Reader, Section, Text},
     site,
 };
@@ -40,10 +41,32 @@ pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     central_store: bool,
-    parts: Option<&[Span]>,
+    (parts, known): (Option<&[Span]>, Option<&Known<'_>>),
 ) -> Option<Certificates> {
     let mut all = Certificates { central_store, ..Certificates::default() };
-    let is_whole = reader.each(root, ("certificate", parts), |reader, section| {
+    let is_whole = match (parts, known) {
+        (Some(parts), Some(known)) => parts.iter().all(|part| {
+            match known.certificate(reader.folder(), reader.text_at(part), part.start) {
+                Some((source, position)) => {
+                    let (name, span) = (&source.name, position.name.clone());
+                    all.add(reader, (name, &span), Some((source.files.clone(), position)));
+                    true
+                }
+                None => {
+                    let part = Some(std::slice::from_ref(part));
+                    reader.each(root, ("certificate", part), |reader, own| all.read(reader, own))
+                }
+            }
+        }),
+        (parts, _) => {
+            reader.each(root, ("certificate", parts), |reader, own| all.read(reader, own))
+        }
+    };
+    is_whole.then_some(all)
+}
+
+impl Certificates {
+    fn read<'d>(&mut self, reader: &mut Reader<'d>, section: &Section<'d>) {
         reader.known(section, &["name", "file", "key", "password_file"]);
         let name = reader.required_text(section, "name", "shop");
         let name = name.and_then(|name| site::read_name(reader, section, name));
@@ -54,34 +77,30 @@ pub(super) fn read<'d>(
             let help = format!("take another name than {}", RESERVED.join(", "));
             return reader.problem(Code::BadValue, name.span.clone(), message, help);
         }
-        all.add(reader, &name, files);
-    });
-    is_whole.then_some(all)
-}
+        self.add(reader, (name.value, &name.span), files);
+    }
 
-impl Certificates {
     fn add(
         &mut self,
         reader: &mut Reader<'_>,
-        name: &Text<'_>,
+        (name, span): (&str, &Span),
         files: Option<(CertificateFiles, CertificatePosition)>,
     ) {
-        let key = name.value.to_lowercase();
+        let key = name.to_lowercase();
         if let Some((first, _)) = self.names.get(&key) {
-            let message = format!("two certificates are called {:?}", name.value);
+            let message = format!("two certificates are called {name:?}");
             let help = "give each certificate a name of its own; case does not count";
-            let problem =
-                Problem::new(Code::DuplicateCertificate, name.span.clone(), message, help);
+            let problem = Problem::new(Code::DuplicateCertificate, span.clone(), message, help);
             reader.problems.push(problem.with_related(first.clone(), "the first"));
             return;
         }
         let place = u32::try_from(self.sources.len()).ok().map(CertificateId);
         let id = files.and_then(|(files, position)| {
-            self.sources.push(CertificateSource { name: name.value.to_owned(), files });
-            self.positions.push(CertificatePosition { name: name.span.clone(), ..position });
+            self.sources.push(CertificateSource { name: name.to_owned(), files });
+            self.positions.push(CertificatePosition { name: span.clone(), ..position });
             place
         });
-        self.names.insert(key, (name.span.clone(), id));
+        self.names.insert(key, (span.clone(), id));
     }
 
     /// Reads what a binding wants: a text, or an array of texts.

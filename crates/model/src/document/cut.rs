@@ -75,6 +75,50 @@ impl Parts {
     }
 }
 
+/// What can be said of a site or certificate without reading it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outline {
+    /// Behind its last line that is neither blank nor a comment.
+    pub(super) end: usize,
+    /// Its name, where it has one.
+    pub(super) name: Option<String>,
+    /// Its number, where one is written.
+    pub(super) number: Option<i64>,
+}
+
+/// The outline of a part of a text; nothing where it is not written as people write it.
+pub(super) fn outline(text: &str) -> Option<Outline> {
+    let mut outline = Outline::default();
+    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, depth: 0 };
+    scanner.header()?;
+    scanner.lines()?;
+    outline.end = scanner.at;
+    let mut own = true;
+    while scanner.at < scanner.bytes.len() {
+        scanner.blanks();
+        match scanner.peek() {
+            None | Some(b'\n' | b'\r' | b'#') => {
+                scanner.lines()?;
+                continue;
+            }
+            Some(b'[') => {
+                own = false;
+                scanner.header()?;
+            }
+            Some(b'"' | b'\'') if own => return None,
+            Some(_) if own => match scanner.key()? {
+                b"name" => outline.name = Some(scanner.simple_text()?.to_owned()),
+                b"id" => outline.number = Some(scanner.simple_number()?),
+                _ => {}
+            },
+            Some(_) => {}
+        }
+        scanner.lines()?;
+        outline.end = scanner.at;
+    }
+    Some(outline)
+}
+
 struct Scanner<'t> {
     bytes: &'t [u8],
     at: usize,
@@ -118,6 +162,48 @@ impl Scanner<'_> {
             (_, b'.') => Some((kind, false)),
             _ => None,
         }
+    }
+
+    /// Reads a bare key and what stands behind it up to its value. A key with dots is none that
+    /// is asked for.
+    fn key(&mut self) -> Option<&[u8]> {
+        let from = self.at;
+        while self.peek().is_some_and(is_bare) {
+            self.at += 1;
+        }
+        let to = self.at;
+        self.blanks();
+        match self.peek()? {
+            b'=' => self.at += 1,
+            b'.' => return Some(b""),
+            _ => return None,
+        }
+        self.blanks();
+        self.bytes.get(from..to)
+    }
+
+    /// The string that stands here, in one line and without escapes; behind it is the next place.
+    fn simple_text(&mut self) -> Option<&str> {
+        let quote = self.peek().filter(|byte| matches!(byte, b'"' | b'\''))?;
+        let inner = self.bytes.get(self.at + 1..)?;
+        let length = inner.iter().position(|byte| *byte == quote)?;
+        let text = inner.get(..length)?;
+        if text.iter().any(|byte| matches!(byte, b'\\' | b'\n')) || length == 0 {
+            return None;
+        }
+        self.at += length + 2;
+        std::str::from_utf8(text).ok()
+    }
+
+    /// The number that stands here, in plain digits.
+    fn simple_number(&mut self) -> Option<i64> {
+        let rest = self.rest();
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = std::str::from_utf8(rest.get(..length)?).ok()?;
+        let number = digits.parse().ok()?;
+        self.at += length;
+        let is_whole = matches!(self.peek(), None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'#'));
+        is_whole.then_some(number)
     }
 
     /// Goes to the begin of the next line that is inside of nothing.

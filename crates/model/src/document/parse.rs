@@ -87,7 +87,7 @@ fn read<'d>(
         reader.deciding(|reader| settings::read_listeners(reader, &root, &mut positions));
     let central_store = settings::names_central_store(&root);
     let of = |parts: fn(&cut::Parts) -> &Vec<Span>| cut.map(parts).map(Vec::as_slice);
-    let own = of(|parts| &parts.certificates);
+    let own = (of(|parts| &parts.certificates), known);
     let certificates = certificate::read(&mut reader, &root, central_store, own)?;
     let own = (of(|parts| &parts.sites), known);
     let sites = site::read(&mut reader, &root, &certificates, own)?;

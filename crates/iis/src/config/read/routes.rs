@@ -567,12 +567,13 @@ impl SiteReader<'_, '_> {
                 Arc::new(Rules { access, ..Rules::clone(&rules) })
             }
         };
-        let directory = node.directory.and_then(|place| self.directories.get(place));
-        // A virtual directory is a folder; what answers otherwise is called an application.
-        let application = directory.is_some_and(|own| own.application);
-        let kind = match (&action, application) {
-            (RouteAction::Files(_), false) => RouteKind::VirtualDirectory,
-            _ => RouteKind::Application,
+        let own = node.directory.and_then(|place| self.directories.get(place));
+        // The root of a site is the folder of its root application, and a virtual directory has
+        // files only.
+        let is_application = node.path == "/" || own.is_some_and(|own| own.application);
+        let kind = match is_application || !matches!(action, RouteAction::Files(_)) {
+            true => RouteKind::Application,
+            false => RouteKind::VirtualDirectory,
         };
         Route { path: node.path.clone(), kind, action, rules }
     }

@@ -66,9 +66,8 @@ fn collect(table: &Table, path: &mut Vec<String>, all: &mut Vec<Leaf>) {
     }
 }
 
-/// Every block, in the order of the text.
-pub(super) fn blocks(text: &str, root: &Table) -> Vec<Block> {
-    let mut found = Vec::new();
+/// Every block, in the order of the text; `found` are those that are not in `root`.
+pub(super) fn blocks(text: &str, root: &Table, mut found: Vec<Block>) -> Vec<Block> {
     if let Some(end) = last_value(root) {
         found.push(Block { path: Vec::new(), start: 0, header: 0..0, end });
     }

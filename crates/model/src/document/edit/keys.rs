@@ -357,7 +357,7 @@ impl Body<'_> {
     fn headed(&self, path: &[Step], line: &str) -> Plan {
         let text = self.text.as_str();
         let Ok(document) = self.read() else { return Plan::Splices(Vec::new()) };
-        let all = blocks(text, document.as_table());
+        let all = blocks(text, document.as_table(), Vec::new());
         let Some(first) = all.iter().find(|block| block.belongs_to(path)) else {
             return Plan::Splices(Vec::new());
         };
@@ -518,7 +518,7 @@ impl Body<'_> {
         several: bool,
     ) -> Result<(), String> {
         let document = self.read()?;
-        let all = blocks(self.text, document.as_table());
+        let all = blocks(self.text, document.as_table(), Vec::new());
         let kind = join(parent, Step::Key(key.to_owned()));
         let last = |path: &[Step]| all.iter().rposition(|block| block.belongs_to(path));
         let is_first = |path: &[Step]| {
@@ -606,7 +606,7 @@ impl Body<'_> {
     }
 
     fn blocks_of(&self, root: &Table, at: &[Step]) -> Vec<Splice> {
-        let all = blocks(self.text, root);
+        let all = blocks(self.text, root, Vec::new());
         let ends = [0].into_iter().chain(all.iter().map(|block| block.end));
         let own = all.iter().zip(ends).filter(|(block, _)| block.belongs_to(at));
         own.map(|(block, before)| {

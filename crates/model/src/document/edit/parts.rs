@@ -47,7 +47,7 @@ impl Body<'_> {
     /// How the last thing of a kind is written.
     pub(super) fn style(&self, kind: &str) -> Result<Style, String> {
         let document = self.read()?;
-        let all = blocks(self.text, document.as_table());
+        let all = blocks(self.text, document.as_table(), Vec::new());
         let own = [Step::Key(kind.to_owned())];
         let last = all.iter().rfind(|block| block.path.len() == 2 && block.belongs_to(&own));
         let (outer, keys) =

@@ -8,6 +8,14 @@ use hashbrown::HashMap;
 use toml_edit::{Item, Table};
 
 use super::blocks::{Block, Step, blocks};
+use crate::document::cut::{Outline, cut, outline};
+
+/// Sites and certificates that are not read.
+#[derive(Default)]
+struct Outlines {
+    blocks: Vec<Block>,
+    things: Vec<(&'static str, Outline)>,
+}
 
 /// A part of the text that is TOML by itself.
 #[derive(Debug, Default)]
@@ -68,9 +76,43 @@ impl<'t> Piece<'t> {
 }
 
 impl<'t> Pieces<'t> {
-    /// Cuts a text.
+    /// Cuts a text that is read whole.
     pub(super) fn cut(text: &'t str, root: &Table) -> Self {
-        let blocks = blocks(text, root);
+        Self::cut_at(text, root, Outlines::default())
+    }
+
+    /// Cuts a text of which sites and certificates are not read; nothing where they have to be.
+    pub(super) fn cut_unread(text: &'t str) -> Option<Self> {
+        let parts = cut(text)?;
+        let rest = toml_edit::Document::parse(parts.rest.as_str()).ok()?;
+        let root = rest.as_table();
+        if ["site", "certificate"].into_iter().any(|kind| root.contains_key(kind)) {
+            return None;
+        }
+        let mut outlines = Outlines::default();
+        for (kind, spans) in [("site", &parts.sites), ("certificate", &parts.certificates)] {
+            for (place, span) in spans.iter().enumerate() {
+                let outline = outline(super::part(text, span.clone()))?;
+                let path = vec![Step::Key(kind.to_owned()), Step::Index(place)];
+                let (start, end) = (span.start, span.start + outline.end);
+                outlines.blocks.push(Block { path, start, header: start..end, end });
+                outlines.things.push((kind, outline));
+            }
+        }
+        Some(Self::cut_at(text, root, outlines))
+    }
+
+    /// That a text that is read whole gives the same pieces.
+    #[cfg(test)]
+    pub(super) fn assert_as_read(&self, text: &str) {
+        if let Ok(read) = toml_edit::Document::parse(text) {
+            let read = Pieces::cut(text, read.as_table());
+            assert_eq!(format!("{self:?}"), format!("{read:?}"), "{text}");
+        }
+    }
+
+    fn cut_at(text: &'t str, root: &Table, outlines: Outlines) -> Self {
+        let blocks = blocks(text, root, outlines.blocks);
         // The first block of each.
         let mut owners: HashMap<&[Step], usize> = HashMap::new();
         // Of each piece its first and last block. Tables of one thing may stand apart: then the
@@ -113,34 +155,44 @@ impl<'t> Pieces<'t> {
         pieces.end = Cow::Borrowed(super::part(text, before..text.len()));
         let piece_of =
             |path: &[Step]| owners.get(path).map_or(0, |first| piece_with(&spans, *first));
-        pieces.find_things(root, piece_of);
+        for kind in KINDS {
+            let unread = outlines.things.iter().filter(|(own, _)| *own == kind).enumerate();
+            for (place, (_, Outline { name, number, .. })) in unread {
+                let path = [Step::Key(kind.to_owned()), Step::Index(place)];
+                pieces.add_thing(piece_of(&path), kind, name.as_deref(), *number);
+            }
+            pieces.find_things(root, kind, &piece_of);
+        }
         pieces
     }
 
-    fn find_things(&mut self, root: &Table, piece_of: impl Fn(&[Step]) -> usize) {
-        for kind in KINDS {
-            match root.get(kind) {
-                Some(Item::ArrayOfTables(tables)) => {
-                    for (place, table) in tables.iter().enumerate() {
-                        let path = [Step::Key(kind.to_owned()), Step::Index(place)];
-                        let name = table.get(name_key(kind)).and_then(Item::as_str);
-                        let number = table.get("id").and_then(Item::as_integer);
-                        let piece = piece_of(&path);
-                        self.add_thing(piece, kind, name, number);
-                    }
+    fn find_things(
+        &mut self,
+        root: &Table,
+        kind: &'static str,
+        piece_of: impl Fn(&[Step]) -> usize,
+    ) {
+        match root.get(kind) {
+            Some(Item::ArrayOfTables(tables)) => {
+                for (place, table) in tables.iter().enumerate() {
+                    let path = [Step::Key(kind.to_owned()), Step::Index(place)];
+                    let name = table.get(name_key(kind)).and_then(Item::as_str);
+                    let number = table.get("id").and_then(Item::as_integer);
+                    let piece = piece_of(&path);
+                    self.add_thing(piece, kind, name, number);
                 }
-                Some(Item::Value(toml_edit::Value::Array(array))) => {
-                    let piece = piece_of(&[]);
-                    for value in array {
-                        let table = value.as_inline_table();
-                        let get = |key| table.and_then(|table| table.get(key));
-                        let name = get(name_key(kind)).and_then(toml_edit::Value::as_str);
-                        let number = get("id").and_then(toml_edit::Value::as_integer);
-                        self.add_thing(piece, kind, name, number);
-                    }
-                }
-                _ => {}
             }
+            Some(Item::Value(toml_edit::Value::Array(array))) => {
+                let piece = piece_of(&[]);
+                for value in array {
+                    let table = value.as_inline_table();
+                    let get = |key| table.and_then(|table| table.get(key));
+                    let name = get(name_key(kind)).and_then(toml_edit::Value::as_str);
+                    let number = get("id").and_then(toml_edit::Value::as_integer);
+                    self.add_thing(piece, kind, name, number);
+                }
+            }
+            _ => {}
         }
     }
 
