@@ -36,17 +36,17 @@ impl<'s> Changer<'s> {
     /// Asks for a name, and comes back when the server, or its tool, does.
     pub(super) fn add(&mut self, host: &str, certificate: &Path) -> Result<(), Failure> {
         match self.server.peer.kind {
-            Kind::Nginx => self.to_nginx(host, certificate),
-            Kind::Haproxy => self.to_haproxy(host, certificate),
-            Kind::Caddy => self.to_caddy(certificate),
-            Kind::Bindery => self.to_bindery(host, certificate),
+            Kind::Nginx => self.tell_nginx(host, certificate),
+            Kind::Haproxy => self.tell_haproxy(host, certificate),
+            Kind::Caddy => self.tell_caddy(certificate),
+            Kind::Bindery => self.tell_bindery(host, certificate),
             Kind::H2o => Err(Failure::new("h2o has no way to change but a new start")),
         }
     }
 
     /// A server block, and the signal that `nginx -s reload` sends, without the time that command
     /// takes to read the configuration itself.
-    fn to_nginx(&mut self, host: &str, certificate: &Path) -> Result<(), Failure> {
+    fn tell_nginx(&mut self, host: &str, certificate: &Path) -> Result<(), Failure> {
         let block = format!(
             "    server {{ listen 127.0.0.1:{}{}; server_name {host}; ssl_certificate {file}; \
              ssl_certificate_key {file}; }}\n}}\n",
@@ -66,7 +66,7 @@ impl<'s> Changer<'s> {
 
     /// Its runtime API: a certificate, a line of the list of certificates, a line of the map of
     /// hosts. Nothing of it is in a file afterwards.
-    fn to_haproxy(&self, host: &str, certificate: &Path) -> Result<(), Failure> {
+    fn tell_haproxy(&self, host: &str, certificate: &Path) -> Result<(), Failure> {
         let folder = &self.server.place.folder;
         let list = folder.join("certificates.list");
         let pem = fs::read_to_string(certificate).context(|| unreadable(certificate))?;
@@ -93,14 +93,14 @@ impl<'s> Changer<'s> {
     }
 
     /// One more file of the list. All names share a route.
-    fn to_caddy(&self, certificate: &Path) -> Result<(), Failure> {
+    fn tell_caddy(&self, certificate: &Path) -> Result<(), Failure> {
         let body = json!({ "certificate": certificate, "key": certificate });
         let at = "/config/apps/tls/certificates/load_files";
         post(&self.server.place.folder.join("admin.sock"), at, &body)
     }
 
     /// A certificate and a site, as one change.
-    fn to_bindery(&self, host: &str, certificate: &Path) -> Result<(), Failure> {
+    fn tell_bindery(&self, host: &str, certificate: &Path) -> Result<(), Failure> {
         let on = format!("https/127.0.0.1:{}:{host}", self.server.place.port);
         let site = json!({
             "root": self.server.place.fleet.www(),

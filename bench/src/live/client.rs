@@ -76,7 +76,7 @@ impl Going {
         let mut all = Noticed::default();
         for client in self.clients {
             // One that panics has noticed something worse.
-            let one = client.join().unwrap_or(Noticed { failed: 1, ..Noticed::default() });
+            let one = client.join().unwrap_or_else(|_| Noticed { failed: 1, ..Noticed::default() });
             all.latencies.extend(one.latencies);
             all.failed += one.failed;
             all.closed += one.closed;

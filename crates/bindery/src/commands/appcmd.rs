@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     fs, io,
-    os::unix::fs::{MetadataExt as _, chown},
+    os::unix::fs::{MetadataExt as _, lchown},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -320,16 +320,7 @@ impl Backups {
             return Ok(());
         }
         let owner = fs::metadata(self.0.parent().unwrap_or(&self.0))?;
-        fn all(path: &Path, owner: (u32, u32)) -> io::Result<()> {
-            chown(path, Some(owner.0), Some(owner.1))?;
-            if path.is_dir() {
-                for entry in fs::read_dir(path)? {
-                    all(&entry?.path(), owner)?;
-                }
-            }
-            Ok(())
-        }
-        all(&self.0, (owner.uid(), owner.gid()))
+        own_all(&self.0, (owner.uid(), owner.gid()))
     }
 
     fn delete(&self, name: &str) -> Result<(), Failure> {
@@ -351,6 +342,16 @@ impl Backups {
             )
         })
     }
+}
+
+fn own_all(path: &Path, owner: (u32, u32)) -> io::Result<()> {
+    lchown(path, Some(owner.0), Some(owner.1))?;
+    if path.symlink_metadata()?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            own_all(&entry?.path(), owner)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

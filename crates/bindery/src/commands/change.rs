@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_word_is_what_toml_makes_of_it_and_else_a_text() {
-        let value = |word: &str| word.parse::<Setting>().unwrap().value.clone();
+        let value = |word: &str| word.parse::<Setting>().unwrap().value;
         assert_eq!(value("a=1"), Value::Integer(1));
         assert_eq!(value("a=true"), Value::Boolean(true));
         assert_eq!(value("a=\"1\""), Value::Text("1".to_owned()));

@@ -286,7 +286,7 @@ fn to_new_file(target: &Path, found: &Found, options: &ChangeOptions) -> Result<
     let text = edit::apply("version = 1\n", &found.changes)
         .map_err(|error| Failure::because("it cannot be written as bindery.toml", error))?;
     let folder = std::path::absolute(target).map_err(failed)?;
-    let document = document::parse(&text, folder.parent().unwrap_or(Path::new("/")));
+    let document = document::parse(&text, folder.parent().unwrap_or_else(|| Path::new("/")));
     let problems = all_placed(&document.problems, &named.to_string(), &text);
     let problems: Vec<_> = problems.into_iter().filter(PlacedProblem::is_error).collect();
     if !problems.is_empty() && !options.force {

@@ -181,15 +181,12 @@ fn change(
             }
         }
     }
-    if dry_run {
-        output::print(format_args!("{whole}"));
-    }
-    let notes = std::mem::take(&mut whole.notes);
+    let (text, notes) = (whole.to_string(), std::mem::take(&mut whole.notes));
     let what = What::Both(whole.changes, whole.records);
     let actor = actor(history::Door::Netsh);
     let made = door.apply(&Asked { what, expected, actor, dry_run, force: false });
     match made {
-        Ok(_) if dry_run => {}
+        Ok(_) if dry_run => output::print(text),
         Ok(_) => output::print(text::done(verb)),
         Err(refused) => {
             output::print(text::not_made(verb));

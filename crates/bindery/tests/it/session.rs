@@ -22,7 +22,8 @@ fn typed(folder: &Path, commands: &str) -> String {
             symlink(PROGRAM, links.join(name)).unwrap();
         }
     }
-    let path = format!("{}:{}", links.display(), std::env::var("PATH").unwrap());
+    let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+    let path = format!("{}:{path}", links.display());
     let mut said = String::new();
     for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
         writeln!(said, "$ {line}").unwrap();
@@ -48,7 +49,7 @@ fn steady(text: &str, folder: &Path, port: u16) -> String {
         let mut line = line.to_owned();
         // 2026-11-23T20:08:20Z
         if let Some(at) = line.find("Z  ").and_then(|end| end.checked_sub(19))
-            && line[at..].as_bytes()[4] == b'-'
+            && line.as_bytes()[at + 4] == b'-'
         {
             line.replace_range(at..at + 20, "TIME");
             line = line.replacen(&format!("  {user}  "), "  USER  ", 1);

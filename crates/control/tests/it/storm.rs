@@ -45,7 +45,7 @@ fn number(variable: &str) -> Option<u64> {
 fn seed() -> u64 {
     let seed = number("BINDERY_STORM_SEED").unwrap_or_else(|| {
         let now = bindery_server::clock::now();
-        now.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+        now.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros().try_into().unwrap()
     });
     println!("BINDERY_STORM_SEED={seed}");
     seed

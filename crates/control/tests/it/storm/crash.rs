@@ -60,7 +60,10 @@ fn a_crash_at_any_moment_of_a_storm_leaves_what_was_before_or_what_comes_after()
         let mut revision = 1;
         for round in 0..number("BINDERY_STORM_CRASHES").unwrap_or(CRASHES) {
             let words = [write(&ground.facts), (seed ^ round).to_string()].join(";");
-            let said = Said::until_killed(&words, Duration::from_micros(random.below(400_000)));
+            let said = Said::until_killed(
+                &words,
+                Duration::from_millis(u64::try_from(random.below(400)).unwrap()),
+            );
             revision = said.check(&ground.facts, revision);
         }
     }

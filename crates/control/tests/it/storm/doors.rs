@@ -38,7 +38,7 @@ use super::{
 };
 
 /// Sites of each door that come and go.
-pub(crate) const COME_AND_GO: u64 = 4;
+pub(crate) const COME_AND_GO: usize = 4;
 
 /// A person saves a file less often than programs change it.
 const REVISIONS_BETWEEN_EDITS: usize = 20;
@@ -140,12 +140,12 @@ impl Doors {
         let act = Act::Set(BTreeMap::from([some(marked(&mark.to_string()))]));
         let mut changes = vec![Change { at: place(door), act }];
         let name = format!("{door}-{}", random.below(COME_AND_GO));
-        let (kind, number) = (random.below(5), random.below(self.facts.ports.len() as u64 * 2));
+        let (kind, number) = (random.below(5), random.below(self.facts.ports.len() * 2));
         if kind == 0 {
             return changes;
         }
         if !has_site(&current, &name) {
-            let more = self.facts.ports.get(number as usize).copied();
+            let more = self.facts.ports.get(number).copied();
             changes.push(self.facts.site(&name, &mark.to_string(), more));
             return changes;
         }
@@ -174,7 +174,8 @@ impl Doors {
     fn by_applier(&self, random: &mut Random, mark: u64) -> Done {
         if !self.tells && random.below(20) == 0 {
             let now = self.applier.current().revision;
-            let to = now.saturating_sub(random.below(10)).max(1);
+            let back = u64::try_from(random.below(10)).expect("few");
+            let to = now.saturating_sub(back).max(1);
             return self.ask(Door::Cli, What::Undo(to), None);
         }
         let changes = self.changes(random, "applier", mark);
@@ -229,7 +230,7 @@ impl Doors {
     fn by_netsh(&self, random: &mut Random) -> Done {
         let current = self.applier.current();
         let key = format!("hostnameport=127.0.0.1:{}:{}", self.facts.port, host("netsh"));
-        let hash = &self.facts.thumbprints[random.below(2) as usize];
+        let hash = &self.facts.thumbprints[random.below(2)];
         let (app, store) = ("appid={00112233-4455-6677-8899-aabbccddeeff}", "certstorename=MY");
         let words = match random.below(4) {
             0 => format!("http add sslcert {key} certhash={hash} {app} {store}"),

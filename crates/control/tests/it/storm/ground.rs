@@ -124,7 +124,7 @@ impl Ground {
         let thumbprints = ["one", "two"].map(thumbprint).to_vec();
         let www = folder.path().join("www");
         fs::create_dir(&www).unwrap();
-        let large: Vec<u8> = (0..LARGE_BYTES).map(|at| (at * at % 251) as u8).collect();
+        let large: Vec<u8> = (0..=250_u8).cycle().take(LARGE_BYTES).collect();
         fs::write(www.join("index.html"), "here").unwrap();
         fs::write(www.join("large.html"), &large).unwrap();
         let ports = (0..4).map(|_| crate::setup::free_port()).collect();

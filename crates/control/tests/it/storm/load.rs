@@ -145,7 +145,7 @@ impl Load {
         // The certificate covers all of them, and so one connection may ask for all.
         let mut client = Http1::new(self.connect(STAY[0], &["http/1.1"]).await.stream);
         while self.goes_on() {
-            let site = STAY[random.below(STAY.len() as u64) as usize];
+            let site = STAY[random.below(STAY.len())];
             let first = self.revision();
             let answer = client.get(&host(site), "/").await.unwrap();
             sights.note(self.sight(site, first, &answer));
@@ -160,7 +160,7 @@ impl Load {
             let first = self.revision();
             let mut begun = Vec::new();
             for _ in 0..STREAMS {
-                let site = STAY[random.below(STAY.len() as u64) as usize];
+                let site = STAY[random.below(STAY.len())];
                 let request = Request::get(format!("https://{}/", host(site))).body(()).unwrap();
                 begun.push((site, client.begin(request).await.unwrap()));
             }
@@ -213,7 +213,7 @@ impl Load {
         let (mut random, mut sights) = (Random::new(seed, "visitors"), Sights::default());
         let client = TestClient::with_alpn(&["http/1.1"]);
         while self.goes_on() {
-            let site = &self.visited[random.below(self.visited.len() as u64) as usize];
+            let site = &self.visited[random.below(self.visited.len())];
             let first = self.revision();
             let visit = soon("a visit", self.visit(&client, site)).await;
             let last = self.revision();

@@ -11,11 +11,12 @@ impl Random {
     }
 
     /// From 0 to `limit - 1`.
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
+        let limit = u64::try_from(limit).expect("few");
+        usize::try_from((mixed ^ (mixed >> 31)) % limit).expect("less than a limit that is one")
     }
 }
