@@ -121,8 +121,8 @@ fn a_second_server_does_not_share_the_port_and_leaves_the_first_as_it_is() {
     let folder = Folder::new(&files(port));
     let first = Background::serving(&folder);
     for config in [files(port), files(port).replace("127.0.0.1", "*")] {
-        folder.configure(&config);
-        let done = folder.refused(&[]);
+        folder.configure_in("other.toml", &config);
+        let done = folder.refused(&["--config", "other.toml"]);
         assert_eq!(done.code, 1);
         assert!(done.err.contains(" is taken by another program"), "{}", done.err);
         folder.run("status").check(0, &["listening      127.0.0.1:"]);
@@ -135,8 +135,8 @@ fn a_server_that_cannot_have_the_socket_does_not_remove_it() {
     let (port, other) = (free_port(), free_port());
     let folder = Folder::new(&files(port));
     let first = Background::serving(&folder);
-    folder.configure(&files(other));
-    let mut second = Background::serving(&folder);
+    folder.configure_in("other.toml", &files(other));
+    let mut second = Background::serving_in(&folder, "other.toml");
     second.logged("another server uses this state_dir", 1);
     assert_eq!(second.stop(), Some(0));
     folder.run("status").check(0, &[&format!("process {},", first.pid())]);
