@@ -113,8 +113,7 @@ impl<'a> Reader<'a> {
             routes: made.routes,
         });
         let number = element.value("id").map(|_| value::place(element, "id"));
-        let position =
-            SitePosition { name: named.span.clone(), action: made.action_at, number };
+        let position = SitePosition { name: named.span.clone(), action: made.action_at, number };
         self.parts.positions.sites.push(position);
         self.read_bindings(element, &named, &made.client_certificate, secure);
     }

@@ -161,7 +161,7 @@ impl<'t> Pieces<'t> {
                 let path = [Step::Key(kind.to_owned()), Step::Index(place)];
                 pieces.add_thing(piece_of(&path), kind, name.as_deref(), *number);
             }
-            pieces.find_things(root, kind, &piece_of);
+            pieces.find_things(root, kind, piece_of);
         }
         pieces
     }
