@@ -11,7 +11,7 @@ use bindery_control::{
 };
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::setup::{Setup, add, apply, has_texts, request};
+use crate::setup::{Setup, add, apply, both, has_texts, request};
 
 /// What tells a process of this program that it is to make a change.
 const CONFIG: &str = "BINDERY_TEST_CONFIG";
@@ -33,7 +33,7 @@ fn makes_a_change() {
         Ok(())
     });
     let applier = Applier::open(Home::load(&PathBuf::from(config)).unwrap(), observer).unwrap();
-    if let Err(refused) = applier.apply(&request(What::Changes(vec![add("b", 1)]))) {
+    if let Err(refused) = applier.apply(&request(both("b", 1))) {
         panic!("{}", bindery_server::text_of(&refused));
     }
 }
@@ -63,6 +63,7 @@ async fn a_crash_at_any_step_leaves_what_was_before_or_what_comes_after() {
         assert_eq!(applier.current().revision, revision, "{at:?}");
         let records = applier.history(None, 10).unwrap();
         assert_eq!(records.len() as u64, revision, "{at:?}");
+        assert_eq!(applier.current().records.len(), usize::from(is_made), "{at:?}");
         assert_eq!(records[0].actor.name, if is_made { "admin" } else { "" }, "{at:?}");
         assert_eq!(setup.names(), ["bindery.toml"], "{at:?}: nothing is left beside it");
         let state = fs::read_dir(setup.folder.path().join("state/history")).unwrap();
@@ -76,6 +77,7 @@ async fn a_crash_at_any_step_leaves_what_was_before_or_what_comes_after() {
         );
         apply(&applier, What::Undo(1)).await.unwrap();
         assert_eq!(setup.read(), before, "{at:?}");
+        assert!(applier.current().records.is_empty(), "{at:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::setup::{Setup, add, apply, free_port, has_texts, site};
+use crate::setup::{Setup, add, apply, both, free_port, has_texts, site};
 use bindery_control::{
     applier::{Refused, What},
     steps::{Observer, Step},
@@ -32,7 +32,7 @@ async fn a_step_that_fails_leaves_everything_as_it_was() {
         let inode = fs::metadata(setup.path()).unwrap().ino();
         // On a port of its own: its socket must be free again.
         let port = free_port();
-        let change = || What::Changes(vec![add("b", port)]);
+        let change = || both("b", port);
         let refused = apply(&applier, change()).await.unwrap_err();
         assert!(bindery_server::text_of(&refused).contains("as the test wants it"), "{refused}");
         assert_eq!(setup.read(), before, "{at:?}");
@@ -40,6 +40,8 @@ async fn a_step_that_fails_leaves_everything_as_it_was() {
         assert_eq!(setup.names(), ["bindery.toml"], "{at:?}");
         assert_eq!(has_texts(setup.folder.path()), texts, "{at:?}");
         assert_eq!(applier.history(None, 10).unwrap().len(), 1, "{at:?}");
+        assert!(applier.current().records.is_empty(), "{at:?}");
+        assert!(!setup.folder.path().join("state/sslcert.json").exists(), "{at:?}");
         assert_eq!(setup.answer("a").await.as_deref(), Some("a"), "{at:?}");
         let taken = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
         assert!(taken.is_err(), "{at:?}: nobody listens");

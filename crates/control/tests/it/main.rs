@@ -14,6 +14,7 @@ mod api_words;
 mod crash;
 mod edited;
 mod failing;
+mod iis;
 mod made;
 mod roundtrip;
 mod setup;

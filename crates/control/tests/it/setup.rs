@@ -16,7 +16,11 @@ use bindery_control::{
     home::Home,
     steps::Observer,
 };
-use bindery_model::change::{Act, Change, Fields, Place, Value};
+use bindery_iis::netsh::records::{ApplicationId, Record, RecordChange, RecordKey};
+use bindery_model::{
+    binding::Endpoint,
+    change::{Act, Change, Fields, Place, Value},
+};
 use bindery_server::server::Server;
 use bindery_testkit::{http1::Http1, server::Sockets};
 use tempfile::TempDir;
@@ -45,6 +49,13 @@ pub(crate) fn add(name: &str, port: u16) -> Change {
         ("bindings".to_owned(), Value::List(vec![on])),
     ]);
     Change { at: Place::Site(name.to_owned()), act: Act::Add(fields) }
+}
+
+/// The same, and a certificate record with it.
+pub(crate) fn both(name: &str, port: u16) -> What {
+    let key = RecordKey::IpPort(Endpoint { address: None, port: 443 });
+    let record = Record { certificate_hash: Some([7; 20]), ..Record::new(key, ApplicationId::IIS) };
+    What::Both(vec![add(name, port)], vec![RecordChange::Add(record)])
 }
 
 /// Asks for something, as an administrator who is called `admin`.

@@ -18,6 +18,9 @@ pub(super) struct Parts {
     pub(super) certificates: Vec<Span>,
 }
 
+/// What stands for what is not part of the rest.
+const BLANKS: &str = "                                                                ";
+
 /// What a header begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -69,8 +72,12 @@ impl Parts {
             Kind::Site => self.sites.push(part),
             Kind::Certificate => self.certificates.push(part),
         }
-        let blanks = own.len().saturating_sub(1);
-        self.rest.extend(std::iter::repeat_n(' ', blanks));
+        let mut blanks = own.len().saturating_sub(1);
+        while blanks > 0 {
+            let some = BLANKS.get(..blanks).unwrap_or(BLANKS);
+            self.rest.push_str(some);
+            blanks -= some.len();
+        }
         self.rest.push('\n');
     }
 }
