@@ -161,7 +161,8 @@ pub(crate) fn warning_text(warning: &Warning) -> String {
 
 /// A change that was understood and cannot be made.
 fn refuse(refused: &NotMade) -> Result<ExitCode, Failure> {
-    output::print(format_args!("ERROR ( message:{} )\n", refused.what));
+    let said = refused.problems.first().map_or(&refused.what, |first| &first.message);
+    output::print(format_args!("ERROR ( message:{said} )\n"));
     refused_said(refused, false)?;
     Ok(ExitCode::FAILURE)
 }

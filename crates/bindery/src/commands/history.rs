@@ -100,7 +100,10 @@ fn summary(record: &Record) -> String {
         write!(text, " and {} more", entries.len() - NAMED).ok();
     }
     if entries.is_empty() {
-        text.push_str("comments or certificate records");
+        text.push_str(match record.actor.door {
+            By::Start => "as the server found it",
+            _ => "comments or certificate records",
+        });
     }
     text
 }

@@ -6,7 +6,7 @@ use bindery_iis::netsh::records::Records;
 use bindery_model::{
     change::{Change, Difference},
     document::{Before, Configuration, Positions, Settings, write},
-    problem::{Problem, Severity},
+    problem::{Code, Problem, Severity},
 };
 use bindery_server::{
     clock, listener,
@@ -219,7 +219,11 @@ impl Inner {
         let found = inspected(writer, current.read(), read, serving.as_deref(), anew);
         let file = next.plan.home.path.display().to_string();
         if !request.force && !found.new_errors.is_empty() {
-            return Err(Refused::Problems(all_placed(&found.new_errors, &file, &next.plan.text)));
+            let mut refused = all_placed(&found.new_errors, &file, &next.plan.text);
+            // Why a certificate does not fit, and the ways out, where it is one that sites share.
+            let shared = next.problems.iter().filter(|one| one.code == Code::SharedRecord);
+            refused.extend(self.news(&all_placed(shared, &file, &next.plan.text)));
+            return Err(Refused::Problems(refused));
         }
         next.machine = found.machine;
         self.done(Step::Inspected)?;
