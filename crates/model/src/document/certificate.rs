@@ -198,7 +198,7 @@ impl Certificates {
 
 /// The certificate that a SHA-1 or SHA-256 in hex stands for. Spaces, colons and the mark that
 /// comes along from Windows do not count.
-fn digest(text: &str) -> Option<CertificateReference> {
+pub(super) fn digest(text: &str) -> Option<CertificateReference> {
     let mut bytes = [0_u8; 32];
     let mut digits = 0;
     let separators = |c: &char| c.is_ascii_whitespace() || *c == ':' || *c == LEFT_TO_RIGHT_MARK;

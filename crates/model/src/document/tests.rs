@@ -614,8 +614,8 @@ const HEADS: [&str; 5] = [
     "version = 1\n[[certificate]]\nname = \"b\"\nfile = \"b\"\n[[certificate]]\nname = \"c\"\nfile = \"c\"\n",
 ];
 
-/// Sites: plain, with numbers, with warnings, with errors.
-const SITES: [&str; 14] = [
+/// Sites: plain, with numbers, with warnings, with errors; and certificates between them.
+const SITES: [&str; 18] = [
     "[[site]]\nname = \"a\"\nroot = \"a\"\nbindings = [\"http/*:80:a.example\"]\n",
     "[[site]]\nname = \"b\"\nroot = \"b\"\nbindings = [\"http/*:80:b.example\"]\n\n# of the next\n",
     "[[site]]\nname = \"c\"\nid = 2\nrespond = \"é\"\nbindings = [\"http/*:80:c.example\"]\n",
@@ -629,5 +629,9 @@ const SITES: [&str; 14] = [
     "[[site]]\nname = \"j\"\nbindings = [\"http/*:80:a.example\"]\n[site.proxy]\nservers = [\"http://127.0.0.1:1\"]\n[[site.applications]]\npath = \"/x\"\nroot = \"x\"\nbasic_auth = { file = \"p\" }\n",
     "[[site]]\nname = \"k\"\ncolour = \"red\"\nroot = \"k\"\n",
     "[server]\nworkers = 2\n",
+    "[[certificate]]\nname = \"n\"\nfile = \"n.pem\"\n",
+    "[[certificate]]\nname = \"0123456789abcdef0123456789abcdef01234567\"\nfile = \"hash.pem\"\n",
+    "[[site]]\nname = \"m\"\nroot = \"m\"\nbindings = [{ on = \"https/*:443:m.example\", certificate = \"0123456789abcdef0123456789abcdef01234567\" }]\n",
+    "[[site]]\nname = \"n\"\nroot = \"n\"\nbindings = [{ on = \"https/*:443:n.example\", certificate = [\"n\", \"0123456789abcdef0123456789abcdef01234567\"] }]\n",
     "[[site]]\nname = \"l\"\nroot = \".\"\nbindings = [\"https/*:443:l.example\", \"https/*:443:\"]\n",
 ];
