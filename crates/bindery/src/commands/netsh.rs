@@ -216,8 +216,7 @@ struct Found {
 /// A record for each https binding and those that wait for one, in HTTP.SYS's order: addresses,
 /// names, central stores.
 async fn found(snapshot: Option<&Snapshot>, kept: &Records) -> Vec<Found> {
-    let kept = kept.iter().map(|record| Found { record: record.clone(), problems: Vec::new() });
-    let mut found: Vec<_> = kept.collect();
+    let mut found = Vec::new();
     if let Some(snapshot) = snapshot {
         for binding in &snapshot.configuration.table.bindings {
             if binding.information.protocol == Protocol::Https {
@@ -225,6 +224,9 @@ async fn found(snapshot: Option<&Snapshot>, kept: &Records) -> Vec<Found> {
             }
         }
     }
+    // Behind the bindings: one beside a binding that did not take it is not in force.
+    let kept = kept.iter().map(|record| Found { record: record.clone(), problems: Vec::new() });
+    found.extend(kept);
     found.sort_by(|one, other| one.record.key.cmp(&other.record.key));
     // All bindings of a port that use the central store share its record.
     found.dedup_by(|next, before| next.record.key == before.record.key);

@@ -226,7 +226,13 @@ fn a_change_says_what_it_comes_to_and_why_not() {
         "delete sslcert ipport=0.0.0.0:443",
         1,
         "\nSSL Certificate deletion failed, Error: 87\nThe parameter is incorrect.\n\n",
-        "https/*:443: has no host",
+        "`netsh http update sslcert ipport=0.0.0.0:443 certhash=HASH`",
+    );
+    check(
+        "update sslcert ipport=0.0.0.0:443 CERT",
+        0,
+        &format!("binding https/*:443: of site \"a\": certificate = \"{hash}\"\n"),
+        "",
     );
     check(
         "add sslcert ipport=0.0.0.0:443 CERT",

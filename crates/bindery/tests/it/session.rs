@@ -330,13 +330,27 @@ netsh http delete sslcert hostnameport=a.example:443
 bindery history -n 4
 "#;
 
-fn netsh(folder: &Folder, options: &str) -> String {
+/// A record that is there before its binding, as scripts for IIS do it; on a catch-all too.
+const RECORD_FIRST: &str = r#"
+netsh http add sslcert ipport=0.0.0.0:8443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914} disablehttp2=enable
+bindery binding add OPTIONS a https/*:8443: --dry-run
+bindery binding add OPTIONS a https/*:8443:
+netsh http show sslcert | grep -A1 :8443
+netsh http delete sslcert ipport=0.0.0.0:8443
+netsh http update sslcert ipport=0.0.0.0:8443 certhash=HASH disablehttp2=disable
+bindery undo OPTIONS 7
+netsh http show sslcert ipport=0.0.0.0:8443 | grep 8443
+netsh http delete sslcert ipport=0.0.0.0:8443
+"#;
+
+fn netsh(folder: &Folder, commands: &str, options: &str) -> String {
     let leaf = folder.ca.leaf(&["a.example"]);
     drop(leaf.write(folder.path(), "a"));
     let facts = bindery_server::tls::keys::facts_of_der(&leaf.certificate_der).unwrap();
     let hash: String = facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
-    let commands = NETSH.replace("HASH", &hash).replace("http ", &format!("{options}http "));
+    let commands = commands.replace("HASH", &hash).replace("http ", &format!("{options}http "));
     let commands = commands.replace("history", &format!("history {options}"));
+    let commands = commands.replace("OPTIONS", options.trim_end());
     let said = steady(&typed(folder.path(), &commands), folder.path(), u16::MAX);
     said.replace(&hash, "HASH").replace(options.trim_end(), "OPTIONS")
 }
@@ -347,7 +361,7 @@ fn netsh_changes_bindings_of_bindery_toml_and_keeps_what_has_none() {
         "\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\n[[site]]\nname = \"a\"\n\
          respond = \"\"\nbindings = [\"https/*:443:a.example\"]   # kept\n",
     );
-    let said = netsh(&folder, "--config=bindery.toml ");
+    let said = netsh(&folder, &(NETSH.to_owned() + RECORD_FIRST), "--config=bindery.toml ");
     let file = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
     transcript(&(said + &file), "netsh-toml");
 }
@@ -357,7 +371,7 @@ fn netsh_changes_records_beside_application_host_config() {
     let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
     let text = include_str!("transcripts/import.config");
     fs::write(folder.path().join("applicationHost.config"), text).unwrap();
-    let said = netsh(&folder, "--config=applicationHost.config ");
+    let said = netsh(&folder, NETSH, "--config=applicationHost.config ");
     let after = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
     assert_eq!(after, text, "no record stands in it");
     transcript(&said, "netsh-iis");

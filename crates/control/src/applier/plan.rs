@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, io, sync::Arc};
 
-use bindery_iis::netsh::records::Records;
+use bindery_iis::netsh::{
+    plan::{bindings_of, taken_up},
+    records::Records,
+};
 use bindery_model::{
     change::{Change, Difference},
     document::{Before, Configuration, Positions, Settings, write},
@@ -48,6 +51,21 @@ impl Plan {
             && self.home.file == current.home.file
             && self.text == current.text
             && self.records == current.records
+    }
+
+    /// Records that a binding takes up when this change makes one with their key. None where
+    /// certificates stand in records, nor in a file that somebody is editing, nor in what is
+    /// brought back as it was. A binding that somebody wrote beside a record stays as it is.
+    fn waiting(&self, current: &Current) -> Records {
+        if self.home.form != Form::Toml || self.in_file || self.undo_to.is_some() {
+            return Records::default();
+        }
+        let table = &current.configuration.table;
+        let all = self.records.iter().filter(|record| {
+            current.records.find(&record.key) != Some(record)
+                || bindings_of(table, &record.key).is_empty()
+        });
+        all.cloned().collect()
     }
 }
 
@@ -258,7 +276,7 @@ impl Inner {
     }
 
     /// Reads the new text and finds what differs. An error in it ends here.
-    fn understood(&self, plan: Plan, current: &Current) -> Result<Next, Refused> {
+    fn understood(&self, mut plan: Plan, current: &Current) -> Result<Next, Refused> {
         let before = Before {
             text: &current.text,
             folder: &current.home.folder,
@@ -266,7 +284,17 @@ impl Inner {
             positions: &current.positions,
             problems: &current.problems,
         };
-        let (document, mut errors) = plan.home.read_after(&plan.text, &plan.records, before);
+        let read = |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, before);
+        let (mut document, mut errors) = read(&plan);
+        let waiting = plan.waiting(current);
+        if !waiting.is_empty() {
+            let taken = taken_up(&waiting, &document.configuration)?;
+            plan.records = plan.records.apply(&taken.records)?;
+            if !taken.changes.is_empty() {
+                plan.text = plan.home.edit(&plan.text, &taken.changes)?;
+                (document, errors) = read(&plan);
+            }
+        }
         self.done(Step::Read)?;
         let file = plan.home.path.display().to_string();
         let wrong = document.problems.iter().filter(|one| one.severity() == Severity::Error);

@@ -16,6 +16,7 @@ mod edited;
 mod failing;
 mod iis;
 mod made;
+mod records;
 mod roundtrip;
 mod setup;
 mod storm;

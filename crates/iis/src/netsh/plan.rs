@@ -111,10 +111,14 @@ pub fn plan(change: &RecordChange, known: &Known<'_>) -> Result<Plan, RecordErro
         return Err(RecordError::Exists(key.clone()));
     }
     let mut plan = Plan::default();
+    // One that waited, for a binding that was written by hand since.
+    if known.records.find(key).is_some() {
+        plan.records.push(RecordChange::Delete(key.clone()));
+    }
     for binding in bindings {
         let (set, notes) = match &settings {
             Some(settings) => to_binding(binding, key, settings)?,
-            None => without_certificate(binding),
+            None => without_certificate(binding, key)?,
         };
         plan.notes.extend(notes);
         plan.changes.extend(change_of(&known.configuration.table, binding, set));
@@ -124,8 +128,11 @@ pub fn plan(change: &RecordChange, known: &Known<'_>) -> Result<Plan, RecordErro
 
 /// What bindings take from records that were kept for them, where certificates are written at
 /// bindings: to be done together with the change that `after` is the result of.
-#[must_use]
-pub fn taken_up(records: &Records, after: &Configuration) -> Plan {
+///
+/// # Errors
+///
+/// When a binding cannot do what its record says.
+pub fn taken_up(records: &Records, after: &Configuration) -> Result<Plan, RecordError> {
     let mut plan = Plan::default();
     for record in records.iter() {
         let bindings = bindings_of(&after.table, &record.key);
@@ -144,17 +151,13 @@ pub fn taken_up(records: &Records, after: &Configuration) -> Plan {
                 ));
                 continue;
             }
-            match to_binding(binding, key, &record.to_settings()) {
-                Ok((set, notes)) => {
-                    plan.notes.push(format!("{on} takes the record {}={key}", key.tag()));
-                    plan.notes.extend(notes);
-                    plan.changes.extend(change_of(&after.table, binding, set));
-                }
-                Err(error) => plan.notes.push(format!("{on} cannot take its record: {error}")),
-            }
+            let (set, notes) = to_binding(binding, key, &record.to_settings())?;
+            plan.notes.push(format!("{on} takes the record {}={key}", key.tag()));
+            plan.notes.extend(notes);
+            plan.changes.extend(change_of(&after.table, binding, set));
         }
     }
-    plan
+    Ok(plan)
 }
 
 /// The https bindings that a record with this key is about: the binding that holds it. A name
@@ -237,9 +240,21 @@ fn change_of(table: &MemoryTable, binding: &Binding, set: Set) -> Option<Change>
     (!set.is_empty()).then_some(Change { at, act: Act::Set(set) })
 }
 
-fn without_certificate(binding: &Binding) -> (Set, Vec<String>) {
+fn without_certificate(
+    binding: &Binding,
+    key: &RecordKey,
+) -> Result<(Set, Vec<String>), RecordError> {
     let on = &binding.information;
-    match binding.certificate {
+    Ok(match binding.certificate {
+        CertificateChoice::Listed(_) if on.host == HostPattern::Any => {
+            let reason = format!(
+                "{on} has no host to choose a certificate by, so it cannot be without one; to \
+                 renew it, run `netsh http update sslcert {}={key} certhash=HASH` instead of \
+                 delete and add",
+                key.tag()
+            );
+            return Err(RecordError::Parameter { key: key.clone(), reason });
+        }
         CertificateChoice::Best => {
             let note = format!(
                 "{on} names no certificate: it shows the best that covers it, with or without a \
@@ -251,7 +266,7 @@ fn without_certificate(binding: &Binding) -> (Set, Vec<String>) {
             let note = format!("{on} shows the best certificate that covers it from now on");
             (Set::from([("certificate".to_owned(), None)]), vec![note])
         }
-    }
+    })
 }
 
 /// What settings come to at a binding, and what of them has no meaning there.

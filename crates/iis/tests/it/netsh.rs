@@ -146,7 +146,7 @@ fn a_record_waits_for_its_binding() {
     assert_eq!(session.run(Home::Toml, &add).1, 0);
     assert_eq!(session.run(Home::Toml, "http show sslcert hostnameport=a.example:443").1, 0);
     let text = "[[site]]\nname = \"a\"\nrespond = \"\"\nbindings = [\"https/*:443:a.example\"]\n";
-    let taken = taken_up(&session.records, &parse(text, Path::new("/")).configuration);
+    let taken = taken_up(&session.records, &parse(text, Path::new("/")).configuration).unwrap();
     let expected = format!(
         "binding https/*:443:a.example of site \"a\": certificate = \"{hash}\"\n\
          the record hostnameport=a.example:443 is dropped\n"

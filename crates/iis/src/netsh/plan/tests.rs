@@ -159,21 +159,73 @@ fn a_record_without_a_binding_is_kept_and_taken_by_the_next() {
         &CONFIG.replace("\"https/192.0.2.1:443:\",", "\"https/*:443:new.example\","),
         std::path::Path::new("/"),
     );
-    let taken = taken_up(&records, &after.configuration);
+    let taken = taken_up(&records, &after.configuration).unwrap();
     assert_eq!(short(&taken), ["https/*:443:new.example certificate=HASH tls.http2=false"]);
     let key = "hostnameport=new.example:443".parse().unwrap();
     assert_eq!(taken.records, [RecordChange::Delete(key)]);
     assert!(records.apply(&taken.records).unwrap().is_empty());
-    assert_eq!(taken_up(&records, &configuration()), Plan::default(), "not without the binding");
+    let none = taken_up(&records, &configuration()).unwrap();
+    assert_eq!(none, Plan::default(), "not without the binding");
 }
 
 #[test]
 fn a_binding_that_names_its_certificate_drops_the_record() {
     let records =
         Records::default().apply(&[request("add sslcert hostnameport=b.example:443 CERT")]);
-    let taken = taken_up(&records.unwrap(), &configuration());
+    let taken = taken_up(&records.unwrap(), &configuration()).unwrap();
     assert_eq!((taken.changes.len(), taken.records.len()), (0, 1));
     assert!(taken.notes[0].contains("is dropped"), "{:?}", taken.notes);
+}
+
+#[test]
+fn a_record_that_a_binding_cannot_do_is_not_taken_by_half() {
+    let words = "add sslcert hostnameport=a.example:443 CERT clientcertnegotiation=enable";
+    let records = Records::default().apply(&[request(words)]).unwrap();
+    let error = taken_up(&records, &configuration()).unwrap_err();
+    assert!(error.to_string().contains("tls.client_ca of https/*:443:a.example"), "{error}");
+}
+
+#[test]
+fn a_record_beside_a_binding_goes_with_the_next_change_of_either() {
+    let key = "hostnameport=a.example:443";
+    let add = format!("add sslcert {key} CERT");
+    let records = Records::default().apply(&[request(&add)]).unwrap();
+    let known = Known {
+        home: Home::Toml,
+        configuration: &configuration(),
+        records: &records,
+        has_certificate: &|_| true,
+    };
+    for (words, changes) in [
+        (add, &["https/*:443:a.example certificate=HASH"] as &[_]),
+        (format!("delete sslcert {key}"), &[]),
+    ] {
+        let plan = plan(&request(&words), &known).unwrap();
+        assert_eq!(short(&plan), changes, "{words}");
+        assert_eq!(plan.records, [RecordChange::Delete(key.parse().unwrap())], "{words}");
+    }
+}
+
+#[test]
+fn a_catch_all_is_renewed_by_update() {
+    let text = CONFIG.replace(
+        "\"https/192.0.2.1:443:\",",
+        "{ on = \"https/*:443:\", certificate = \"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\" },",
+    );
+    let configuration = parse(&text, std::path::Path::new("/")).configuration;
+    let known = Known {
+        home: Home::Toml,
+        configuration: &configuration,
+        records: &Records::default(),
+        has_certificate: &|_| true,
+    };
+    let of = |words: &str| plan(&request(words), &known);
+    let error = of("delete sslcert ipport=0.0.0.0:443").unwrap_err();
+    assert_eq!(error.number(), 87);
+    let instead = "`netsh http update sslcert ipport=0.0.0.0:443 certhash=HASH`";
+    assert!(error.to_string().contains(instead), "{error}");
+    let renewed = of("update sslcert ipport=0.0.0.0:443 CERT").unwrap();
+    assert_eq!(short(&renewed), ["https/*:443: certificate=HASH"]);
 }
 
 #[test]
