@@ -201,7 +201,8 @@ fn change_of(seen: &Seen, text: &str, after: &str) -> Result<Result<What, NotMad
         return Ok(Err(NotMade { what: problem.message.clone(), problems: Vec::new(), help }));
     }
     let mut difference = write::difference(&before.configuration, &after.configuration);
-    without_standards(&|text| read(seen, text), &mut difference);
+    let (empty, _) = config::write(&Configuration::default());
+    without_standards(&empty, &|text| read(seen, text), &mut difference);
     if difference.0.is_empty() {
         let what = "bindery.toml has no place for what was changed".to_owned();
         let help = Some("it would stay without effect, and be lost".to_owned());
@@ -212,8 +213,12 @@ fn change_of(seen: &Seen, text: &str, after: &str) -> Result<Result<What, NotMad
 }
 
 /// A new site has what `bindery.toml` has by default, not what IIS has: of its keys those are taken
-/// out that a site has of which nobody has said anything.
-pub(crate) fn without_standards(read: &dyn Fn(&str) -> Document, difference: &mut Difference) {
+/// out that a site has of which nobody has said anything, in a text without other sites.
+pub(crate) fn without_standards(
+    empty: &str,
+    read: &dyn Fn(&str) -> Document,
+    difference: &mut Difference,
+) {
     const NAME: &str = "a site without anything of its own";
     let is_site =
         |entry: &Entry| matches!((&entry.at, &entry.how), (Place::Site(_), How::Added(_)));
@@ -221,8 +226,7 @@ pub(crate) fn without_standards(read: &dyn Fn(&str) -> Document, difference: &mu
         return;
     }
     let words = ["add", "site", &format!("/name:{NAME}"), "/physicalPath:/"].map(str::to_owned);
-    let (empty, _) = config::write(&Configuration::default());
-    let world = World { text: &empty, backups: &[], backup_name: "", requests: &[] };
+    let world = World { text: empty, backups: &[], backup_name: "", requests: &[] };
     let Some(text) = appcmd::run(&words, None, &world).text else { return };
     let plain = write::fields(&read(&text).configuration, &Place::Site(NAME.to_owned()));
     let plain = plain.unwrap_or_default();

@@ -14,7 +14,10 @@ use bindery_control::{
     home::{Form, Home},
     problems::{PlacedProblem, all_placed},
 };
-use bindery_iis::netsh::records::{Records, parse_output};
+use bindery_iis::{
+    config,
+    netsh::records::{Records, parse_output},
+};
 use bindery_model::{
     certificate::{CertificateFiles, CertificateSource},
     change::{Act, Change, Fields, Place, Value},
@@ -123,7 +126,7 @@ fn find(arguments: &Arguments) -> Result<Found, Failure> {
     let (document, beside) = home.read(&text, &records);
     let mut difference = write::difference(&Configuration::default(), &document.configuration);
     if *plain {
-        without_standards(&|text| home.read(text, &records).0, &mut difference);
+        without_standards(config::BARE, &|text| home.read(text, &records).0, &mut difference);
     }
     let Document { problems, .. } = &document;
     let name = file.display().to_string();

@@ -21,6 +21,10 @@ const HTTP_REDIRECT: &str = "system.webServer/httpRedirect";
 const HTTP_ERRORS: &str = "system.webServer/httpErrors";
 const STATIC_CONTENT: &str = "system.webServer/staticContent";
 const REQUEST_FILTERING: &str = "system.webServer/security/requestFiltering";
+/// The ending that stands for all others.
+const ANY_ENDING: &str = ".*";
+/// `maxAllowedContentLength` where content is not bounded.
+const NO_LIMIT: u32 = u32::MAX;
 /// What `hsts = true` stands for.
 const YEAR_SECONDS: i64 = 365 * 24 * 3600;
 
@@ -363,8 +367,20 @@ fn in_location(
     key: &str,
     value: Option<&Value>,
 ) -> Result<(), EditError> {
-    let Some(location) = location_of(editor, at, node) else { return editor.no_place(at, key) };
-    let location = location.as_str();
+    match location_of(editor, at, node) {
+        Some(location) => at_location(editor, at, &location, key, value),
+        None => editor.no_place(at, key),
+    }
+}
+
+/// What stands in sections, at a location; at the server where it is empty.
+pub(super) fn at_location(
+    editor: &mut Editor<'_>,
+    at: &Place,
+    location: &str,
+    key: &str,
+    value: Option<&Value>,
+) -> Result<(), EditError> {
     match (key, value) {
         ("default_documents", value) => {
             let documents = value.map(|value| texts(at, key, value)).transpose()?;
@@ -385,25 +401,24 @@ fn in_location(
             let section = format!("{REQUEST_FILTERING}/requestLimits");
             unset_section(editor, location, &section, &["maxAllowedContentLength"]);
         }
-        ("request_bytes_max", Some(Value::Integer(_))) => {
-            let bytes: u32 = number(at, key, value.unwrap_or(&Value::Boolean(false)))?;
+        ("request_bytes_max", Some(value)) => {
+            let bytes = match value {
+                Value::Boolean(false) => NO_LIMIT,
+                value => number(at, key, value)?,
+            };
             let section = format!("{REQUEST_FILTERING}/requestLimits");
             let section = editor.host.ensure_section(location, &section);
             editor.host.draft.set(section, "maxAllowedContentLength", bytes.to_string());
         }
-        ("media_types", None) => remove_named(editor, location, STATIC_CONTENT, "mimeMap"),
-        ("media_types", Some(Value::Table(types))) => {
-            remove_named(editor, location, STATIC_CONTENT, "mimeMap");
-            for (ending, media_type) in types {
-                let media_type = text(at, key, media_type)?.to_owned();
-                let section = editor.host.ensure_section(location, STATIC_CONTENT);
-                // One that is inherited would be a duplicate.
-                let removed = NewElement::new("remove").with("fileExtension", ending.as_str());
-                let added = NewElement::new("mimeMap").with("fileExtension", ending.as_str());
-                let added = added.with("mimeType", media_type);
-                editor.host.draft.insert(section, Position::End, &removed);
-                editor.host.draft.insert(section, Position::End, &added);
-            }
+        ("hidden", value) => {
+            let names = value.map(|value| texts(at, key, value)).transpose()?;
+            let adds = names.map(|all| {
+                all.into_iter().map(|name| NewElement::new("add").with("segment", name)).collect()
+            });
+            set_collection(editor, location, (REQUEST_FILTERING, Some("hiddenSegments")), adds);
+        }
+        ("media_types" | "unknown_types", value) => {
+            return set_types(editor, at, location, key, value);
         }
         ("error_pages", None) => remove_named(editor, location, HTTP_ERRORS, "error"),
         ("error_pages", Some(Value::Table(pages))) => {
@@ -487,6 +502,60 @@ fn remove_named(editor: &mut Editor<'_>, location: &str, section: &str, name: &s
         }
     }
     unset_section(editor, location, section, &[]);
+}
+
+/// `staticContent`: the types of endings, and that of all others.
+fn set_types(
+    editor: &mut Editor<'_>,
+    at: &Place,
+    location: &str,
+    key: &str,
+    value: Option<&Value>,
+) -> Result<(), EditError> {
+    match (key, value) {
+        ("unknown_types", None) => remove_types(editor, location, true),
+        ("unknown_types", Some(Value::Text(word))) if word == "bytes" || word == "listed" => {
+            remove_types(editor, location, true);
+            let section = editor.host.ensure_section(location, STATIC_CONTENT);
+            let of = |name| NewElement::new(name).with("fileExtension", ANY_ENDING);
+            editor.host.draft.insert(section, Position::End, &of("remove"));
+            if word == "bytes" {
+                let added = of("mimeMap").with("mimeType", "application/octet-stream");
+                editor.host.draft.insert(section, Position::End, &added);
+            }
+        }
+        ("media_types", None) => remove_types(editor, location, false),
+        ("media_types", Some(Value::Table(types))) => {
+            remove_types(editor, location, false);
+            for (ending, media_type) in types {
+                let media_type = text(at, key, media_type)?.to_owned();
+                let section = editor.host.ensure_section(location, STATIC_CONTENT);
+                // One that is inherited would be a duplicate.
+                let removed = NewElement::new("remove").with("fileExtension", ending.as_str());
+                let added = NewElement::new("mimeMap").with("fileExtension", ending.as_str());
+                let added = added.with("mimeType", media_type);
+                editor.host.draft.insert(section, Position::End, &removed);
+                editor.host.draft.insert(section, Position::End, &added);
+            }
+        }
+        (_, None) => {}
+        _ => return editor.no_place(at, key),
+    }
+    Ok(())
+}
+
+/// Removes types, and the `remove` elements that go before them: what is said of all endings that
+/// have none, or of all others.
+fn remove_types(editor: &mut Editor<'_>, location: &str, of_any: bool) {
+    let Some(node) = editor.host.section(location, STATIC_CONTENT) else { return };
+    let draft = &mut editor.host.draft;
+    for child in draft.children(node) {
+        let is_any = draft.value(child, "fileExtension").is_some_and(|own| own == ANY_ENDING);
+        if matches!(draft.name(child), "mimeMap" | "remove") && is_any == of_any {
+            draft.remove(child);
+        }
+    }
+    unset_section(editor, location, STATIC_CONTENT, &[]);
 }
 
 /// `customHeaders`: fields that are set. What is added beside others, or removed from the answers of

@@ -1,15 +1,19 @@
 //! A configuration as `applicationHost.config`.
 
+use std::collections::BTreeSet;
+
 use bindery_model::{
+    change::{Act, Change, Fields, Place, Value},
     document::{Configuration, write as model},
     problem::Span,
+    site::DEFAULT_DOCUMENTS,
 };
 
-use super::edit::Editor;
+use super::{edit::Editor, keys};
 use crate::xml::{self, draft::Draft};
 
-/// What every file begins with.
-const EMPTY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>
+/// A file without sites and sections: everything in it is as IIS has it by default.
+pub const BARE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>
 <configuration>
     <system.applicationHost>
         <applicationPools>
@@ -23,24 +27,86 @@ const EMPTY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>
 </configuration>
 ";
 
+/// What is never sent there.
+const HIDDEN: &str = "web.config";
+
+/// Keys of sites whose default of `bindery.toml` has no place there: what holds there instead, and
+/// whether they are about files.
+const OTHERWISE: [(&str, Value, bool); 4] = [
+    ("charset", Value::Text(String::new()), true),
+    ("https_redirect", Value::Boolean(false), false),
+    ("ignore_case", Value::Boolean(true), false),
+    ("precompressed", Value::Boolean(false), true),
+];
+
 /// A configuration as `applicationHost.config`, and what of it has no place there: for each its
 /// place and key.
 ///
 /// It is what a change to an empty file comes to that adds everything, so whatever can be edited
-/// can be exported.
+/// can be exported. Defaults of `bindery.toml` that IIS has otherwise are said for the whole
+/// server; those that cannot be said are left out of every site.
 #[must_use]
 pub fn write(configuration: &Configuration) -> (String, Vec<String>) {
     let difference = model::difference(&Configuration::default(), configuration);
-    changed(&model::changes(&difference))
+    let mut changes = model::changes(&difference);
+    let mut otherwise = BTreeSet::new();
+    for change in &mut changes {
+        if let (Place::Site(_), Act::Add(fields)) = (&change.at, &mut change.act) {
+            adapt(fields, &mut otherwise);
+        }
+    }
+    let (text, mut left_out) = changed(&changes);
+    left_out.splice(0..0, otherwise.into_iter().map(|key| format!("every site: {key}")));
+    (text, left_out)
+}
+/// What `bindery.toml` has by default and IIS otherwise, in the words of sites.
+fn standards() -> [(&'static str, Value); 4] {
+    [
+        ("default_documents", Value::texts(DEFAULT_DOCUMENTS)),
+        ("hidden", Value::texts([HIDDEN])),
+        ("request_bytes_max", false.into()),
+        ("unknown_types", "bytes".into()),
+    ]
 }
 
-fn changed(changes: &[bindery_model::change::Change]) -> (String, Vec<String>) {
-    let tree = match xml::parse(EMPTY) {
+/// Takes out of a site's keys what is so anyway, and notes what cannot be otherwise.
+fn adapt(site: &mut Fields, otherwise: &mut BTreeSet<&'static str>) {
+    let has_files = ["root", "fastcgi"].iter().any(|key| site.contains_key(*key));
+    // Where there is hsts there is a place for this.
+    if site.get("hsts").is_some_and(|hsts| *hsts != Value::Boolean(false)) {
+        site.entry("https_redirect".to_owned()).or_insert(Value::Boolean(true));
+    }
+    for (key, there, of_files) in &OTHERWISE {
+        match site.get(*key) {
+            Some(_) if *key == "https_redirect" && site.contains_key("hsts") => {}
+            Some(own) if own == there => drop(site.remove(*key)),
+            None if has_files || !of_files => drop(otherwise.insert(key)),
+            _ => {}
+        }
+    }
+    let hides = match site.get("hidden") {
+        Some(Value::List(names)) => names
+            .iter()
+            .any(|own| own.as_text().is_some_and(|own| own.eq_ignore_ascii_case(HIDDEN))),
+        _ => false,
+    };
+    if has_files && !hides {
+        otherwise.insert("hidden");
+    }
+}
+
+fn changed(changes: &[Change]) -> (String, Vec<String>) {
+    let tree = match xml::parse(BARE) {
         Ok(tree) => tree,
-        Err(error) => return (EMPTY.to_owned(), vec![at(&error.span, &error.message)]),
+        Err(error) => return (BARE.to_owned(), vec![at(&error.span, &error.message)]),
     };
     let mut editor = Editor::new(Draft::new(&tree), Some(Vec::new()));
     let mut left_out = Vec::new();
+    for (key, value) in standards() {
+        if let Err(error) = keys::at_location(&mut editor, &Place::Server, "", key, Some(&value)) {
+            left_out.push(error.to_string());
+        }
+    }
     for change in changes {
         if let Err(error) = editor.change(change) {
             left_out.push(error.to_string());
@@ -56,8 +122,6 @@ fn at(span: &Span, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bindery_model::change::{Act, Change, Fields, Place, Value};
-
     use super::*;
 
     fn add<const N: usize>(at: Place, keys: [(&str, Value); N]) -> Change {

@@ -2,5 +2,6 @@
 
 mod appcmd;
 mod edit;
+mod export;
 mod netsh;
 mod sample;

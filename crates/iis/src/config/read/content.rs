@@ -197,18 +197,18 @@ impl Sections {
                     types = Some(Vec::new());
                     self.any_type = false;
                 }
-                "remove" => {
-                    let ending = ending_of(entry);
-                    self.any_type &= ending != "*";
+                "remove" => match ending_of(entry) {
+                    any if any == "*" => self.any_type = false,
                     // A text without a map of its own has ours.
-                    types.get_or_insert_default().retain(|(own, _)| *own != ending);
-                }
+                    ending => types.get_or_insert_default().retain(|(own, _)| *own != ending),
+                },
                 "mimeMap" => {
                     written.look_at(entry, "mimeMap", shared);
                     let types = types.get_or_insert_default();
-                    if let Some(read) = read_type(written, entry, types, shared) {
-                        self.any_type |= read.0 == "*";
-                        types.push(read);
+                    match read_type(written, entry, types, shared) {
+                        Some((any, _)) if any == "*" => self.any_type = true,
+                        Some(read) => types.push(read),
+                        None => {}
                     }
                 }
                 "clientCache" => {

@@ -65,7 +65,7 @@ fn make(
         https_only: sections.access.https_only(),
         redirects: rewritten.chain(sections.redirect.rules.iter().cloned()).collect(),
         rewrites: sections.rules.rewrites().cloned().collect(),
-        request_bytes_max: Some(sections.filtering.bytes_max()),
+        request_bytes_max: sections.filtering.bytes_max(),
         response_headers: headers.map(|(name, value)| HeaderRule::Set(name, value)).collect(),
         hsts,
         compress: sections.compress(),

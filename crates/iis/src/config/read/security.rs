@@ -32,6 +32,9 @@ const HIDDEN: [&str; 8] = [
 /// IIS's `maxAllowedContentLength`, where nothing is said.
 const REQUEST_BYTES_MAX: u64 = 30_000_000;
 
+/// The most that `maxAllowedContentLength` can say, which stands for no bound.
+const NO_LIMIT: u64 = 4_294_967_295;
+
 const SSL: u32 = 8;
 const SSL_NEGOTIATE: u32 = 32;
 const SSL_REQUIRE: u32 = 64;
@@ -127,9 +130,9 @@ impl Filtering {
         listed.map_or(!self.unlisted_refused, |(_, allowed)| *allowed)
     }
 
-    /// The most bytes of content.
-    pub(super) fn bytes_max(&self) -> u64 {
-        self.bytes_max.unwrap_or(REQUEST_BYTES_MAX)
+    /// The most bytes of content, where it is bounded.
+    pub(super) fn bytes_max(&self) -> Option<u64> {
+        Some(self.bytes_max.unwrap_or(REQUEST_BYTES_MAX)).filter(|bytes| *bytes < NO_LIMIT)
     }
 
     /// Names that are not there for clients.
