@@ -189,3 +189,18 @@ async fn what_was_broken_before_is_in_nobodys_way_and_keeps_its_place() {
     apply(&applier, What::Text(setup.text(&["a"]))).await.unwrap();
     assert!(applier.problems().iter().all(|one| !one.is_error()), "{:?}", applier.problems());
 }
+
+#[tokio::test]
+async fn a_port_that_was_closed_can_be_opened_again_at_once() {
+    let mut setup = Setup::new();
+    let applier = setup.serving(Observer::default());
+    let port = crate::setup::free_port();
+    let with = setup.read() + &site("b", port);
+    let without = setup.read();
+    // On the only thread of the runtime, which therefore comes to nothing else meanwhile.
+    for text in [&with, &without, &with, &without] {
+        applier.apply(&request(What::Text(text.clone()))).unwrap();
+    }
+    let refused = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+    assert!(refused.is_err(), "nobody listens any more");
+}
