@@ -313,7 +313,12 @@ fn place(tree: &Tree<'_>, parent: Element<'_>, at: Position) -> (usize, Layout, 
             Some(line) => {
                 (piece.end, Layout { line: text.get(line).map(str::to_owned), ..inside }, true)
             }
-            None => (piece.end, Layout { line: None, ..inside }, false),
+            // Right behind it: on a line of its own it would be removed with that.
+            None => {
+                let source = text.get(piece.clone()).unwrap_or_default();
+                let end = piece.start + source.trim_end_matches(is_space).len();
+                (end, Layout { line: None, ..inside }, false)
+            }
         };
     };
     let layout = Layout::beside(tree, beside);

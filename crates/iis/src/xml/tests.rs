@@ -229,6 +229,24 @@ fn chosen(tree: &Tree<'_>, at: prop::sample::Index) -> ElementId {
     ElementId(u32::try_from(at.index(tree.len())).unwrap())
 }
 
+#[test]
+fn what_stands_behind_text_leaves_with_its_own_bytes_only() {
+    for text in
+        ["<a>text\r\n</a>\r\n", "<a>text</a>", "<a>text \n  <!-- c -->\n</a>", "<a>\n  t\n</a>"]
+    {
+        let tree = parse(text).unwrap();
+        for at in [Position::Start, Position::End] {
+            let mut edits = Edits::new(&tree);
+            edits.insert(tree.root().id(), at, NewElement::new("n"));
+            let changed = edits.finish();
+            let again = parse(&changed).unwrap();
+            let mut edits = Edits::new(&again);
+            edits.remove(again.root().children().next().unwrap().id());
+            assert_eq!(edits.finish(), text, "by way of {changed:?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused_with_a_place(text in "\\PC{0,80}|[<>/=a'\" !&;#x\\[\\]\n-]{0,60}") {
