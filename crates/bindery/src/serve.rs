@@ -129,7 +129,9 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         let running = Running { server, applier };
         ready(&running.server);
         notify(&[NotifyState::Ready]);
-        tokio::spawn(inspect_in_background(running.applier.clone()));
+        // Before anybody can change anything.
+        let known = running.applier.problems();
+        tokio::spawn(inspect_in_background(running.applier.clone(), known));
         let _watch = watch::watch(running.applier.clone())
             .inspect_err(|error| warn!(%error, "edits of the file are not seen"));
         running.until_stopped(signals).await
@@ -269,10 +271,11 @@ impl Running {
 
 /// Looks at all files of the configuration once it is served, and says what is broken: each stops
 /// its own names only, and nobody should have to find out by a visitor.
-async fn inspect_in_background(applier: Applier) {
-    let inspected = blocking::run("inspect the configuration", move || applier.inspect());
+async fn inspect_in_background(applier: Applier, known: Arc<Vec<PlacedProblem>>) {
+    let inspected =
+        blocking::run("inspect the configuration", move || applier.inspect_untold(&known));
     let Ok(problems) = inspected.await else { return };
-    for problem in problems.iter() {
+    for problem in &problems {
         let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
         match severity.as_str() {
             "error" => error!("{file}:{line}:{column}: {message} [{code}]"),

@@ -350,8 +350,16 @@ impl Applier {
     /// what is wrong.
     #[must_use]
     pub fn inspect(&self) -> Arc<Vec<PlacedProblem>> {
-        self.inner.inspect();
-        self.problems()
+        let [found, _] = self.inner.inspect();
+        found
+    }
+
+    /// The same, without what changes have told since `known` was all that was known.
+    #[must_use]
+    pub fn inspect_untold(&self, known: &[PlacedProblem]) -> Vec<PlacedProblem> {
+        let [found, before] = self.inner.inspect();
+        let told = |one: &PlacedProblem| before.contains(one) && !known.contains(one);
+        found.iter().filter(|one| !told(one)).cloned().collect()
     }
 
     /// What is in force.

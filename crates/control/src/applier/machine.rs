@@ -19,7 +19,7 @@ use bindery_server::{
 };
 
 use super::{Current, Inner, Writer};
-use crate::problems::all_placed;
+use crate::problems::{PlacedProblem, all_placed};
 
 /// A configuration with its places in the text.
 pub(super) type Read<'a> = (&'a Configuration, &'a Positions);
@@ -78,8 +78,8 @@ pub(super) fn inspected(
 }
 
 impl Inner {
-    /// Looks at everything that is in force.
-    pub(super) fn inspect(&self) {
+    /// Looks at everything that is in force. Gives what is wrong, and what of it was known before.
+    pub(super) fn inspect(&self) -> [Arc<Vec<PlacedProblem>>; 2] {
         let current = Arc::clone(&self.shown().current);
         let snapshot = self.running.get().map(|running| running.server.snapshot());
         let snapshot = snapshot.filter(|snapshot| snapshot.revision.0 == current.revision);
@@ -105,8 +105,9 @@ impl Inner {
         writer.inspected = true;
         let problems = all(&now.problems, &writer.machine);
         let file = now.home.path.display().to_string();
-        let placed = all_placed(&problems, &file, &now.text);
-        self.shown().problems = Arc::new(placed);
+        let placed = Arc::new(all_placed(&problems, &file, &now.text));
+        let before = std::mem::replace(&mut self.shown().problems, Arc::clone(&placed));
+        [placed, before]
     }
 }
 
