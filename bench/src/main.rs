@@ -12,6 +12,7 @@ mod client;
 mod failure;
 mod fleet;
 mod idle;
+mod live;
 mod peers;
 mod process;
 mod random;
@@ -50,6 +51,8 @@ enum Command {
     Idle(IdleArguments),
     /// Start the servers in turn and compare them
     Run(run::RunArguments),
+    /// Change running servers: when a new name answers, and what others notice
+    Live(live::LiveArguments),
 }
 
 #[derive(Args)]
@@ -118,6 +121,7 @@ fn main() -> ExitCode {
         Command::Handshakes(arguments) => handshakes(&arguments),
         Command::Idle(arguments) => idle(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Live(arguments) => live::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

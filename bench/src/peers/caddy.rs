@@ -42,8 +42,16 @@ pub(super) fn configure(place: &Place) -> Result<Launch, Failure> {
         } }),
         false => json!({ "level": "ERROR" }),
     };
+    let admin = match place.given.changeable {
+        true => json!({
+            "listen": format!("unix/{}", place.folder.join("admin.sock").display()),
+            "origins": ["localhost"],
+            "config": { "persist": false },
+        }),
+        false => json!({ "disabled": true, "config": { "persist": false } }),
+    };
     let config = json!({
-        "admin": { "disabled": true, "config": { "persist": false } },
+        "admin": admin,
         "logging": { "logs": { "default": log } },
         "storage": { "module": "file_system", "root": place.folder.join("storage") },
         "apps": {

@@ -135,6 +135,8 @@ pub(crate) struct Given {
     pub upstreams: Option<Ports>,
     /// A log of all requests, in each server's own default format.
     pub access_log: bool,
+    /// It can be told of new names while it runs.
+    pub changeable: bool,
     /// nginx may remember open files and what it knows of them.
     pub open_file_cache: bool,
 }

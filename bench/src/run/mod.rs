@@ -4,7 +4,7 @@
 //! costs nothing. A round of a scenario loads them one after the other, so that whatever disturbs
 //! the machine disturbs all of them.
 
-mod machine;
+pub(crate) mod machine;
 mod measure;
 mod report;
 mod scenario;
@@ -199,6 +199,7 @@ impl Group {
             upstreams: upstreams.as_ref().map(|upstreams| upstreams.ports),
             access_log: self.setting == Setting::Logged,
             open_file_cache: arguments.nginx_open_file_cache,
+            changeable: false,
         };
         let mut running = Vec::new();
         for peer in peers {
@@ -328,7 +329,7 @@ fn idle_costs(arguments: &RunArguments, fleet: &Fleet, peer: &Peer, report: &mut
 }
 
 /// Servers that give up root must still be able to read the files.
-fn open_to_all(folder: &Path) -> Result<(), Failure> {
+pub(crate) fn open_to_all(folder: &Path) -> Result<(), Failure> {
     fs::set_permissions(folder, Permissions::from_mode(0o755))
         .context(|| format!("cannot open {} to all", folder.display()))
 }

@@ -1,44 +1,25 @@
-//! The admin endpoint: what the server counts, for Prometheus, on a loopback address. Apart from
-//! everything that clients reach, with small limits of its own.
+//! The admin endpoint on a loopback address: what the server counts, for Prometheus, and the API for
+//! those who have a token. Apart from everything that clients reach, with small limits of its own.
 
 use std::{
-    convert::Infallible,
     io,
-    net::{IpAddr, SocketAddr, TcpListener as StdTcpListener},
+    net::{SocketAddr, TcpListener as StdTcpListener},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use axum::{body::Body, response::Response};
+use bindery_control::api::{Api, Connections, Peer, is_local, serve_connection};
 use bindery_server::blocking;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, HOST},
+    HeaderValue, Method, Request, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
 };
-use http_body_util::Full;
-use hyper::{
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
-    task::AbortHandle,
-    time::{sleep, timeout},
-};
+use hyper::body::Incoming;
+use tokio::{net::TcpListener, task::AbortHandle, time::sleep};
 use tracing::{info, warn};
 
 use crate::output::Failure;
-
-/// Connections at once; further ones are closed. One collector asks, or a few.
-const CONNECTIONS_MAX: usize = 8;
-
-/// From the connection to its end: one request each.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The head of a request.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// After an accept that failed for want of descriptors or memory.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -48,6 +29,13 @@ const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Gives the text of all metrics. Blocks for a moment.
 pub(crate) type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What is answered there.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    pub(crate) metrics: Metrics,
+    pub(crate) api: Api,
+}
 
 /// The endpoint, where there is one. It ends with this value.
 #[derive(Default)]
@@ -85,17 +73,17 @@ impl Admin {
     }
 
     /// Answers there from now on, and nowhere else. Within a tokio runtime.
-    pub(crate) fn adopt(&self, prepared: Prepared, metrics: &Metrics) {
+    pub(crate) fn adopt(&self, prepared: Prepared, answers: &Answers) {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if prepared.wanted.is_none() && open.take().is_some() {
-            info!("metrics are no longer told");
+            info!("metrics are no longer told, and the API is at its socket only");
         }
         let (Some(address), Some(socket)) = (prepared.wanted, prepared.socket) else { return };
         match TcpListener::from_std(socket) {
             Ok(socket) => {
-                let task = tokio::spawn(accept_loop(socket, Arc::clone(metrics))).abort_handle();
+                let task = tokio::spawn(accept_loop(socket, answers.clone())).abort_handle();
                 *open = Some(Open { address, task });
-                info!(%address, "metrics at /metrics");
+                info!(%address, "metrics at /metrics, the API below /v1");
             }
             Err(error) => warn!(%address, %error, "no metrics: the socket cannot be watched"),
         }
@@ -108,49 +96,45 @@ fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket)
 }
 
-async fn accept_loop(socket: TcpListener, metrics: Metrics) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn accept_loop(socket: TcpListener, answers: Answers) {
+    let connections = Connections::default();
     loop {
-        let stream = match socket.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "a collector of metrics was lost");
                 sleep(RETRY_DELAY).await;
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
-        let metrics = Arc::clone(&metrics);
+        let Some(place) = connections.place() else { continue };
+        let answers = answers.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, Arc::clone(&metrics)));
-            let mut builder = http1::Builder::new();
-            // The time of the connection bounds that of the head.
-            builder.keep_alive(false).max_buf_size(HEAD_BYTES_MAX).header_read_timeout(None);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            // Who breaks off needs no answer.
-            drop(timeout(CONNECTION_TIMEOUT, connection).await);
-            drop(slot);
+            let peer = Peer::Address(peer.ip());
+            serve_connection(stream, move |request| answer(request, peer, answers.clone())).await;
+            drop(place);
         });
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    metrics: Metrics,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if !is_local(&request) {
-        // A web page could have its own name lead here, and read what its visitor's machine says.
-        return Ok(text(StatusCode::FORBIDDEN, "ask by address, or as localhost\n"));
+async fn answer(request: Request<Incoming>, peer: Peer, answers: Answers) -> Response {
+    let path = request.uri().path();
+    if path == "/v1" || path.starts_with("/v1/") {
+        return answers.api.answer(request, peer).await;
     }
-    if request.uri().path() != "/metrics" {
-        return Ok(text(StatusCode::NOT_FOUND, "metrics are at /metrics\n"));
+    if !is_local(request.headers()) {
+        // A web page could have its own name lead here, and read what its visitor's machine says.
+        return text(StatusCode::FORBIDDEN, "ask by address, or as localhost\n");
+    }
+    if path != "/metrics" {
+        return text(StatusCode::NOT_FOUND, "metrics are at /metrics, the API is below /v1\n");
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "metrics can only be read\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(response);
+        return response;
     }
-    Ok(match blocking::run("metrics", move || metrics()).await {
+    match blocking::run("metrics", move || (answers.metrics)()).await {
         Ok(all) => {
             let mut response = text(StatusCode::OK, all);
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
@@ -160,23 +144,11 @@ async fn answer(
             warn!(%error, "metrics cannot be told");
             text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be told\n")
         }
-    })
-}
-
-/// Whether the host that was asked for is an address or `localhost`.
-fn is_local(request: &Request<Incoming>) -> bool {
-    let Some(host) = request.headers().get(HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    if host.parse::<SocketAddr>().is_ok() {
-        return true;
     }
-    let name = host.split_once(':').map_or(host, |(name, _)| name);
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
+fn text(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -185,6 +157,7 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use bindery_control::{applier::Applier, home::Home, steps::Observer};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpStream,
@@ -192,15 +165,20 @@ mod tests {
 
     use super::*;
 
-    fn metrics() -> Metrics {
-        Arc::new(|| "bindery_up 1\n# EOF\n".to_owned())
+    /// Metrics, and the API to an empty configuration.
+    fn answers() -> Answers {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bindery.toml");
+        std::fs::write(&file, "version = 1\n[server]\nstate_dir = 'state'\n").unwrap();
+        let applier = Applier::open(Home::load(&file).unwrap(), Observer::default()).unwrap();
+        Answers { metrics: Arc::new(|| "bindery_up 1\n# EOF\n".to_owned()), api: Api::new(applier) }
     }
 
     /// Opens the endpoint on a free port.
     fn open(admin: &Admin) -> SocketAddr {
         let socket = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        admin.adopt(Prepared { wanted: Some(address), socket: Some(socket) }, &metrics());
+        admin.adopt(Prepared { wanted: Some(address), socket: Some(socket) }, &answers());
         address
     }
 
@@ -229,6 +207,8 @@ mod tests {
             ("GET /metrics HTTP/1.0\r\n\r\n", 200),
             ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
             ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+            ("GET /v1/sites HTTP/1.1\r\nHost: localhost\r\n\r\n", 401),
+            ("GET /v1/sites HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
             ("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405),
             ("none\r\n\r\n", 400),
         ] {
@@ -243,7 +223,7 @@ mod tests {
         let admin = Admin::default();
         let address = open(&admin);
         let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
+        for _ in 0..Connections::MAX {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         // Accepted in the order they came, so the first places are taken by then.
@@ -263,7 +243,7 @@ mod tests {
         // What is open already is not opened again.
         let same = admin.prepare(Some(first)).unwrap();
         assert!(same.socket.is_none());
-        admin.adopt(same, &metrics());
+        admin.adopt(same, &answers());
         assert!(TcpStream::connect(first).await.is_ok());
         let taken = StdTcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
@@ -272,7 +252,7 @@ mod tests {
         let second = open(&admin);
         let answer = ask(second, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        admin.adopt(admin.prepare(None).unwrap(), &metrics());
+        admin.adopt(admin.prepare(None).unwrap(), &answers());
         for address in [first, second] {
             // The task ends at its next turn.
             while TcpStream::connect(address).await.is_ok() {

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     fmt::{self, Display},
     io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
 };
 
 /// An error of a command: what it was about, with its cause.
@@ -11,12 +12,23 @@ use std::{
 pub(crate) struct Failure {
     what: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    usage: bool,
 }
 
 impl Failure {
     /// A failure that says all itself.
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None }
+        Self { what: what.into(), source: None, usage: false }
+    }
+
+    /// What was typed makes no sense.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None, usage: true }
+    }
+
+    /// How the program ends: 2 where what was typed makes no sense, as when an option is unknown.
+    pub(crate) fn code(&self) -> ExitCode {
+        if self.usage { ExitCode::from(2) } else { ExitCode::FAILURE }
     }
 
     /// A failure with its cause.
@@ -24,7 +36,7 @@ impl Failure {
         what: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self { what: what.into(), source: Some(source.into()) }
+        Self { what: what.into(), source: Some(source.into()), usage: false }
     }
 }
 
@@ -48,6 +60,11 @@ pub(crate) fn print(text: impl Display) {
 /// Prints to standard error.
 pub(crate) fn note(text: impl Display) {
     drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// Prints lines, each with its end, to standard error.
+pub(crate) fn note_text(text: &str) {
+    drop(write!(io::stderr().lock(), "{text}"));
 }
 
 /// Prints why a command failed.

@@ -1,6 +1,10 @@
 //! Giving up root once the sockets are open.
 
-use std::{fs, io, os::unix::fs::lchown, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, lchown},
+    path::Path,
+};
 
 use rustix::{
     process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit},
@@ -36,6 +40,20 @@ impl User {
     /// Makes it the owner of a file or folder.
     pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
         lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+    }
+
+    /// Makes it the owner of all that root owns in a folder. Links are not followed.
+    pub(crate) fn own_all(&self, path: &Path) -> io::Result<()> {
+        let facts = fs::symlink_metadata(path)?;
+        if facts.uid() == 0 {
+            self.own(path)?;
+        }
+        if facts.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.own_all(&entry?.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Becomes it. Must run while the process has one thread: the kernel knows users by thread, and
@@ -74,6 +92,15 @@ fn find(user: &str) -> Result<Option<(Uid, Gid)>, Failure> {
         let numbers = (Uid::from_raw(uid.parse().ok()?), Gid::from_raw(gid.parse().ok()?));
         (name == user).then_some(numbers)
     }))
+}
+
+/// Makes the state folder if it is not there; it belongs to the user that the server becomes.
+pub(crate) fn make_state_folder(state_dir: &Path, user: Option<&User>) -> io::Result<()> {
+    if state_dir.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(state_dir)?;
+    user.map_or(Ok(()), |user| user.own(state_dir))
 }
 
 /// Allows as many open files as the machine lets this process have: each connection is one.

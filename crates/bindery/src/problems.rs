@@ -1,10 +1,10 @@
-//! Problems of a configuration as text: marked in their line for people, as records for programs.
+//! Problems of a configuration as text: marked in their line for people.
 
 use std::{fmt::Write as _, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use bindery_control::problems::PlacedProblem;
 use bindery_model::problem::{Problem, Severity};
-use serde::{Deserialize, Serialize};
 
 use crate::commands::steps::wrapped;
 
@@ -13,32 +13,13 @@ const COLUMNS: usize = 80;
 /// What is left of it beside a line number of four digits and the word help.
 const HELP_COLUMNS: usize = COLUMNS - 13;
 
-/// A problem with its place in lines and columns, both from 1; columns count characters.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct PlacedProblem {
-    pub(crate) severity: String,
-    pub(crate) code: String,
-    pub(crate) file: String,
-    pub(crate) line: usize,
-    pub(crate) column: usize,
-    pub(crate) message: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) help: String,
-}
-
-/// Places `problem` in `text`.
-pub(crate) fn placed(problem: &Problem, file: &str, text: &str) -> PlacedProblem {
-    let before = text.get(..problem.span.start).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    PlacedProblem {
-        severity: problem.severity().to_string(),
-        code: problem.code.to_string(),
-        file: file.to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-        message: problem.message.clone(),
-        help: problem.help.clone(),
+/// Problems of files beside the configuration, a line each.
+pub(crate) fn beside(problems: &[PlacedProblem]) -> String {
+    let mut out = String::new();
+    for PlacedProblem { severity, code, file, line, column, message, .. } in problems {
+        writeln!(out, "{severity}[{code}]: {file}:{line}:{column}: {message}\n").ok();
     }
+    out
 }
 
 /// Problems for people: the line of each with the place marked, and what to do. With a count at

@@ -1,26 +1,19 @@
-//! `bindery run`: wires configuration, sockets, server, signals and status together.
+//! `bindery run`: wires configuration, sockets, server, signals and the API together.
 
-use std::{
-    collections::HashSet,
-    net::TcpListener,
-    num::NonZero,
-    path::PathBuf,
-    process::ExitCode,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{net::TcpListener, num::NonZero, process::ExitCode, sync::Arc, time::Duration};
 
-use bindery_model::{
-    document::Settings,
-    problem::{Code, Problem, Severity},
+use bindery_control::{
+    api::{self, Api},
+    applier::{Applier, Beside, Outcome, Request, What},
+    history::{Actor, Door},
+    home::Loaded,
+    problems::PlacedProblem,
+    steps::Observer,
+    watch,
 };
+use bindery_model::document::Settings;
 use bindery_server::{
-    blocking,
-    inspect::has_errors,
-    limits::BLOCKING_THREADS_MAX,
-    listener,
-    server::{Server, prove},
-    text_of,
+    blocking, inspect::has_errors, limits::BLOCKING_THREADS_MAX, listener, server::Server, text_of,
 };
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
@@ -29,7 +22,6 @@ use tokio::{
     net::UnixListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
 };
 use tracing::{Level, error, info, warn};
 use tracing_subscriber::{
@@ -38,13 +30,11 @@ use tracing_subscriber::{
 
 use crate::{
     ConfigOption,
-    admin::{Admin, Metrics},
-    commands::check::all_problems,
-    config::{self, Loaded},
+    admin::{Admin, Answers, Metrics},
+    config,
     output::{self, Failure},
     privileges::{self, User},
-    problems::{self, PlacedProblem},
-    status,
+    problems,
 };
 
 /// What `run` takes.
@@ -65,9 +55,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     start_log(arguments.verbose, arguments.log_json);
     let path = arguments.config.path()?;
     let loaded = config::load(&path)?;
-    if has_errors(&loaded.document.problems) {
+    if has_errors(&loaded.document.problems) || !loaded.beside.is_empty() {
         let file = path.display().to_string();
-        output::note(problems::rendered(&loaded.document.problems, &file, &loaded.text, false));
+        let own = problems::rendered(&loaded.document.problems, &file, &loaded.text, false);
+        output::note(problems::beside(&loaded.beside) + &own);
         return Err(Failure::new(format!("{file} cannot be served")));
     }
     serve(loaded, |_| {})
@@ -77,7 +68,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
 /// libraries say of strangers has no bound.
 pub(crate) fn start_log(verbose: bool, json: bool) {
     let level = if verbose { Level::DEBUG } else { Level::INFO };
-    let ours = Targets::new().with_target("bindery", level).with_target("bindery_server", level);
+    let crates = ["bindery", "bindery_control", "bindery_server"];
+    let ours = Targets::new().with_targets(crates.map(|name| (name, level)));
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let lines = fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
     let lines = match (json, journal) {
@@ -92,55 +84,79 @@ pub(crate) fn start_log(verbose: bool, json: bool) {
 /// Serves a configuration that has no errors. `ready` is called once it does.
 pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitCode, Failure> {
     privileges::raise_file_limit();
-    let Loaded { path, text, folder, document } = loaded;
-    let settings = document.configuration.settings.clone();
+    let settings = loaded.document.configuration.settings.clone();
     let user = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
     let sockets =
-        listener::prepare(&document.configuration.table, &Default::default(), inherited())
+        listener::prepare(&loaded.document.configuration.table, &Default::default(), inherited())
             .map_err(|error| Failure::because("cannot listen", error))?;
     // Before giving up root, as the others.
-    let admin = Admin::default();
+    let admin = Arc::new(Admin::default());
     let admin_socket = admin.prepare(settings.admin)?;
-    let state_folder = status::make_folder(&settings.state_dir, user.as_ref());
+    let state_folder = privileges::make_state_folder(&settings.state_dir, user.as_ref());
     if let Some(user) = user {
         user.replace_root()?;
     }
     // After giving up root, so that the socket is the user's own and can be removed by it.
-    let status_socket =
-        state_folder.and_then(|()| status::listen(&settings.state_dir)).inspect_err(|error| {
+    let control_socket =
+        state_folder.and_then(|()| api::listen(&settings.state_dir)).inspect_err(|error| {
             let folder = settings.state_dir.display();
-            warn!(%folder, %error, "no status: the state folder cannot be used");
+            warn!(%folder, %error, "commands cannot ask: the state folder cannot be used");
         });
-    let has_status = status_socket.is_ok();
-    let file = path.display().to_string();
-    let in_force = InForce { problems: all_placed(&document.problems, &file, &text), text, folder };
+    let has_socket = control_socket.is_ok();
     // After giving up root: what is read now must be readable later, at every change.
-    let proof = prove(document.configuration);
+    let applier = Applier::open(loaded, Observer::default())
+        .map_err(|refused| Failure::because("the server cannot start", refused))?;
+    if let Err(error) = applier.state() {
+        warn!(%error, "nothing but the file can be changed: the state folder cannot be used");
+    }
+    let (proof, revision) = applier.proof();
 
     let runtime = runtime(&settings)?;
     let code = runtime.block_on(async {
         // First: from now on a signal does what it says, whatever has been told to whom.
         let signals = Signals::listen()?;
-        let server = Server::start(proof, sockets)
+        let server = Server::start(proof, sockets, revision)
             .map_err(|error| Failure::because("the server cannot start", error))?;
-        let running = Arc::new(Running { server, path, admin, in_force: Mutex::new(in_force) });
-        running.admin.adopt(admin_socket, &running.metrics());
-        if let Ok(socket) = status_socket
+        let server = Arc::new(server);
+        let answers = Answers { metrics: metrics(&server), api: Api::new(applier.clone()) };
+        admin.adopt(admin_socket, &answers);
+        applier.serve(Arc::clone(&server), beside(admin, answers.clone()));
+        if let Ok(socket) = control_socket
             && let Ok(socket) = UnixListener::from_std(socket)
         {
-            tokio::spawn(status::answer(socket, Arc::clone(&running)));
+            tokio::spawn(api::serve(socket, answers.api));
         }
+        let running = Running { server, applier };
         ready(&running.server);
         notify(&[NotifyState::Ready]);
-        let inspection = tokio::spawn(inspect_in_background(Arc::clone(&running)));
-        running.until_stopped(signals, inspection).await
+        // Before anybody can change anything.
+        let known = running.applier.problems();
+        tokio::spawn(inspect_in_background(running.applier.clone(), known));
+        let _watch = watch::watch(running.applier.clone())
+            .inspect_err(|error| warn!(%error, "edits of the file are not seen"));
+        running.until_stopped(signals).await
     });
-    if has_status {
-        drop(std::fs::remove_file(status::socket_path(&settings.state_dir)));
+    if has_socket {
+        drop(std::fs::remove_file(api::socket_path(&settings.state_dir)));
     }
     // What the end of the drain time left is not waited for again.
     runtime.shutdown_background();
     code
+}
+
+/// What a server counts, for as long as it is there.
+fn metrics(server: &Arc<Server>) -> Metrics {
+    let server = Arc::downgrade(server);
+    Arc::new(move || server.upgrade().map(|server| server.metrics_text()).unwrap_or_default())
+}
+
+/// The admin endpoint, which changes with the configuration.
+fn beside(admin: Arc<Admin>, answers: Answers) -> Beside {
+    Box::new(move |settings| {
+        let prepared = admin.prepare(settings.admin)?;
+        let (admin, answers) = (Arc::clone(&admin), answers.clone());
+        Ok(Box::new(move || admin.adopt(prepared, &answers)))
+    })
 }
 
 fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
@@ -204,54 +220,18 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-/// A server with its configuration file.
-pub(crate) struct Running {
-    server: Server,
-    path: PathBuf,
-    admin: Admin,
-    in_force: Mutex<InForce>,
-}
-
-/// The configuration in force as it was read.
-struct InForce {
-    text: String,
-    folder: PathBuf,
-    /// What was wrong with it when it was last looked at.
-    problems: Vec<PlacedProblem>,
+/// A server with the one who changes it.
+struct Running {
+    server: Arc<Server>,
+    applier: Applier,
 }
 
 impl Running {
-    /// What it says about itself.
-    pub(crate) fn status(&self) -> status::Status {
-        let problems = self.in_force().problems.clone();
-        status::of(&self.server, &self.path, problems)
-    }
-
-    /// What it counts, for as long as it is there.
-    fn metrics(self: &Arc<Self>) -> Metrics {
-        let own = Arc::downgrade(self);
-        Arc::new(move || own.upgrade().map(|own| own.server.metrics_text()).unwrap_or_default())
-    }
-
-    fn in_force(&self) -> MutexGuard<'_, InForce> {
-        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn until_stopped(
-        self: &Arc<Self>,
-        signals: Signals,
-        mut inspection: JoinHandle<()>,
-    ) -> Result<ExitCode, Failure> {
+    async fn until_stopped(&self, signals: Signals) -> Result<ExitCode, Failure> {
         let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         loop {
             tokio::select! {
-                _ = hangup.recv() => {
-                    // A reload is judged by what is broken already, so that must be known.
-                    if !inspection.is_finished() {
-                        (&mut inspection).await.ok();
-                    }
-                    self.reload().await;
-                }
+                _ = hangup.recv() => self.reload().await,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -266,163 +246,34 @@ impl Running {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Reads the file again and serves what it says now. If that cannot be served, the old
-    /// configuration stays in force and the log says why.
-    async fn reload(self: &Arc<Self>) {
+    /// Reads the file again, with everything that it names, and serves what it says now. If that
+    /// cannot be served, the old configuration stays in force and the log says why.
+    async fn reload(&self) {
         // systemd wants the time with it (sd_notify(3), RELOADING=1).
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(error) => warn!(%error, "systemd is not told of the reload"),
         }
-        let running = Arc::clone(self);
-        let work = blocking::run("reload", move || running.replacement());
-        match work.await {
-            Ok(Ok((proof, sockets, admin, next))) => {
-                let before = self.server.snapshot();
-                let disturbed = self.server.replace(proof, sockets);
-                self.admin.adopt(admin, &self.metrics());
-                let last = std::mem::replace(&mut *self.in_force(), next);
-                self.warn_of_news(&last.problems);
-                warn_of_restart(
-                    &before.configuration.settings,
-                    &self.server.snapshot().configuration.settings,
-                );
-                info!(disturbed, "configuration reloaded");
-            }
-            Ok(Err(error)) => {
-                error!(error = %text_of(&error), "the configuration was not reloaded; the old one stays in force");
+        let applier = self.applier.clone();
+        let actor = Actor { name: "SIGHUP".to_owned(), door: Door::File };
+        let request =
+            Request { what: What::Anew, expected: None, actor, dry_run: false, force: false };
+        match blocking::run("reload", move || applier.apply(&request)).await {
+            Ok(Ok(Outcome { disturbed, .. })) => info!(disturbed, "configuration reloaded"),
+            Ok(Err(refused)) => {
+                error!(error = %text_of(&refused), "the configuration was not reloaded; the old one stays in force");
             }
             Err(error) => error!(%error, "the configuration was not reloaded"),
         }
         notify(&[NotifyState::Ready]);
     }
-
-    /// All of a reload that may fail. Blocks.
-    fn replacement(&self) -> Result<Replacement, Failure> {
-        let loaded = config::load(&self.path)?;
-        let file = self.path.display().to_string();
-        let found = all_problems(&loaded);
-        let placed = all_placed(&found, &file, &loaded.text);
-        self.refuse_new_errors(&found, &placed)?;
-        let sockets = listener::prepare(
-            &loaded.document.configuration.table,
-            &self.server.endpoints(),
-            Vec::new(),
-        )
-        .map_err(|error| Failure::because("cannot listen", error))?;
-        let admin = self.admin.prepare(loaded.document.configuration.settings.admin)?;
-        let proof = prove(loaded.document.configuration);
-        let Loaded { text, folder, .. } = loaded;
-        Ok((proof, sockets, admin, InForce { text, folder, problems: placed }))
-    }
-
-    /// What is wrong with one site's files must not keep others from being changed, so only errors
-    /// that the configuration in force does not have already stand in the way. Errors of the text
-    /// always do.
-    fn refuse_new_errors(
-        &self,
-        found: &[Problem],
-        placed: &[PlacedProblem],
-    ) -> Result<(), Failure> {
-        let mut in_force = self.in_force().problems.clone();
-        if found.iter().any(|problem| is_of_time(problem.code)) {
-            in_force.extend(self.problems_of_time());
-        }
-        let known: HashSet<_> =
-            in_force.iter().map(|p| (p.code.as_str(), p.message.as_str())).collect();
-        let mut refused = 0;
-        for (problem, placed) in found.iter().zip(placed) {
-            let is_known = known.contains(&(placed.code.as_str(), placed.message.as_str()));
-            if problem.severity() == Severity::Error && !(is_known && is_of_files(problem.code)) {
-                refused += 1;
-                let PlacedProblem { file, line, column, code, message, help, .. } = placed;
-                error!("{file}:{line}:{column}: {message} [{code}]; {help}");
-            }
-        }
-        match refused {
-            0 => Ok(()),
-            1 => Err(Failure::new("it has an error")),
-            _ => Err(Failure::new(format!("it has {refused} errors"))),
-        }
-    }
-
-    /// Writes what a new configuration is warned of and the `last` one was not.
-    fn warn_of_news(&self, last: &[PlacedProblem]) {
-        let known: HashSet<_> = last.iter().map(|p| (&p.code, &p.message)).collect();
-        for problem in &self.in_force().problems {
-            if problem.severity == "warning" && !known.contains(&(&problem.code, &problem.message))
-            {
-                let PlacedProblem { file, line, column, code, message, .. } = problem;
-                warn!("{file}:{line}:{column}: {message} [{code}]");
-            }
-        }
-    }
-
-    /// What has become wrong with the configuration in force by time alone. Blocks.
-    fn problems_of_time(&self) -> Vec<PlacedProblem> {
-        let loaded = {
-            let in_force = self.in_force();
-            Loaded::again(&self.path, &in_force.text, &in_force.folder)
-        };
-        let mut problems = all_problems(&loaded);
-        problems.retain(|problem| is_of_time(problem.code));
-        all_placed(&problems, &self.path.display().to_string(), &loaded.text)
-    }
-}
-
-/// Writes which settings were changed that a server takes only when it starts. Each reload compares
-/// with the one before, so that a change is said once.
-fn warn_of_restart(before: &Settings, now: &Settings) {
-    let changed = [
-        ("state_dir", before.state_dir != now.state_dir),
-        ("workers", before.workers != now.workers),
-        ("user", before.user != now.user),
-    ];
-    for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
-        warn!(key, "changed, and counts from the next start");
-    }
-}
-
-type Replacement =
-    (bindery_server::server::Proof, listener::Prepared, crate::admin::Prepared, InForce);
-
-fn all_placed(problems: &[Problem], file: &str, text: &str) -> Vec<PlacedProblem> {
-    problems.iter().map(|problem| problems::placed(problem, file, text)).collect()
-}
-
-/// Whether a problem comes by time alone, with nobody changing anything.
-fn is_of_time(code: Code) -> bool {
-    matches!(code, Code::Expired | Code::NotYetValid)
-}
-
-/// Whether a problem is one of files, which can come and go without the configuration changing.
-fn is_of_files(code: Code) -> bool {
-    matches!(
-        code,
-        Code::UnreadableFile
-            | Code::UnreadableFolder
-            | Code::UnwritableFolder
-            | Code::BadCertificate
-            | Code::KeyMismatch
-            | Code::Expired
-            | Code::NotYetValid
-            | Code::NotCovered
-            | Code::NoCertificate
-            | Code::AddressNotLocal
-    )
 }
 
 /// Looks at all files of the configuration once it is served, and says what is broken: each stops
 /// its own names only, and nobody should have to find out by a visitor.
-async fn inspect_in_background(running: Arc<Running>) {
-    let own = Arc::clone(&running);
-    let inspected = blocking::run("inspect the configuration", move || {
-        let loaded = {
-            let in_force = own.in_force();
-            Loaded::again(&own.path, &in_force.text, &in_force.folder)
-        };
-        all_placed(&all_problems(&loaded), &own.path.display().to_string(), &loaded.text)
-    });
+async fn inspect_in_background(applier: Applier, known: Arc<Vec<PlacedProblem>>) {
+    let inspected =
+        blocking::run("inspect the configuration", move || applier.inspect_untold(&known));
     let Ok(problems) = inspected.await else { return };
     for problem in &problems {
         let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
@@ -432,5 +283,4 @@ async fn inspect_in_background(running: Arc<Running>) {
             _ => {}
         }
     }
-    running.in_force().problems = problems;
 }

@@ -14,6 +14,8 @@
 //! | [`decide`] | which binding answers, and why? |
 //! | [`endpoint`] | which sockets does a set of bindings need? |
 //! | [`document`] | what does `bindery.toml` say, and what is wrong with it? |
+//! | [`change`] | what is asked to be changed, and what differs? |
+//! | [`trap`] | which bindings would show one certificate and want several? |
 //! | [`problem`] | how is something wrong said? |
 //!
 //! The one law: nothing here does I/O or reads a clock. Who breaks it makes decisions that cannot
@@ -21,6 +23,7 @@
 
 pub mod binding;
 pub mod certificate;
+pub mod change;
 pub mod decide;
 pub mod document;
 pub mod endpoint;
@@ -31,4 +34,5 @@ pub mod rules;
 pub mod site;
 pub mod table;
 pub mod tls;
+pub mod trap;
 pub mod upstream;

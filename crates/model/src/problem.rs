@@ -94,7 +94,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The text is not TOML.
+    /// The text is not of its form, TOML or XML.
     Syntax = "syntax", Error;
     /// The file is larger than is read.
     TooLarge = "too-large", Error;
@@ -140,6 +140,20 @@ codes! {
     TlsWithoutHttps = "tls-without-https", Error;
     /// A binding uses the central store, and none is configured.
     NoCentralStore = "no-central-store", Error;
+    /// Something that IIS does and Bindery does not; it stays in the file.
+    NotSupportedHere = "not-supported-here", Hint;
+    /// A folder of Windows, and nothing says where it is here.
+    UnmappedPath = "unmapped-path", Warning;
+    /// Sites whose bindings without server name indication show one and the same certificate.
+    SharedRecord = "shared-record", Hint;
+    /// Flags of a binding that do not go together.
+    BadSslFlags = "bad-ssl-flags", Warning;
+    /// A setting in a `web.config` that the server's configuration has locked.
+    LockedSection = "locked-section", Warning;
+    /// A `web.config` that is wrong; IIS answers 500.19 where it is.
+    BadWebConfig = "bad-web-config", Warning;
+    /// A protection that cannot be given: what it protects is not served.
+    NotEnforced = "not-enforced", Warning;
     /// A site without a binding.
     NoBinding = "no-binding", Warning;
     /// A listener without a binding.

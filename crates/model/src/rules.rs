@@ -12,6 +12,8 @@ pub struct Rules {
     /// Networks that are let in or not; the first that holds the client decides, and who is in
     /// none is let in unless the list has an `allow`.
     pub access: Vec<AccessRule>,
+    /// Whether requests without TLS are refused (IIS: 403.4).
+    pub https_only: bool,
     /// How many requests a client may make.
     pub rate_limit: Option<RateLimit>,
     /// Who may read, by password.

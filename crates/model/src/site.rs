@@ -40,6 +40,9 @@ pub struct Site {
     pub limits: SiteLimits,
     /// Whether its requests are written to the access log, where one is configured.
     pub access_log: bool,
+    /// Whether the paths of routes are found without regard to case (of ASCII letters), as IIS finds
+    /// them. Names of files are not.
+    pub ignore_case: bool,
     /// What answers at the path `/` and everywhere no other route does.
     pub root: Route,
     /// What answers elsewhere: applications and virtual directories. No path twice, none is `/`.
@@ -62,9 +65,20 @@ pub struct SiteLimits {
     pub bytes_per_second_max: Option<u64>,
 }
 
+/// What a route is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RouteKind {
+    /// An application; the root of a site is one.
+    Application,
+    /// A virtual directory: a folder.
+    VirtualDirectory,
+}
+
 /// What answers below a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
+    /// What it is called: only configurations and tools tell the two apart.
+    pub kind: RouteKind,
     /// Where it begins: `/`, or segments without a slash at the end, as `/shop/images`.
     /// It covers itself and what follows after a slash.
     pub path: String,
@@ -118,9 +132,12 @@ pub struct Files {
     /// Whether `style.css.br`, `.zst` or `.gz` beside `style.css` is sent to who understands it.
     pub precompressed: bool,
     /// Media types of endings (lower case, without the dot), before the built-in table.
-    pub media_types: Vec<(String, String)>,
+    pub media_types: Arc<[(String, String)]>,
     /// What is done with an ending that no table knows.
     pub unknown_types: UnknownTypes,
+    /// Names of files and folders that are not there for clients, anywhere below the folder and
+    /// without regard to case. IIS's hidden segments.
+    pub hidden: Arc<[String]>,
     /// The `charset` of types that begin with `text/`; `None` for none.
     pub charset: Option<String>,
     /// `Cache-Control` by name of file; the first that fits.
@@ -138,8 +155,9 @@ impl Files {
             fallback: None,
             symlinks: Symlinks::default(),
             precompressed: true,
-            media_types: Vec::new(),
+            media_types: Arc::default(),
             unknown_types: UnknownTypes::default(),
+            hidden: Arc::default(),
             charset: Some("utf-8".to_owned()),
             cache_control: Vec::new(),
         }
@@ -169,6 +187,8 @@ pub enum UnknownTypes {
     Bytes,
     /// It is not found, as IIS does (404.3).
     Refuse,
+    /// Not even the built-in table is asked: what [`Files::media_types`] has not is not found.
+    Listed,
 }
 
 /// A `Cache-Control` field for some files.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hashbrown::{DefaultHashBuilder, Equivalent, HashMap};
 
 use crate::{
-    binding::{Binding, Endpoint, Protocol},
+    binding::{Binding, BindingInformation, Endpoint, Protocol},
     certificate::{CertificateId, CertificateSource},
     decide::{KeyHost, KeyRef},
     name::HostPattern,
@@ -35,6 +35,14 @@ pub struct MemoryTable {
     pub certificates: Vec<CertificateSource>,
     holders: HashMap<HeldKey, BindingId>,
     endpoints: Vec<(Endpoint, Protocol)>,
+}
+
+/// By their records: all else is made of them.
+impl PartialEq for MemoryTable {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { sites, bindings, certificates, holders: _, endpoints: _ } = self;
+        *sites == other.sites && *bindings == other.bindings && *certificates == other.certificates
+    }
 }
 
 /// A key as it is kept. Equivalent to the borrowed [`KeyRef`] that a decision asks with.
@@ -109,6 +117,21 @@ impl MemoryTable {
     #[must_use]
     pub fn holder(&self, key: &KeyRef<'_>) -> Option<BindingId> {
         self.holders.get(&as_held(key)).copied()
+    }
+
+    /// Whether there is a binding with this text.
+    #[must_use]
+    pub fn has(&self, information: &BindingInformation) -> bool {
+        let host = match &information.host {
+            HostPattern::Exact(name) => KeyHost::Exact(name.as_str()),
+            HostPattern::Wildcard(parent) => KeyHost::Wildcard(parent.as_str()),
+            HostPattern::Any => KeyHost::Any,
+        };
+        let held = |host| {
+            let id = self.holder(&KeyRef { endpoint: information.endpoint, host });
+            id.is_some_and(|id| self.binding(id).information == *information)
+        };
+        held(host) || information.host == HostPattern::Any && held(KeyHost::Central(""))
     }
 
     /// The binding at a place that [`Self::holder`] gave.

@@ -11,10 +11,11 @@ use std::{
     task::Poll,
 };
 
+use bindery_model::binding::BindingInformation;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::http::waits::Waits;
+use crate::{http::waits::Waits, snapshot::Snapshot};
 
 /// Neighbours in time fall into different shards, so that cores seldom meet.
 const SHARDS: usize = 16;
@@ -51,6 +52,8 @@ pub struct Connection {
     /// Whether the last request that began is another server's to answer.
     upstream: AtomicBool,
     waker: AtomicWaker,
+    /// What it came for: the binding of its handshake, or without TLS that of its first request.
+    binding: Mutex<Option<BindingInformation>>,
 }
 
 impl Connection {
@@ -67,7 +70,21 @@ impl Connection {
             content: AtomicU64::new(0),
             upstream: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+            binding: Mutex::default(),
         }
+    }
+
+    /// It came for this, unless something was noted already.
+    pub(crate) fn came_for(&self, binding: &BindingInformation) {
+        let mut own = self.binding.lock().unwrap_or_else(PoisonError::into_inner);
+        own.get_or_insert_with(|| binding.clone());
+    }
+
+    /// Whether what it came for is not there in `snapshot`, and it was not told so yet.
+    pub(crate) fn lost(&self, snapshot: &Snapshot) -> bool {
+        let own = self.binding.lock().unwrap_or_else(PoisonError::into_inner);
+        own.as_ref().is_some_and(|own| !snapshot.configuration.table.has(own))
+            && !self.is_draining()
     }
 
     /// Finish what runs, then end.

@@ -3,6 +3,9 @@
 //! beside its start and before each change.
 
 mod named;
+mod scope;
+
+pub use scope::Scope;
 
 use std::{
     collections::HashMap,
@@ -14,7 +17,7 @@ use std::{
 use bindery_model::{
     binding::{Binding, Protocol},
     certificate::{CertificateChoice, CertificateFiles, CertificateId, CertificateReference},
-    document::{BindingPosition, Document},
+    document::{BindingPosition, Configuration, Positions},
     name::HostPattern,
     problem::{Code, Problem, Severity, Span},
 };
@@ -32,15 +35,17 @@ use crate::{
 /// A certificate that ends sooner than this is worth a warning.
 const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Everything of `document` that does not hold on this machine at `now`. Blocks.
+/// Everything within `scope` that does not hold on this machine at `now`. Blocks.
 #[must_use]
 pub fn inspect(
-    document: &Document,
+    (configuration, positions): (&Configuration, &Positions),
     certificates: &IndexedCertificates,
     now: SystemTime,
+    scope: &Scope,
 ) -> Vec<Problem> {
     let mut inspector = Inspector {
-        document,
+        configuration,
+        positions,
         certificates,
         now,
         problems: Vec::new(),
@@ -48,19 +53,20 @@ pub fn inspect(
         policies: HashMap::new(),
         central: None,
     };
-    inspector.central_store();
-    inspector.problems.extend(named::inspect(&document.positions.paths));
-    inspector.certificates();
-    inspector.bindings();
+    inspector.central_store(scope);
+    let paths = positions.paths.iter().zip(0..).filter(|(_, place)| scope.paths.has(*place));
+    inspector.problems.extend(named::inspect(paths.map(|(path, _)| path)));
+    inspector.certificates(scope);
+    inspector.bindings(scope);
     let mut problems = inspector.problems;
     problems.sort_by_key(|problem| problem.span.start);
     problems
 }
 
-/// The facts of every certificate that `binding` would show, with what keeps others from it.
-/// `check`, `status` and `netsh` go by this.
-pub struct Inspector<'a> {
-    document: &'a Document,
+/// An inspection under way.
+struct Inspector<'a> {
+    configuration: &'a Configuration,
+    positions: &'a Positions,
     certificates: &'a IndexedCertificates,
     now: SystemTime,
     problems: Vec<Problem>,
@@ -75,13 +81,17 @@ impl Inspector<'_> {
         self.problems.push(Problem::new(code, span, message, help));
     }
 
-    fn central_store(&mut self) {
-        let Some(store) = &self.document.configuration.settings.central_store else { return };
+    fn central_store(&mut self, scope: &Scope) {
+        let Some(store) = &self.configuration.settings.central_store else { return };
+        // A large folder takes a while to be listed.
+        if !scope.central_store && !scope.asks_central(&self.configuration.table) {
+            return;
+        }
         let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
         match folder.refresh() {
             Ok(_) => self.central = Some(folder),
             Err(error) => {
-                let span = self.document.positions.central_store.clone().unwrap_or_default();
+                let span = self.positions.central_store.clone().unwrap_or_default();
                 let message =
                     format!("the central store {} cannot be read: {error}", store.folder.display());
                 self.report(
@@ -94,13 +104,13 @@ impl Inspector<'_> {
         }
     }
 
-    fn certificates(&mut self) {
-        let document = self.document;
-        let sources = &document.configuration.table.certificates;
-        let positions = &document.positions.certificates;
-        for ((source, position), entry) in
-            sources.iter().zip(positions).zip(&self.certificates.entries)
-        {
+    fn certificates(&mut self, scope: &Scope) {
+        let sources = self.configuration.table.certificates.iter();
+        let all = sources.zip(&self.positions.certificates).zip(&self.certificates.entries);
+        for (((source, position), entry), place) in all.zip(0..) {
+            let Some(entry) = entry.as_ref().filter(|_| scope.certificates.has(place)) else {
+                continue;
+            };
             match entry {
                 Ok(facts) => {
                     let name = format!("certificate {}", source.name);
@@ -148,11 +158,10 @@ impl Inspector<'_> {
         }
     }
 
-    fn bindings(&mut self) {
-        let document = self.document;
-        let bindings =
-            document.configuration.table.bindings.iter().zip(&document.positions.bindings);
-        for (binding, position) in bindings {
+    fn bindings(&mut self, scope: &Scope) {
+        let bindings = self.configuration.table.bindings.iter().zip(&self.positions.bindings);
+        for ((binding, position), _) in bindings.zip(0..).filter(|(_, at)| scope.bindings.has(*at))
+        {
             self.address(binding, position);
             if binding.information.protocol == Protocol::Https {
                 self.client_ca(binding, position);
@@ -294,7 +303,7 @@ impl Inspector<'_> {
     }
 
     fn name_of(&self, id: CertificateId) -> String {
-        let source = self.document.configuration.table.certificate(id);
+        let source = self.configuration.table.certificate(id);
         source.map(|source| source.name.clone()).unwrap_or_default()
     }
 }

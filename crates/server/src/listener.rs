@@ -9,7 +9,7 @@ mod proxy_protocol;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener},
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
@@ -201,8 +201,27 @@ fn bind(endpoint: Endpoint, reuse_port: bool) -> io::Result<Socket> {
 
 /// The sockets that accept.
 pub struct Listeners {
-    open: Mutex<BTreeMap<Endpoint, Vec<AbortHandle>>>,
+    open: Mutex<BTreeMap<Endpoint, Vec<Accepting>>>,
     slots: Arc<Slots>,
+}
+
+/// A socket with the task that accepts on it.
+struct Accepting {
+    socket: Arc<TcpListener>,
+    task: AbortHandle,
+}
+
+impl Accepting {
+    /// Nobody is accepted any more, and the endpoint can be opened again at once: the runtime drops
+    /// the socket of a task that is aborted only when it comes to it, and until then its port would
+    /// seem to be another program's.
+    fn end(&self) {
+        // First: to accept on what is shut down is an error.
+        self.task.abort();
+        if let Err(error) = SockRef::from(&*self.socket).shutdown(Shutdown::Both) {
+            warn!(%error, "a socket could not be shut down before it is closed");
+        }
+    }
 }
 
 /// Room for connections.
@@ -253,19 +272,21 @@ impl Listeners {
         for (endpoint, socket) in prepared.new {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let slots = Arc::clone(&self.slots);
-                    let task = accept_loop(socket, endpoint, Arc::clone(shared), slots);
-                    open.entry(endpoint).or_default().push(tokio::spawn(task).abort_handle());
+                    let (socket, slots) = (Arc::new(socket), Arc::clone(&self.slots));
+                    let task =
+                        accept_loop(Arc::clone(&socket), endpoint, Arc::clone(shared), slots);
+                    let task = tokio::spawn(task).abort_handle();
+                    open.entry(endpoint).or_default().push(Accepting { socket, task });
                     info!(%endpoint, "listening");
                 }
                 // It takes a kernel without room for one more descriptor in epoll.
                 Err(error) => warn!(%endpoint, %error, "a socket could not be watched"),
             }
         }
-        open.retain(|endpoint, tasks| {
+        open.retain(|endpoint, sockets| {
             let keep = prepared.wanted.contains(endpoint);
             if !keep {
-                tasks.iter().for_each(AbortHandle::abort);
+                sockets.iter().for_each(Accepting::end);
                 info!(%endpoint, "no longer listening");
             }
             keep
@@ -280,13 +301,13 @@ impl Listeners {
     /// Stops accepting everywhere.
     pub(crate) fn close(&self) {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
-        open.values().flatten().for_each(AbortHandle::abort);
+        open.values().flatten().for_each(Accepting::end);
     }
 }
 
 /// Accepts until it is aborted. Nothing a peer does ends it or makes it wait.
 async fn accept_loop(
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     endpoint: Endpoint,
     shared: Arc<Shared>,
     slots: Arc<Slots>,
@@ -374,7 +395,14 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, endpoint: Endpoint, shared: Arc
         // Boxed: what a handshake needs is freed when it is over, not when the connection is.
         Some(Protocol::Https) => {
             match Box::pin(handshake(tcp, &connection, (&shared, deadline))).await {
-                Some((stream, tls)) => (stream, Some(tls)),
+                Some((stream, tls)) => {
+                    connection.came_for(&tls.binding);
+                    // Taken away while the handshake was made, when nobody knew of it.
+                    if connection.lost(&shared.live.current()) {
+                        connection.drain();
+                    }
+                    (stream, Some(tls))
+                }
                 None => return,
             }
         }

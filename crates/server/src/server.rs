@@ -4,16 +4,13 @@
 use std::{
     collections::{BTreeSet, HashSet},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bindery_model::{
-    binding::{Endpoint, Protocol},
-    document::Configuration,
+    binding::{Binding, Endpoint, Protocol},
+    document::{CentralStore, Configuration},
 };
 use tokio::{
     task::JoinHandle,
@@ -32,16 +29,20 @@ use crate::{
     text_of,
     tls::{
         central::CentralFolder,
-        policy::{self, PolicyConfig},
+        index::{CertificateIndex, IndexedCertificates},
+        policy::{self, PolicyConfig, PolicyError, Provider},
         tickets::NoRandomBytes,
     },
 };
 
 /// A configuration, made ready to be served.
 pub struct Proof {
-    configuration: Configuration,
+    configuration: Arc<Configuration>,
     policies: Policies,
     central: Option<Arc<CentralFolder>>,
+    /// What was in force, where what is the same is kept from it.
+    before: Option<Arc<Snapshot>>,
+    certificates: Option<Arc<IndexedCertificates>>,
 }
 
 /// Makes a configuration ready: builds its TLS policies, with the client authorities they read,
@@ -52,26 +53,64 @@ pub struct Proof {
 /// all others from being served. Who wants to refuse such a configuration, as a reload does, asks
 /// [`crate::inspect`] first.
 #[must_use]
-pub fn prove(configuration: Configuration) -> Proof {
+pub fn prove(configuration: impl Into<Arc<Configuration>>) -> Proof {
+    make_ready(configuration.into(), None)
+}
+
+/// The same for a configuration that follows on another: what did not change is kept, and of all
+/// files only those are read that the other does not name. So a change costs what it changes, and
+/// cannot break what it does not name. Blocks.
+#[must_use]
+pub fn prove_next(configuration: impl Into<Arc<Configuration>>, before: &Arc<Snapshot>) -> Proof {
+    make_ready(configuration.into(), Some(before))
+}
+
+fn make_ready(configuration: Arc<Configuration>, before: Option<&Arc<Snapshot>>) -> Proof {
     let provider = policy::provider();
     let mut policies = Policies::new();
     for binding in &configuration.table.bindings {
         if binding.information.protocol == Protocol::Https && !policies.contains_key(&binding.tls) {
-            let base = PolicyConfig::new(&binding.tls, &provider).map_err(Arc::new);
-            if let Err(error) = &base {
-                error!(binding = %binding.information, error = %text_of(error.as_ref()), "the TLS settings cannot be used");
-            }
+            let base = base_of(binding, before, &provider);
             policies.insert(binding.tls.clone(), base);
         }
     }
+    let kept = before.and_then(|before| before.central.clone());
     let central = configuration.settings.central_store.as_ref().map(|store| {
-        let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
-        if let Err(error) = folder.refresh() {
-            error!(folder = %store.folder.display(), %error, "the central store cannot be read");
-        }
-        Arc::new(folder)
+        let is_same = |folder: &Arc<CentralFolder>| folder.is_of(store);
+        kept.filter(is_same).unwrap_or_else(|| opened(store))
     });
-    Proof { configuration, policies, central }
+    Proof { configuration, policies, central, before: before.cloned(), certificates: None }
+}
+
+/// What the policy of a binding means. Authorities whose file has changed are read again; where
+/// that fails, those that were known go on.
+fn base_of(
+    binding: &Binding,
+    before: Option<&Arc<Snapshot>>,
+    provider: &Provider,
+) -> Result<Arc<PolicyConfig>, Arc<PolicyError>> {
+    let known = before.and_then(|before| before.policies.get(&binding.tls)?.as_ref().ok());
+    if let Some(known) = known
+        && known.is_current(&binding.tls)
+    {
+        return Ok(Arc::clone(known));
+    }
+    let base = PolicyConfig::new(&binding.tls, provider).map(Arc::new).map_err(Arc::new);
+    if let Err(error) = &base {
+        error!(binding = %binding.information, error = %text_of(error.as_ref()), "the TLS settings cannot be used");
+    }
+    match known {
+        Some(known) => base.or_else(|_| Ok(Arc::clone(known))),
+        None => base,
+    }
+}
+
+fn opened(store: &CentralStore) -> Arc<CentralFolder> {
+    let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
+    if let Err(error) = folder.refresh() {
+        error!(folder = %store.folder.display(), %error, "the central store cannot be read");
+    }
+    Arc::new(folder)
 }
 
 impl Proof {
@@ -81,8 +120,24 @@ impl Proof {
         &self.configuration
     }
 
+    /// The same with what is in its certificates, where somebody has read all of them: nobody has
+    /// to do so again.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Arc<IndexedCertificates>) -> Self {
+        self.certificates = Some(certificates).filter(|known| known.is_whole());
+        self
+    }
+
     fn snapshot(self, revision: Revision) -> Arc<Snapshot> {
-        Arc::new(Snapshot::new(revision, self.configuration, self.policies, self.central))
+        let Self { configuration, policies, central, before, certificates } = self;
+        let mut snapshot = Snapshot::new(revision, configuration, policies, central);
+        if let Some(certificates) = certificates {
+            snapshot.certificates = CertificateIndex::of(certificates);
+        }
+        if let Some(before) = before {
+            snapshot.keep_runtimes(&before);
+        }
+        Arc::new(snapshot)
     }
 }
 
@@ -90,7 +145,8 @@ impl Proof {
 pub struct Server {
     shared: Arc<Shared>,
     listeners: Listeners,
-    revision: AtomicU64,
+    /// What was in force and may still be in use.
+    retired: Arc<Mutex<Vec<Arc<Snapshot>>>>,
     upkeep: JoinHandle<()>,
 }
 
@@ -120,40 +176,65 @@ pub struct Counters {
 }
 
 impl Server {
-    /// Serves `proof` on the sockets that were opened for it. Within a tokio runtime.
+    /// Serves `proof`, which has this number, on the sockets that were opened for it. Within a
+    /// tokio runtime.
     ///
     /// # Errors
     ///
     /// When the kernel gives no random bytes for the ticket keys.
-    pub fn start(proof: Proof, sockets: Prepared) -> Result<Self, NoRandomBytes> {
-        let first = Revision(1);
+    pub fn start(
+        proof: Proof,
+        sockets: Prepared,
+        revision: Revision,
+    ) -> Result<Self, NoRandomBytes> {
         let process = Process::new(clock::now())?;
-        let snapshot = proof.snapshot(first);
+        let snapshot = proof.snapshot(revision);
         process.observe(&snapshot);
         let shared = Arc::new(Shared { live: Live::new(snapshot), process });
         let listeners = Listeners::default();
         listeners.adopt(sockets, &shared);
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
-        Ok(Self { shared, listeners, revision: AtomicU64::new(first.0), upkeep })
+        let retired = Arc::new(Mutex::default());
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), Arc::clone(&retired)));
+        Ok(Self { shared, listeners, retired, upkeep })
     }
 
-    /// Serves `proof` from now on. Answers how many connections lost their endpoint by it; all
-    /// others go on, and are judged by the new configuration at their next request.
-    pub fn replace(&self, proof: Proof, sockets: Prepared) -> usize {
-        let revision = Revision(self.revision.fetch_add(1, Ordering::AcqRel) + 1);
+    /// Serves `proof` from now on, under a number that is higher than the last. Within a tokio
+    /// runtime. Answers how many connections lost what they came for, their endpoint or their
+    /// binding, and were told to end; all others go on, and are judged by the new configuration at
+    /// their next request. A site that is stopped keeps its bindings: its connections go on too,
+    /// and are answered 503.
+    pub fn replace(&self, proof: Proof, sockets: Prepared, revision: Revision) -> usize {
         // Published before accepting: a new socket must find its sites.
         let snapshot = proof.snapshot(revision);
         self.shared.process.observe(&snapshot);
-        self.shared.live.publish(Arc::clone(&snapshot));
-        self.forget_certificates(&snapshot);
-        let disturbed = self.listeners.adopt(sockets, &self.shared);
+        let last = self.shared.live.publish(Arc::clone(&snapshot));
+        self.forget_certificates(&snapshot, &last);
+        let disturbed = self.listeners.adopt(sockets, &self.shared)
+            + self.shared.process.connections.drain(|connection| connection.lost(&snapshot));
+        self.retire(last);
         info!(revision = revision.0, disturbed, "configuration published");
         disturbed
     }
 
+    /// Keeps a snapshot until no request uses it: to take apart a large one takes milliseconds,
+    /// which no client must wait for.
+    fn retire(&self, last: Arc<Snapshot>) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.push(last);
+        let unused = take_unused(&mut retired);
+        drop(retired);
+        drop(unused);
+    }
+
     /// Of certificates that a configuration no longer names nothing is kept, least of all what was
     /// wrong with them.
-    fn forget_certificates(&self, snapshot: &Snapshot) {
+    fn forget_certificates(&self, snapshot: &Snapshot, last: &Snapshot) {
+        let (now, then) = (&snapshot.configuration, &last.configuration);
+        if now.table.certificates == then.table.certificates
+            && now.settings.central_store == then.settings.central_store
+        {
+            return;
+        }
         let named: HashSet<_> =
             snapshot.configuration.table.certificates.iter().map(|source| &source.files).collect();
         let central = snapshot.central().map(CentralFolder::folder);
@@ -181,7 +262,7 @@ impl Server {
         let problems = process.certificates.problems().into_iter();
         Counters {
             uptime: process.started.elapsed(),
-            revision: self.revision.load(Ordering::Acquire),
+            revision: self.shared.live.revision().0,
             endpoints: self.endpoints(),
             connections: process.connections.open(),
             connections_total: process.connections.total(),
@@ -230,8 +311,13 @@ impl Server {
     }
 }
 
+/// Those that nobody else has.
+fn take_unused(retired: &mut Vec<Arc<Snapshot>>) -> Vec<Arc<Snapshot>> {
+    retired.extract_if(.., |one| Arc::strong_count(one) == 1).collect()
+}
+
 /// What a server does beside serving: looks for changed certificates, and turns the ticket keys.
-async fn upkeep(shared: Arc<Shared>) {
+async fn upkeep(shared: Arc<Shared>, retired: Arc<Mutex<Vec<Arc<Snapshot>>>>) {
     let mut tick = interval(CERTIFICATE_SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut from, mut index_from) = (0, 0);
@@ -241,7 +327,10 @@ async fn upkeep(shared: Arc<Shared>) {
         shared.process.fastcgi.sweep();
         from = shared.process.certificates.sweep(from).await;
         let snapshot = shared.live.current();
+        let retired = Arc::clone(&retired);
         let refreshed = blocking::run("look at all certificates", move || {
+            let unused = take_unused(&mut retired.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(unused);
             let table = &snapshot.configuration.table;
             snapshot.certificates.refresh(&table.certificates, index_from)
         });

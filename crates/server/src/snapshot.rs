@@ -12,6 +12,7 @@ use bindery_model::{
     decide::{KeyHost, KeyRef, Question, Rule, decide},
     document::Configuration,
     name::HostName,
+    table::MemoryTable,
     tls::TlsPolicy,
 };
 
@@ -30,14 +31,14 @@ use crate::{
 pub struct Revision(pub u64);
 
 /// What each TLS policy of the bindings means to the TLS library, or why it cannot be served.
-pub(crate) type Policies = HashMap<TlsPolicy, Result<PolicyConfig, Arc<PolicyError>>>;
+pub(crate) type Policies = HashMap<TlsPolicy, Result<Arc<PolicyConfig>, Arc<PolicyError>>>;
 
 /// What the server decides by. Built whole, replaced whole, never edited.
 pub struct Snapshot {
     /// Which one.
     pub revision: Revision,
     /// Sites, bindings, rules and settings.
-    pub configuration: Configuration,
+    pub configuration: Arc<Configuration>,
     /// What each policy of the bindings means to the TLS library.
     pub(crate) policies: Policies,
     /// The central certificate store, where one is configured.
@@ -59,7 +60,7 @@ pub struct Decision<'a> {
 impl Snapshot {
     pub(crate) fn new(
         revision: Revision,
-        configuration: Configuration,
+        configuration: Arc<Configuration>,
         policies: Policies,
         central: Option<Arc<CentralFolder>>,
     ) -> Self {
@@ -68,11 +69,52 @@ impl Snapshot {
         Self { revision, configuration, policies, central, certificates, runtimes }
     }
 
+    /// Takes from `before` what serves sites that are the same in both, so that their next request
+    /// finds what the last one did.
+    pub(crate) fn keep_runtimes(&mut self, before: &Self) {
+        let (now, then) = (&self.configuration, &before.configuration);
+        if now.settings.trusted_proxies != then.settings.trusted_proxies {
+            return;
+        }
+        let places: HashMap<_, _> =
+            then.table.sites.iter().zip(0..).map(|(site, place)| (site.id, place)).collect();
+        for ((site, place), own) in now.table.sites.iter().zip(0..).zip(&self.runtimes) {
+            let Some(old) = places.get(&site.id) else { continue };
+            let made = before.runtimes.get(*old as usize).and_then(OnceLock::get);
+            let Some(made) = made else { continue };
+            let same_bindings = || {
+                let all = |table: &'_ MemoryTable, place| -> Vec<_> {
+                    table.bindings_of(place).map(|one| one.information.clone()).collect()
+                };
+                !site.https_redirect || all(&now.table, place) == all(&then.table, *old)
+            };
+            if then.table.sites.get(*old as usize) == Some(site) && same_bindings() {
+                // It is new, and nobody else has it yet.
+                drop(own.set(Arc::clone(made)));
+            }
+        }
+    }
+
     /// A configuration to ask questions of and not to serve by: its policies are not built, so no
     /// handshake can be done with it. `explain` and `netsh` ask by it what a server would decide.
     #[must_use]
-    pub fn unserved(configuration: Configuration, central: Option<Arc<CentralFolder>>) -> Self {
-        Self::new(Revision(0), configuration, HashMap::new(), central)
+    pub fn unserved(
+        configuration: impl Into<Arc<Configuration>>,
+        central: Option<Arc<CentralFolder>>,
+    ) -> Self {
+        Self::new(Revision(0), configuration.into(), HashMap::new(), central)
+    }
+
+    /// What is in the certificates that the configuration names, if that was asked for already.
+    #[must_use]
+    pub fn known_certificates(&self) -> Option<Arc<IndexedCertificates>> {
+        self.certificates.known()
+    }
+
+    /// What is in the certificates that the configuration names. Blocks while they are read.
+    #[must_use]
+    pub fn certificates_now(&self) -> Arc<IndexedCertificates> {
+        self.certificates.get_now(&self.configuration.table.certificates)
     }
 
     /// What is in the certificates that the configuration names.
@@ -154,9 +196,9 @@ impl Live {
         self.0.load().revision
     }
 
-    /// From now on decisions are made by `next`.
-    pub(crate) fn publish(&self, next: Arc<Snapshot>) {
+    /// From now on decisions are made by `next`. Gives what they were made by.
+    pub(crate) fn publish(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
         debug_assert!(self.0.load().revision < next.revision, "revisions only grow");
-        self.0.store(next);
+        self.0.swap(next)
     }
 }

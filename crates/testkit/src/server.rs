@@ -12,10 +12,12 @@ use std::{
 use bindery_model::{
     document::{self, Configuration},
     problem::Severity,
+    table::MemoryTable,
 };
 use bindery_server::{
     listener,
     server::{Counters, Proof, Server, prove},
+    snapshot::Revision,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -58,6 +60,19 @@ impl Sockets {
             self.open_on(address, port);
         }
         port
+    }
+
+    /// What a configuration needs, for who starts a server without [`TestServer`]. Ports stay held
+    /// as long as this lives.
+    ///
+    /// # Panics
+    ///
+    /// When something else that it needs cannot be opened.
+    #[must_use]
+    #[track_caller]
+    pub fn prepare(&mut self, table: &MemoryTable) -> listener::Prepared {
+        listener::prepare(table, &Default::default(), std::mem::take(&mut self.listening))
+            .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)))
     }
 
     /// Opens one more socket on a port that was given.
@@ -154,7 +169,8 @@ impl TestServer {
         let table = &proof.configuration().table;
         let prepared = listener::prepare(table, &Default::default(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));
-        let server = Server::start(proof, prepared).expect("the kernel gives random bytes");
+        let server =
+            Server::start(proof, prepared, Revision(1)).expect("the kernel gives random bytes");
         Self { server, held: Mutex::new(sockets.held) }
     }
 
@@ -182,7 +198,8 @@ impl TestServer {
         let prepared = listener::prepare(table, &self.server.endpoints(), sockets.listening)
             .unwrap_or_else(|error| panic!("{}", bindery_server::text_of(&error)));
         self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(sockets.held);
-        self.server.replace(proof, prepared)
+        let next = Revision(self.server.counters().revision + 1);
+        self.server.replace(proof, prepared, next)
     }
 
     /// The server itself.

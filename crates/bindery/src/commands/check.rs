@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 
+use bindery_control::{home::Loaded, problems::all_placed};
 use bindery_model::problem::Problem;
 use bindery_server::{
     clock,
-    inspect::{has_errors, inspect},
+    inspect::{Scope, has_errors, inspect},
     tls::index::IndexedCertificates,
 };
 
 use crate::{
     ConfigOption,
-    config::Loaded,
     output::{self, Failure},
     problems,
 };
@@ -30,16 +30,18 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let loaded = arguments.config.load()?;
     let problems = all_problems(&loaded);
-    let file = loaded.path.display().to_string();
+    let file = loaded.home.path.display().to_string();
+    let is_broken = has_errors(&problems) || !loaded.beside.is_empty();
     if arguments.json {
-        let placed: Vec<_> =
-            problems.iter().map(|problem| problems::placed(problem, &file, &loaded.text)).collect();
+        let mut placed = loaded.beside.clone();
+        placed.extend(all_placed(&problems, &file, &loaded.text));
         output::print_json(&placed)?;
     } else {
         let colour = output::is_colourful();
+        output::print(problems::beside(&loaded.beside));
         output::print(problems::rendered(&problems, &file, &loaded.text, colour));
     }
-    Ok(if has_errors(&problems) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// What is wrong in the text, and what this machine adds to it.
@@ -47,7 +49,8 @@ pub(crate) fn all_problems(loaded: &Loaded) -> Vec<Problem> {
     let table = &loaded.document.configuration.table;
     let certificates = IndexedCertificates::read(&table.certificates);
     let mut problems = loaded.document.problems.clone();
-    problems.extend(inspect(&loaded.document, &certificates, clock::now()));
+    let read = (&loaded.document.configuration, &loaded.document.positions);
+    problems.extend(inspect(read, &certificates, clock::now(), &Scope::all()));
     problems.sort_by_key(|problem| problem.span.start);
     problems
 }

@@ -1,12 +1,23 @@
 //! The commands, one file each: what was asked for, what is done, what is printed.
 
+pub(crate) mod appcmd;
+pub(crate) mod binding;
+pub(crate) mod change;
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod demo;
+mod dialect;
 pub(crate) mod explain;
+pub(crate) mod export;
+pub(crate) mod history;
+pub(crate) mod import;
+mod listing;
 pub(crate) mod netsh;
 pub(crate) mod probe;
-mod resolve;
+pub(crate) mod route;
+pub(crate) mod server;
+pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod steps;
-mod target;
+pub(crate) mod token;
 mod unserved;

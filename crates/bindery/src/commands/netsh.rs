@@ -1,41 +1,52 @@
 //! `bindery netsh`, also through a link named `netsh`: what HTTP.SYS would print of the
 //! configuration.
 
-use std::{
-    ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{collections::HashSet, ffi::OsString, fs, process::ExitCode};
 
+use bindery_control::{
+    applier::{Request as Asked, What},
+    explain::{choice, unserved},
+    history,
+    home::Form,
+};
 use bindery_iis::netsh::{
-    grammar::{self, Request, SUPPORTED},
-    sslcert::{Record, RecordKey, table},
+    grammar::{self, Request, Verb, Which},
+    plan::{Known, Plan, plan},
+    records::{self, ApplicationId, Flag, Record, RecordChange, RecordError, RecordKey, Records},
+    sslcert::{Table, table},
+    state, text,
 };
 use bindery_model::{
     binding::{Binding, Protocol},
-    certificate::CertificateChoice,
+    document::Configuration,
     name::HostPattern,
     tls::{ClientCertificate, TlsVersion},
+    trap::Home,
 };
 use bindery_server::snapshot::Snapshot;
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::unserved::{block_on, choice, unserved};
+use super::{
+    change::refused_said,
+    dialect::{Words, own_options},
+    steps::{COLUMNS, wrapped},
+    unserved::block_on,
+};
 use crate::{
     ConfigOption,
+    door::{Door, Seen, actor},
     output::{self, Failure},
 };
 
 /// What scripts expect a certificate to be in.
 const STORE_NAME: &str = "MY";
-/// What Windows says when a record is not there.
-const NOT_FOUND: &str = "\nThe system cannot find the file specified.\n\n";
+/// What to do where nobody has a certificate.
+const NO_CERTIFICATE_HELP: &str = "help: give bindery.toml a [[certificate]] with its file; \
+                                   `bindery cert list --json` has the thumbprints there are";
 
 /// What `netsh` takes.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// As `http show sslcert`, in netsh's grammar; and --config FILE.
+    /// As `http show sslcert`, in netsh's grammar; and --config FILE, --dry-run.
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
     #[command(flatten)]
@@ -44,64 +55,156 @@ pub(crate) struct Arguments {
 
 /// Answers as a subcommand.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    answer(arguments.words.clone(), arguments.config.config.clone())
+    answer(own_options(arguments.words.clone(), arguments.config.clone())?)
 }
 
 /// Answers as `netsh`: `words` are all that stands behind the program's name.
 pub(crate) fn run_as_netsh(words: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
-    answer(words.into_iter().collect(), None)
+    answer(own_options(words.into_iter().collect(), ConfigOption::default())?)
 }
 
-fn answer(words: Vec<OsString>, config: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let (words, named) = without_config(words)?;
-    let config = ConfigOption { config: named.or(config) };
+fn answer(own: Words) -> Result<ExitCode, Failure> {
+    let Words { words, config, dry_run } = own;
     let request = match grammar::parse(&words) {
         Ok(request) => request,
         Err(error) => {
-            output::print(format_args!("{error}\n{SUPPORTED}\n"));
+            output::print(text::not_understood(&error));
+            if text::explains(&error) {
+                output::note(format_args!("bindery: {error}"));
+            }
             return Ok(ExitCode::FAILURE);
         }
     };
-    let Request::ShowSslcert { key, json } = request;
-    let unserved = unserved(config.load()?, None);
+    let (verb, changes) = match request {
+        Request::ShowSslcert { which, json } => return show(&config, &which, json),
+        Request::ShowServicestate => return tell(&config, state::service_state),
+        Request::ShowIplisten => return tell(&config, state::ip_listen),
+        Request::ShowUrlacl => {
+            output::print(state::url_reservations());
+            output::note("bindery: URLs need no reservation: see http show servicestate");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Request::Sslcert(change) => (Verb::of(&change), vec![change]),
+        Request::SslcertFile { verb, file } => (verb, read_changes(verb, &file)?),
+    };
+    change(&config, (verb, &changes), dry_run)
+}
+
+fn tell(
+    config: &ConfigOption,
+    text: impl Fn(&Configuration) -> String,
+) -> Result<ExitCode, Failure> {
+    output::print(text(Seen::look(config)?.configuration()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(config: &ConfigOption, which: &Which, json: bool) -> Result<ExitCode, Failure> {
+    let seen = Seen::look(config)?;
+    let (form, kept) = (seen.home.form, seen.records.clone());
+    let unserved = unserved(seen.into_loaded(), None);
     for problem in &unserved.problems {
         output::note(format_args!("bindery: {problem}"));
     }
-    let mut found = block_on(found(&unserved.snapshot))?;
-    if let Some(key) = key {
-        found.retain(|found| found.record.key == key);
-        if found.is_empty() {
-            output::print(NOT_FOUND);
-            return Ok(ExitCode::FAILURE);
-        }
+    // As on Windows the records are all there is, where bindings have no certificates of their own.
+    let table_of = match form {
+        Form::Iis => None,
+        Form::Toml => Some(&unserved.snapshot),
+    };
+    let mut found = block_on(found(table_of, &kept))?;
+    match which {
+        Which::All => {}
+        Which::One(key) => found.retain(|found| found.record.key == *key),
+        Which::ScopedCentralStore => found.clear(),
+    }
+    if found.is_empty() && *which != Which::All {
+        output::print(text::NOT_FOUND);
+        return Ok(ExitCode::FAILURE);
     }
     for problem in found.iter().flat_map(|found| &found.problems) {
         output::note(format_args!("bindery: {problem}"));
     }
-    let records: Vec<_> = found.into_iter().map(|found| found.record).collect();
+    let records = found.iter().map(|found| &found.record);
     match json {
-        true => output::print_json(&Table { bindings: records.iter().map(Fields).collect() })?,
-        false => output::print(table(&records)),
+        true => output::print_json(&records.collect::<Table<'_>>())?,
+        false => output::print(table(records)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The words without `--config FILE` or `--config=FILE`, which may stand anywhere among them.
-fn without_config(words: Vec<OsString>) -> Result<(Vec<String>, Option<PathBuf>), Failure> {
-    let (mut rest, mut config) = (Vec::new(), None);
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        let text = word.to_string_lossy().into_owned();
-        if text == "--config" {
-            let file = words.next().ok_or_else(|| Failure::new("--config names no file"))?;
-            config = Some(PathBuf::from(file));
-        } else if let Some(file) = text.strip_prefix("--config=") {
-            config = Some(PathBuf::from(file));
-        } else {
-            rest.push(text);
+/// Makes changes to records, as one.
+fn change(
+    config: &ConfigOption,
+    (verb, changes): (Verb, &[RecordChange]),
+    dry_run: bool,
+) -> Result<ExitCode, Failure> {
+    let door = Door::open(config, history::Door::Netsh)?;
+    let seen = door.seen()?;
+    let expected = seen.revision;
+    let home = match seen.home.form {
+        Form::Toml => Home::Toml,
+        Form::Iis => Home::Iis,
+    };
+    let mut records = seen.records.clone();
+    let unserved = unserved(seen.into_loaded(), None);
+    let snapshot = &unserved.snapshot;
+    let index = block_on(snapshot.certificates())?;
+    let thumbprints: HashSet<[u8; 20]> = index
+        .entries
+        .iter()
+        .flatten()
+        .filter_map(|facts| Some(facts.as_ref().ok()?.thumbprint))
+        .collect();
+    let mut whole = Plan::default();
+    for change in changes {
+        let known = Known {
+            home,
+            configuration: &snapshot.configuration,
+            records: &records,
+            has_certificate: &|hash| thumbprints.contains(hash),
+        };
+        let planned =
+            plan(change, &known).and_then(|plan| Ok((records.apply(&plan.records)?, plan)));
+        match planned {
+            Ok((after, plan)) => {
+                records = after;
+                whole.changes.extend(plan.changes);
+                whole.records.extend(plan.records);
+                whole.notes.extend(plan.notes);
+            }
+            Err(error) => {
+                output::print(text::failed(verb, &error));
+                output::note(format_args!("bindery: {error}"));
+                if matches!(error, RecordError::NoCertificate { .. }) {
+                    output::note(wrapped(NO_CERTIFICATE_HELP, COLUMNS).join("\n"));
+                }
+                return Ok(ExitCode::FAILURE);
+            }
         }
     }
-    Ok((rest, config))
+    let (text, notes) = (whole.to_string(), std::mem::take(&mut whole.notes));
+    let what = What::Both(whole.changes, whole.records);
+    let actor = actor(history::Door::Netsh);
+    let made = door.apply(&Asked { what, expected, actor, dry_run, force: false });
+    match made {
+        Ok(_) if dry_run => output::print(text),
+        Ok(_) => output::print(text::done(verb)),
+        Err(refused) => {
+            output::print(text::not_made(verb));
+            refused_said(&refused, false)?;
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    for note in notes {
+        output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_changes(verb: Verb, file: &str) -> Result<Vec<RecordChange>, Failure> {
+    let text = fs::read_to_string(file);
+    let text = text.map_err(|error| Failure::because(format!("{file} cannot be read"), error))?;
+    let wrong = |error| Failure::because(format!("{file} has no records"), error);
+    records::changes_of_json(verb, &text).map_err(wrong)
 }
 
 /// A record with what is wrong with its certificate.
@@ -110,25 +213,28 @@ struct Found {
     problems: Vec<String>,
 }
 
-/// A record for each https binding, in HTTP.SYS's order: addresses, names, central stores.
-async fn found(snapshot: &Snapshot) -> Vec<Found> {
+/// A record for each https binding and those that wait for one, in HTTP.SYS's order: addresses,
+/// names, central stores.
+async fn found(snapshot: Option<&Snapshot>, kept: &Records) -> Vec<Found> {
     let mut found = Vec::new();
-    for binding in &snapshot.configuration.table.bindings {
-        if binding.information.protocol == Protocol::Https {
-            found.push(record(snapshot, binding).await);
+    if let Some(snapshot) = snapshot {
+        for binding in &snapshot.configuration.table.bindings {
+            if binding.information.protocol == Protocol::Https {
+                found.push(record(snapshot, binding).await);
+            }
         }
     }
+    // Behind the bindings: one beside a binding that did not take it is not in force.
+    let kept = kept.iter().map(|record| Found { record: record.clone(), problems: Vec::new() });
+    found.extend(kept);
     found.sort_by(|one, other| one.record.key.cmp(&other.record.key));
     // All bindings of a port that use the central store share its record.
-    found.dedup_by(|next, before| {
-        let key = &next.record.key;
-        *key == before.record.key && matches!(key, RecordKey::CentralStore(_))
-    });
+    found.dedup_by(|next, before| next.record.key == before.record.key);
     found
 }
 
 async fn record(snapshot: &Snapshot, binding: &Binding) -> Found {
-    let key = key(binding);
+    let key = RecordKey::of(binding);
     let central = matches!(key, RecordKey::CentralStore(_));
     let (mut certificate_hash, mut problems) = (None, Vec::new());
     if !central {
@@ -142,57 +248,26 @@ async fn record(snapshot: &Snapshot, binding: &Binding) -> Found {
         certificate_hash = choice.shown.map(|(_, certificate)| certificate.facts.thumbprint);
     }
     let tls = &binding.tls;
+    let asks = tls.client_certificate != ClientCertificate::Off;
+    let flags = [
+        // Revocation is not looked up.
+        (Flag::VerifyRevocation, false),
+        (Flag::NegotiateClientCertificate, asks),
+        (Flag::DisableHttp2, !tls.http2),
+        // Neither QUIC nor versions before TLS 1.2 are spoken at all.
+        (Flag::DisableQuic, true),
+        (Flag::DisableLegacyTls, true),
+        (Flag::DisableTls12, tls.minimum > TlsVersion::Tls12),
+        (Flag::DisableTls13, tls.maximum < TlsVersion::Tls13),
+        (Flag::DisableOcspStapling, true),
+        (Flag::EnableSessionTicket, !asks),
+        (Flag::DisableSessionId, true),
+    ];
     let record = Record {
-        key,
         certificate_hash,
         store_name: (!central).then(|| STORE_NAME.to_owned()),
-        negotiate_client_certificate: tls.client_certificate != ClientCertificate::Off,
-        disable_http2: !tls.http2,
-        // Neither QUIC nor versions before TLS 1.2 are spoken at all.
-        disable_quic: true,
-        disable_legacy_tls: true,
-        disable_tls12: tls.minimum > TlsVersion::Tls12,
-        disable_tls13: tls.maximum < TlsVersion::Tls13,
-        enable_session_ticket: tls.client_certificate == ClientCertificate::Off,
+        flags: flags.into_iter().collect(),
+        ..Record::new(key, ApplicationId::IIS)
     };
     Found { record, problems }
-}
-
-/// HTTP.SYS has no record for a name on one address: the name alone is what its record is found
-/// by, whatever the address of the binding.
-fn key(binding: &Binding) -> RecordKey {
-    let endpoint = binding.information.endpoint;
-    if binding.certificate == CertificateChoice::Central {
-        return RecordKey::CentralStore(endpoint.port);
-    }
-    match &binding.information.host {
-        HostPattern::Any => {
-            let address = endpoint.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            RecordKey::IpPort(SocketAddr::new(address, endpoint.port))
-        }
-        host @ (HostPattern::Exact(_) | HostPattern::Wildcard(_)) => {
-            RecordKey::HostnamePort(host.to_string(), endpoint.port)
-        }
-    }
-}
-
-/// The table as JSON. Its names are those of the lines, without what is no letter or digit.
-#[derive(Serialize)]
-struct Table<'a> {
-    #[serde(rename = "SSLCertificateBindings")]
-    bindings: Vec<Fields<'a>>,
-}
-
-struct Fields<'a>(&'a Record);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = self.0.fields();
-        let mut map = serializer.serialize_map(Some(fields.len()))?;
-        for (label, value) in fields {
-            let name: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
-            map.serialize_entry(&name, &value)?;
-        }
-        map.end()
-    }
 }

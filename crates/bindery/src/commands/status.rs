@@ -1,15 +1,21 @@
 //! `bindery status`: what a running server does.
 
 use std::{
-    fmt::Write as _, io::Read as _, os::unix::net::UnixStream, path::PathBuf, process::ExitCode,
-    time::Duration,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use bindery_control::{
+    client::{Client, ClientError},
+    history::Door,
+    status::{Status, UpstreamStatus},
 };
 
 use crate::{
     ConfigOption,
     commands::steps::{COLUMNS, wrapped},
     output::{self, Failure},
-    status::{Status, UpstreamStatus, socket_path},
 };
 
 /// What `status` takes.
@@ -25,8 +31,6 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// So long a server may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The column of the values.
 const VALUE_AT: usize = 15;
 /// So many sites are shown; `--json` has all of them.
@@ -51,24 +55,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(state_dir: &std::path::Path) -> Result<Status, Failure> {
-    let path = socket_path(state_dir);
-    let because = |error: std::io::Error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
-                "no server runs with this state folder"
-            }
-            std::io::ErrorKind::PermissionDenied => "only root and the server's user may ask",
-            _ => "the server does not answer",
-        };
-        Failure::because(format!("{hint} ({})", path.display()), error)
-    };
-    let mut socket = UnixStream::connect(&path).map_err(because)?;
-    socket.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(because)?;
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).map_err(because)?;
-    serde_json::from_slice(&answer)
-        .map_err(|error| Failure::because("the server's answer cannot be read", error))
+fn ask(state_dir: &Path) -> Result<Status, Failure> {
+    let asked = Client::new(state_dir, Door::Cli).and_then(|client| client.status());
+    asked.map_err(|error| {
+        let what = error.to_string();
+        match error {
+            ClientError::Io { source, .. } => Failure::because(what, source),
+            _ => Failure::new(what),
+        }
+    })
 }
 
 fn text(status: &Status) -> String {

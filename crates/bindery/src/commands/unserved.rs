@@ -1,67 +1,8 @@
-//! A configuration to ask questions of, without a server: what `explain`, `probe` and `netsh` go
-//! by.
+//! Questions to a configuration, asked without a server.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::future::Future;
 
-use bindery_model::{
-    binding::Binding,
-    certificate::{CertificateFiles, CertificateSource},
-    decide::Order,
-    name::HostName,
-};
-use bindery_server::{
-    inspect::has_errors,
-    snapshot::Snapshot,
-    text_of,
-    tls::{
-        candidates,
-        central::CentralFolder,
-        keys::{self, Certificate},
-    },
-};
-
-use crate::{config::Loaded, output::Failure};
-
-/// A configuration with what is known about it as a whole.
-pub(crate) struct Unserved {
-    /// Where it was read from.
-    pub(crate) config: PathBuf,
-    /// The folder that relative paths in it are meant from.
-    pub(crate) folder: PathBuf,
-    /// What decides.
-    pub(crate) snapshot: Snapshot,
-    /// What is wrong with all of it, so that a server would not start.
-    pub(crate) problems: Vec<String>,
-}
-
-/// Makes `loaded` ready for questions, in another order than its own where one is given.
-pub(crate) fn unserved(loaded: Loaded, order: Option<Order>) -> Unserved {
-    let mut problems = Vec::new();
-    let config = loaded.path.clone();
-    if has_errors(&loaded.document.problems) {
-        problems.push(format!(
-            "{} has errors and cannot be served as it is; `bindery check` shows them",
-            config.display()
-        ));
-    }
-    let mut configuration = loaded.document.configuration;
-    configuration.settings.order = order.unwrap_or(configuration.settings.order);
-    let central = configuration.settings.central_store.as_ref().map(|store| {
-        let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
-        if let Err(error) = folder.refresh() {
-            let folder = store.folder.display();
-            problems.push(format!("the central store {folder} cannot be read: {error}"));
-        }
-        Arc::new(folder)
-    });
-    let whole = std::fs::canonicalize(&config).unwrap_or_else(|_| config.clone());
-    let folder = whole.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-    Unserved { config, folder, snapshot: Snapshot::unserved(configuration, central), problems }
-}
+use crate::output::Failure;
 
 /// Runs a question to its end.
 pub(crate) fn block_on<T>(question: impl Future<Output = T>) -> Result<T, Failure> {
@@ -72,46 +13,4 @@ pub(crate) fn block_on<T>(question: impl Future<Output = T>) -> Result<T, Failur
     // A resolver that still waits is not waited for.
     runtime.shutdown_background();
     Ok(answer)
-}
-
-/// A certificate that a binding would show, with those that were passed over because they are
-/// broken.
-pub(crate) struct Choice {
-    /// What is shown; `None` when nothing can be.
-    pub(crate) shown: Option<(CertificateFiles, Certificate)>,
-    /// All that could be shown, best first.
-    pub(crate) candidates: Vec<CertificateFiles>,
-    /// Why others are not.
-    pub(crate) broken: Vec<String>,
-}
-
-/// What `binding` shows to a client that asked for `name` and can verify every kind of key.
-pub(crate) async fn choice(
-    snapshot: &Snapshot,
-    binding: &Binding,
-    name: Option<&HostName>,
-) -> Choice {
-    let candidates = match candidates(snapshot, binding, name).await {
-        Ok(candidates) => candidates,
-        Err(error) => {
-            return Choice { shown: None, candidates: Vec::new(), broken: vec![text_of(&error)] };
-        }
-    };
-    let mut broken = Vec::new();
-    for files in &candidates {
-        match keys::load(files) {
-            Ok(certificate) => {
-                return Choice { shown: Some((files.clone(), certificate)), candidates, broken };
-            }
-            Err(error) => broken.push(text_of(&error)),
-        }
-    }
-    Choice { shown: None, candidates, broken }
-}
-
-/// What the configuration calls the certificate of these files.
-pub(crate) fn name_of<'a>(snapshot: &'a Snapshot, files: &CertificateFiles) -> Option<&'a str> {
-    let sources = snapshot.configuration.table.certificates.iter();
-    let mut named = sources.filter(|source: &&CertificateSource| source.files == *files);
-    named.next().map(|source| source.name.as_str())
 }

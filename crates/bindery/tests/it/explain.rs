@@ -369,7 +369,7 @@ fn bad_usage_is_exit_code_2_and_no_configuration_is_1() {
         "explain ftp://a",
         "explain https://a --sni 192.0.2.1",
         "explain https://a --sni b --no-sni",
-        "explain https://a --as iis",
+        "explain https://a --as iis6",
         "explain https://a --port 0",
     ] {
         assert_eq!(folder.run(words).code, 2, "{words}");
@@ -377,6 +377,136 @@ fn bad_usage_is_exit_code_2_and_no_configuration_is_1() {
     let done = folder.run("explain https://a.example --ip 127.0.0.1 --config nowhere.toml");
     assert_eq!(done.code, 1);
     assert!(done.err.contains("nowhere.toml cannot be read"), "{}", done.err);
+}
+
+/// Names with certificates of their own, one address that has another, and none without a name.
+const NAMES: &str = r#"
+[[certificate]]
+name = "a"
+file = "a.pem"
+
+[[certificate]]
+name = "b"
+file = "b.pem"
+
+[[site]]
+name = "a"
+respond = "a"
+bindings = [
+  { on = "https/*:443:a.example", certificate = "a" },
+  { on = "https/192.0.2.10:443:", certificate = "a" },
+]
+
+[[site]]
+name = "b"
+respond = "b"
+bindings = [{ on = "https/*:443:b.example", certificate = "b" }, "http/*:80:b.example"]
+"#;
+
+fn names() -> Folder {
+    let folder = Folder::new(NAMES);
+    folder.certificate("a", &["a.example"]);
+    folder.certificate("b", &["b.example"]);
+    folder
+}
+
+/// What follows the explanation where Windows is asked for.
+#[track_caller]
+fn as_windows(folder: &Folder, words: &str, expected: &str) {
+    let done = folder.run(&format!("explain {words}"));
+    let at = done.out.find(" would do this:").unwrap_or_else(|| panic!("{}", done.out));
+    let start = done.out[..at].rfind('\n').map_or(0, |start| start + 1);
+    assert_eq!(&done.out[start..], expected, "{words}");
+    assert!(done.out.lines().all(|line| line.chars().count() <= 80), "{}", done.out);
+}
+
+#[test]
+fn iis_7_would_have_shown_one_certificate_to_all() {
+    as_windows(
+        &names(),
+        "https://b.example --ip 198.51.100.1 --as iis7",
+        "\
+IIS 7 would do this:
+   certificate  a, of the record ipport=0.0.0.0:443, which 2 bindings share:
+                taken to be that of the first, https/*:443:a.example; the server
+                name is not looked at; it does not cover b.example: browsers
+                refuse it
+   site         b, by *:443:b.example
+   here         the certificate is b
+",
+    );
+}
+
+#[test]
+fn an_address_shadows_names_on_windows() {
+    as_windows(
+        &names(),
+        "https://b.example --ip 192.0.2.10 --as iis",
+        "\
+IIS 8 and later would do this:
+   certificate  a, of the record ipport=192.0.2.10:443; it does not cover
+                b.example: browsers refuse it
+   site         b, by *:443:b.example
+   here         the certificate is b
+",
+    );
+    as_windows(
+        &names(),
+        "https://b.example --ip 198.51.100.1 --as iis",
+        "\
+IIS 8 and later would do this:
+   certificate  b, of the record hostnameport=b.example:443
+   site         b, by *:443:b.example
+   here         the same
+",
+    );
+}
+
+#[test]
+fn who_gets_no_certificate_on_windows_is_told_too() {
+    as_windows(
+        &names(),
+        "https://c.example --ip 198.51.100.1 --as iis",
+        "\
+IIS 8 and later would do this:
+   certificate  none: the connection ends in the handshake
+   site         none is asked
+   here         the same
+",
+    );
+    as_windows(
+        &names(),
+        "https://c.example --ip 198.51.100.1 --as iis7",
+        "\
+IIS 7 would do this:
+   certificate  a, of the record ipport=0.0.0.0:443, which 2 bindings share:
+                taken to be that of the first, https/*:443:a.example; the server
+                name is not looked at; it does not cover c.example: browsers
+                refuse it
+   site         none: 400, the request hostname is invalid
+   here         no certificate is shown
+",
+    );
+    as_windows(
+        &names(),
+        "http://c.example --ip 198.51.100.1 --as iis",
+        "\
+IIS 8 and later would do this:
+   site         none: 400, the request hostname is invalid
+   here         the same
+",
+    );
+}
+
+#[test]
+fn a_program_is_told_what_windows_would_do() {
+    let told = names().run("explain https://b.example --ip 192.0.2.10 --as iis --json").json();
+    let windows = &told["windows"];
+    assert_eq!(windows["certificate"]["record"], "ipport=192.0.2.10:443");
+    assert_eq!(windows["certificate"]["covers"], false);
+    assert_eq!((&windows["site"], &told["order"]), (&"b".into(), &"host-first".into()));
+    let plain = names().run("explain https://b.example --ip 192.0.2.10 --json").json();
+    assert!(plain["windows"].is_null());
 }
 
 /// A site with something of everything at its paths.

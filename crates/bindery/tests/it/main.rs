@@ -7,6 +7,7 @@
     reason = "what is not as it must be ends a test"
 )]
 
+mod api;
 mod check;
 mod demo;
 mod explain;
@@ -18,6 +19,7 @@ mod program;
 mod reload;
 mod root;
 mod run;
+mod session;
 mod slow;
 mod status;
 mod systemd;

@@ -168,13 +168,14 @@ fn what_is_not_there_is_not_found_as_windows_says_it() {
 fn another_command_is_told_what_there_is() {
     let (folder, _) = folder();
     for (words, first) in [
-        ("http show urlacl", "The following command was not found: http show urlacl."),
-        ("http add sslcert", "The following command was not found: http add sslcert."),
+        ("http show cachestate", "The following command was not found: http show cachestate."),
+        ("http add urlacl", "The following command was not found: http add urlacl."),
+        ("http add sslcert", "One or more essential parameters were not entered."),
         ("http show sslcert x=1", "x is not a valid argument for this command."),
     ] {
         let done = folder.run_linked("netsh", words);
         assert_eq!(done.out.lines().next(), Some(first));
-        assert!(done.out.contains("http show sslcert [ipport="), "{}", done.out);
+        assert!(done.out.contains("http show sslcert   [ipport="), "{}", done.out);
         assert_eq!(done.code, 1);
     }
 }
@@ -188,4 +189,137 @@ fn json_has_the_lines_of_the_table() {
     assert_eq!(bindings[0]["IPport"], "0.0.0.0:443");
     assert_eq!(bindings[0]["CertificateHash"], hash);
     assert_eq!(bindings[0]["DisableTLS13"], "Set");
+}
+
+/// What a change would come to, tried: nothing is changed.
+fn tried(folder: &Folder, words: &str, hash: &str) -> (i32, String, String) {
+    let id = "{4dc3e181-e14b-4a21-b022-59fc669b0914}";
+    let words = words.replace("CERT", &format!("certhash={hash} appid={id}"));
+    let done = folder.run_linked("netsh", &format!("http {words} --dry-run"));
+    (done.code, done.out, done.err)
+}
+
+#[test]
+fn a_change_says_what_it_comes_to_and_why_not() {
+    let (folder, hash) = folder();
+    let check = |words: &str, code, out: &str, err: &str| {
+        let got = tried(&folder, words, &hash);
+        assert_eq!((got.0, got.1.as_str()), (code, out), "{words}");
+        assert!(got.2.contains(err), "{words}: {}", got.2);
+    };
+    check(
+        "add sslcert hostnameport=a.example:443 CERT disabletls12=disable",
+        0,
+        &format!(
+            "binding https/*:443:a.example of site \"a\": certificate = \"{hash}\"\n\
+             binding https/*:443:a.example of site \"a\": tls.minimum is taken out\n"
+        ),
+        "",
+    );
+    check(
+        "add sslcert hostnameport=192.0.2.1:8443:new.example CERT",
+        0,
+        "the record hostnameport=192.0.2.1:8443:new.example is kept\n",
+        "no https binding has hostnameport=192.0.2.1:8443:new.example yet",
+    );
+    check(
+        "delete sslcert ipport=0.0.0.0:443",
+        1,
+        "\nSSL Certificate deletion failed, Error: 87\nThe parameter is incorrect.\n\n",
+        "`netsh http update sslcert ipport=0.0.0.0:443 certhash=HASH`",
+    );
+    check(
+        "update sslcert ipport=0.0.0.0:443 CERT",
+        0,
+        &format!("binding https/*:443: of site \"a\": certificate = \"{hash}\"\n"),
+        "",
+    );
+    check(
+        "add sslcert ipport=0.0.0.0:443 CERT",
+        1,
+        "\nSSL Certificate add failed, Error: 183\n\
+         Cannot create a file when that file already exists.\n\n",
+        "there is a certificate record for 0.0.0.0:443 already",
+    );
+    check(
+        "update sslcert ipport=192.0.2.77:443 CERT",
+        1,
+        "\nSSL Certificate update failed, Error: 2\n\
+         The system cannot find the file specified.\n\n",
+        "there is no certificate record for 192.0.2.77:443",
+    );
+    check(
+        "delete sslcert ccs=8443",
+        1,
+        "\nSSL Certificate deletion failed, Error: 2\n\
+         The system cannot find the file specified.\n\n",
+        "",
+    );
+    let other = "0".repeat(40);
+    let (code, out, err) = tried(&folder, "add sslcert ipport=192.0.2.77:443 CERT", &other);
+    assert_eq!(code, 1);
+    let text = "A specified logon session does not exist. It may already have been terminated.";
+    assert_eq!(out, format!("\nSSL Certificate add failed, Error: 1312\n{text}\n\n"));
+    assert!(err.contains(&format!("there is no certificate with the thumbprint {other}")), "{err}");
+    let (code, out, err) = tried(&folder, "add sslcert ipport=192.0.2.77:443 CERT", "xyz");
+    assert_eq!((code, err.contains("certhash=xyz")), (1, true), "{err}");
+    assert_eq!(out, "\nSSL Certificate add failed, Error: 87\nThe parameter is incorrect.\n\n");
+}
+
+#[test]
+fn a_file_can_say_what_is_added() {
+    let (folder, hash) = folder();
+    let id = "{4dc3e181-e14b-4a21-b022-59fc669b0914}";
+    let text = format!(r#"{{"ccs": 8443, "appid": "{id}", "disablehttp2": "enable"}}"#);
+    fs::write(folder.path().join("add.json"), text).unwrap();
+    let (code, out, _) = tried(&folder, "add sslcert json=add.json", &hash);
+    assert_eq!((code, out.as_str()), (0, "the record ccs=8443 is kept\n"));
+    let (code, _, err) = tried(&folder, "add sslcert json=none.json", &hash);
+    assert_eq!((code, err.contains("none.json cannot be read")), (1, true), "{err}");
+}
+
+#[test]
+fn records_that_wait_for_a_binding_are_shown() {
+    let (folder, hash) = folder();
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let key = "hostnameport=192.0.2.1:8443:new.example";
+    let stored = format!(
+        r#"{{"version": 1, "records": [{{"key": "{key}", "certificate_hash": "{hash}",
+            "application_id": "{{00112233-4455-6677-8899-aabbccddeeff}}"}}]}}"#
+    );
+    fs::write(state.join("sslcert.json"), stored).unwrap();
+    let done = folder.run_linked("netsh", &format!("http show sslcert {key}"));
+    assert_eq!(done.code, 0);
+    let first = "    Hostname:port                : 192.0.2.1:8443:new.example";
+    assert_eq!(done.out.lines().nth(4), Some(first));
+    assert!(done.out.contains("{00112233-4455-6677-8899-aabbccddeeff}"), "{}", done.out);
+    fs::write(state.join("sslcert.json"), "{").unwrap();
+    let done = folder.run_linked("netsh", "http show sslcert");
+    assert_eq!(
+        (done.code, done.err.contains("sslcert.json cannot be read")),
+        (1, true),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn who_owns_a_url_is_told_by_site() {
+    let (folder, _) = folder();
+    let done = folder.run_linked("netsh", "http show servicestate");
+    assert_eq!(done.code, 0);
+    for line in [
+        "Snapshot of HTTP service state (Server Session View):",
+        "    URL group ID: 0000000000000001",
+        "        Request queue name: a",
+        "                HTTP://A.EXAMPLE:80/",
+        "                HTTPS://192.0.2.10:443/",
+    ] {
+        assert!(done.out.lines().any(|own| own == line), "{line} in {}", done.out);
+    }
+    let done = folder.run_linked("netsh", "http show iplisten");
+    assert_eq!(done.out.lines().count(), 4, "all addresses: none is listed");
+    let done = folder.run_linked("netsh", "http show urlacl");
+    assert_eq!((done.out.as_str(), done.code), ("\nURL Reservations:\n-----------------\n\n", 0));
 }

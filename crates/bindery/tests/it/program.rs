@@ -46,15 +46,20 @@ impl Folder {
         folder
     }
 
-    /// Writes the configuration anew.
+    /// Writes the configuration anew; a server that runs takes it up.
     pub(crate) fn configure(&self, config: &str) {
+        self.configure_in("bindery.toml", config);
+    }
+
+    /// Writes a configuration into a file of this name.
+    pub(crate) fn configure_in(&self, name: &str, config: &str) {
         let (server, rest) = match config.trim_start().strip_prefix("[server]") {
             Some(rest) => ("", format!("[server]{rest}")),
             None => ("[server]\n", config.to_owned()),
         };
         let mut text = format!("version = 1\n{server}{rest}");
         text = text.replacen("[server]\n", "[server]\nstate_dir = \"state\"\n", 1);
-        fs::write(self.path().join("bindery.toml"), text).unwrap();
+        fs::write(self.path().join(name), text).unwrap();
     }
 
     /// A certificate for these names in `<name>.pem`.
@@ -180,6 +185,12 @@ impl Background {
     /// A server with the configuration of a folder, once it says that it is ready.
     #[track_caller]
     pub(crate) fn serving(folder: &Folder) -> Self {
+        Self::serving_in(folder, "bindery.toml")
+    }
+
+    /// The same with the configuration in a file of this name.
+    #[track_caller]
+    pub(crate) fn serving_in(folder: &Folder, name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
@@ -187,7 +198,8 @@ impl Background {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
         let mut command = Command::new(PROGRAM);
-        command.args(["run", "--verbose"]).current_dir(folder.path()).env("NOTIFY_SOCKET", &path);
+        command.args(["run", "--verbose", "--config", name]).current_dir(folder.path());
+        command.env("NOTIFY_SOCKET", &path);
         let mut server = Self::of(&mut command);
         let mut message = [0; 64];
         until("a server that is ready", || {

@@ -69,6 +69,24 @@ async fn a_new_site_is_live_and_an_open_connection_goes_on() {
 }
 
 #[tokio::test]
+async fn an_edited_file_needs_no_signal() {
+    let port = free_port();
+    let folder = Folder::new(&site("a", "127.0.0.1", port));
+    let mut server = Background::serving(&folder);
+    folder.configure(&format!("{}colour = 'red'\n", site("a", "127.0.0.1", port)));
+    let log = server.logged("the edited configuration cannot be served", 1);
+    assert!(log.contains(" ERROR bindery.toml:8:1: "), "{log}");
+    folder.configure(&format!("{}{}", site("a", "127.0.0.1", port), site("b", "127.0.0.1", port)));
+    server.logged("the edited configuration is in force revision=2 disturbed=0", 1);
+    assert_eq!(plain(local(port)).await.get("b.example", "/").await.unwrap().text(), "b");
+    assert_eq!(server.stop(), Some(0));
+    // Numbers go on.
+    let server = Background::serving(&folder);
+    folder.run("status").check(0, &["bindery.toml (revision 2)"]);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
 async fn a_broken_file_changes_nothing_and_the_log_says_where() {
     let port = free_port();
     let folder = Folder::new(&site("a", "127.0.0.1", port));
@@ -189,7 +207,8 @@ async fn an_endpoint_that_is_removed_closes_and_the_others_stay() {
     folder.configure(&site("a", "127.0.0.1", port));
     let log = server.reload(RELOADED, 1);
     assert!(log.contains(&format!("no longer listening endpoint=127.0.0.1:{other}")), "{log}");
-    assert!(log.contains("configuration reloaded disturbed=1"), "{log}");
+    // By the signal, or by the watch over the file, whichever was first.
+    assert!(log.contains("configuration published revision=2 disturbed=1"), "{log}");
     assert!(b.is_closed().await.unwrap());
     until("the end of listening", || StdTcpStream::connect(local(other)).is_err());
     assert_eq!(a.get("a.example", "/").await.unwrap().text(), "a");

@@ -98,13 +98,13 @@ fn the_user_owns_the_state_folder_and_its_socket() {
     server.logged("listening", 1);
     let state = folder.path().join("state");
     let (uid, gid) = nobody();
-    for path in [state.clone(), state.join("status.sock")] {
+    for path in [state.clone(), state.join("control.sock")] {
         let found = fs::metadata(&path).unwrap();
         assert_eq!((found.uid(), found.gid()), (uid, gid), "{}", path.display());
     }
     folder.run("status").check(0, &["problems       0\n"]);
     assert_eq!(server.stop(), Some(0));
-    assert!(!state.join("status.sock").exists(), "the user may remove it");
+    assert!(!state.join("control.sock").exists(), "the user may remove it");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_folder_that_was_there_is_not_given_away() {
     let state = folder.path().join("state");
     fs::create_dir(&state).unwrap();
     let mut server = Background::serving(&folder);
-    server.logged("no status: the state folder cannot be used", 1);
+    server.logged("commands cannot ask: the state folder cannot be used", 1);
     assert_eq!(fs::metadata(&state).unwrap().uid(), 0);
     assert_eq!(server.stop(), Some(0));
 }

@@ -121,8 +121,8 @@ fn a_second_server_does_not_share_the_port_and_leaves_the_first_as_it_is() {
     let folder = Folder::new(&files(port));
     let first = Background::serving(&folder);
     for config in [files(port), files(port).replace("127.0.0.1", "*")] {
-        folder.configure(&config);
-        let done = folder.refused(&[]);
+        folder.configure_in("other.toml", &config);
+        let done = folder.refused(&["--config", "other.toml"]);
         assert_eq!(done.code, 1);
         assert!(done.err.contains(" is taken by another program"), "{}", done.err);
         folder.run("status").check(0, &["listening      127.0.0.1:"]);
@@ -131,17 +131,17 @@ fn a_second_server_does_not_share_the_port_and_leaves_the_first_as_it_is() {
 }
 
 #[test]
-fn a_server_that_cannot_have_the_status_socket_does_not_remove_it() {
+fn a_server_that_cannot_have_the_socket_does_not_remove_it() {
     let (port, other) = (free_port(), free_port());
     let folder = Folder::new(&files(port));
     let first = Background::serving(&folder);
-    folder.configure(&files(other));
-    let mut second = Background::serving(&folder);
+    folder.configure_in("other.toml", &files(other));
+    let mut second = Background::serving_in(&folder, "other.toml");
     second.logged("another server uses this state_dir", 1);
     assert_eq!(second.stop(), Some(0));
     folder.run("status").check(0, &[&format!("process {},", first.pid())]);
     assert_eq!(first.stop(), Some(0));
-    assert!(!folder.path().join("state/status.sock").exists());
+    assert!(!folder.path().join("state/control.sock").exists());
 }
 
 #[test]
@@ -196,7 +196,7 @@ async fn a_state_folder_that_cannot_be_used_is_a_warning() {
     fs::write(folder.path().join("www/index.html"), "hello").unwrap();
     fs::write(folder.path().join("state"), "no folder").unwrap();
     let mut server = Background::serving(&folder);
-    let log = server.logged("no status: the state folder cannot be used", 1);
+    let log = server.logged("commands cannot ask: the state folder cannot be used", 1);
     assert!(log.contains(" WARN "), "{log}");
     assert_eq!(plain(local(port)).await.get("a.example", "/").await.unwrap().status, 200);
     assert_eq!(server.stop(), Some(0));

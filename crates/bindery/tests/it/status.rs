@@ -126,14 +126,14 @@ fn without_a_server_it_says_so() {
         "{}",
         done.err
     );
-    assert!(done.err.contains("/state/status.sock)"), "{}", done.err);
+    assert!(done.err.contains("/state/control.sock)"), "{}", done.err);
 }
 
 #[test]
 fn the_socket_is_for_its_user_only_and_one_that_was_left_is_replaced() {
     let port = free_port();
     let folder = Folder::new(&two_sites(port));
-    let path = folder.path().join("state/status.sock");
+    let path = folder.path().join("state/control.sock");
     fs::create_dir(folder.path().join("state")).unwrap();
     // What a server leaves that was killed.
     drop(UnixListener::bind(&path).unwrap());

@@ -317,7 +317,10 @@ async fn a_reload_adds_an_application_and_moves_the_log_and_the_metrics() {
     let log = server.logged("configuration reloaded", 1);
     // Of the site that was written last.
     assert_eq!(get(&ports, "blog.example", "/new", "").await.text(), "new");
-    assert!(log.contains(&format!("metrics at /metrics address=127.0.0.1:{}", ports.admin)));
+    assert!(log.contains(&format!(
+        "metrics at /metrics, the API below /v1 address=127.0.0.1:{}",
+        ports.admin
+    )));
     assert!(metrics(ports.admin).await.contains("bindery_configuration_revision 2\n"));
     until("the old address is closed", || StdTcpStream::connect(local(before)).is_err());
     let line = lines(&folder.path().join("other"), 1).remove(0);

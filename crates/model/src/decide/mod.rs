@@ -10,6 +10,7 @@ mod host;
 mod keys;
 pub mod rewrite;
 pub mod route;
+pub mod windows;
 
 use std::fmt;
 use std::net::SocketAddr;

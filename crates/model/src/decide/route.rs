@@ -69,18 +69,31 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// Whether a route at `prefix` covers `path`: the path itself, or what follows after a slash.
+/// Whether a route at `prefix` covers `path`: the path itself, or what follows after a slash. The
+/// case of ASCII letters may be left out of account.
 #[must_use]
-pub fn covers(prefix: &str, path: &[u8]) -> bool {
-    prefix == "/"
-        || path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+pub fn covers(prefix: &str, path: &[u8], ignore_case: bool) -> bool {
+    if prefix == "/" {
+        return true;
+    }
+    let Some((head, rest)) = path.split_at_checked(prefix.len()) else { return false };
+    let same = match ignore_case {
+        true => head.eq_ignore_ascii_case(prefix.as_bytes()),
+        false => head == prefix.as_bytes(),
+    };
+    same && matches!(rest, [] | [b'/', ..])
 }
 
 /// The place in [`Site::all_routes`] of the route that answers `path`, one that [`decoded_path`]
 /// gave.
 #[must_use]
-pub fn route_of<'a>(routes: impl IntoIterator<Item = &'a str>, path: &[u8]) -> usize {
-    let covering = routes.into_iter().enumerate().filter(|(_, prefix)| covers(prefix, path));
+pub fn route_of<'a>(
+    routes: impl IntoIterator<Item = &'a str>,
+    path: &[u8],
+    ignore_case: bool,
+) -> usize {
+    let covering =
+        routes.into_iter().enumerate().filter(|(_, prefix)| covers(prefix, path, ignore_case));
     covering.max_by_key(|(_, prefix)| prefix.len()).map_or(0, |(place, _)| place)
 }
 
@@ -88,7 +101,8 @@ impl Site {
     /// The route that answers `path`, one that [`decoded_path`] gave.
     #[must_use]
     pub fn route(&self, path: &[u8]) -> &Route {
-        let place = route_of(self.all_routes().map(|route| route.path.as_str()), path);
+        let paths = self.all_routes().map(|route| route.path.as_str());
+        let place = route_of(paths, path, self.ignore_case);
         self.all_routes().nth(place).unwrap_or(&self.root)
     }
 }
@@ -158,7 +172,10 @@ mod tests {
             ("/Shop", "/"),
             ("*", "/"),
         ] {
-            assert_eq!(routes[route_of(routes, path.as_bytes())], expected, "{path}");
+            assert_eq!(routes[route_of(routes, path.as_bytes(), false)], expected, "{path}");
+        }
+        for (path, expected) in [("/SHOP/a", "/shop"), ("/Shopping", "/"), ("/sH", "/sh")] {
+            assert_eq!(routes[route_of(routes, path.as_bytes(), true)], expected, "{path}");
         }
     }
 

@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 
 use super::{
     CertificatePosition,
-    read::{Entry, Reader, Section, Text, called},
+    before::Known,
+    read::{Entry, Reader, Section, Text},
     site,
 };
 use crate::{
@@ -35,53 +36,71 @@ pub(super) struct Certificates {
     pub(super) central_store: bool,
 }
 
-/// Reads every `[[certificate]]`.
+/// Reads every `[[certificate]]`; nothing where one of the parts is no TOML.
 pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     central_store: bool,
-) -> Certificates {
+    (parts, known): (Option<&[Span]>, Option<&Known<'_>>),
+) -> Option<Certificates> {
     let mut all = Certificates { central_store, ..Certificates::default() };
-    for section in reader.tables(root, "certificate", |own| called("certificate", own, "name")) {
-        reader.known(&section, &["name", "file", "key", "password_file"]);
-        let name = reader.required_text(&section, "name", "shop");
-        let name = name.and_then(|name| site::read_name(reader, &section, name));
-        let files = read_files(reader, &section);
-        let Some(name) = name else { continue };
-        if RESERVED.contains(&name.value.to_lowercase().as_str()) {
-            let message = format!("{}: the name has a meaning of its own", section.owner);
-            let help = format!("take another name than {}", RESERVED.join(", "));
-            reader.problem(Code::BadValue, name.span.clone(), message, help);
-            continue;
+    let is_whole = match (parts, known) {
+        (Some(parts), Some(known)) => parts.iter().all(|part| {
+            match known.certificate(reader.folder(), reader.text_at(part), part.start) {
+                Some((source, position)) => {
+                    let (name, span) = (&source.name, position.name.clone());
+                    all.add(reader, (name, &span), Some((source.files.clone(), position)));
+                    true
+                }
+                None => {
+                    let part = Some(std::slice::from_ref(part));
+                    reader.each(root, ("certificate", part), |reader, own| all.read(reader, own))
+                }
+            }
+        }),
+        (parts, _) => {
+            reader.each(root, ("certificate", parts), |reader, own| all.read(reader, own))
         }
-        all.add(reader, &name, files);
-    }
-    all
+    };
+    is_whole.then_some(all)
 }
 
 impl Certificates {
+    fn read<'d>(&mut self, reader: &mut Reader<'d>, section: &Section<'d>) {
+        reader.known(section, &["name", "file", "key", "password_file"]);
+        let name = reader.required_text(section, "name", "shop");
+        let name = name.and_then(|name| site::read_name(reader, section, name));
+        let files = read_files(reader, section);
+        let Some(name) = name else { return };
+        if RESERVED.contains(&name.value.to_lowercase().as_str()) {
+            let message = format!("{}: the name has a meaning of its own", section.owner);
+            let help = format!("take another name than {}", RESERVED.join(", "));
+            return reader.problem(Code::BadValue, name.span.clone(), message, help);
+        }
+        self.add(reader, (name.value, &name.span), files);
+    }
+
     fn add(
         &mut self,
         reader: &mut Reader<'_>,
-        name: &Text<'_>,
+        (name, span): (&str, &Span),
         files: Option<(CertificateFiles, CertificatePosition)>,
     ) {
-        let key = name.value.to_lowercase();
+        let key = name.to_lowercase();
         if let Some((first, _)) = self.names.get(&key) {
-            let message = format!("two certificates are called {:?}", name.value);
+            let message = format!("two certificates are called {name:?}");
             let help = "give each certificate a name of its own; case does not count";
-            let problem =
-                Problem::new(Code::DuplicateCertificate, name.span.clone(), message, help);
+            let problem = Problem::new(Code::DuplicateCertificate, span.clone(), message, help);
             reader.problems.push(problem.with_related(first.clone(), "the first"));
             return;
         }
         let place = u32::try_from(self.sources.len()).ok().map(CertificateId);
         let id = files.and_then(|(files, position)| {
-            self.sources.push(CertificateSource { name: name.value.to_owned(), files });
-            self.positions.push(CertificatePosition { name: name.span.clone(), ..position });
+            self.sources.push(CertificateSource { name: name.to_owned(), files });
+            self.positions.push(CertificatePosition { name: span.clone(), ..position });
             place
         });
-        self.names.insert(key, (name.span.clone(), id));
+        self.names.insert(key, (span.clone(), id));
     }
 
     /// Reads what a binding wants: a text, or an array of texts.
@@ -175,33 +194,11 @@ impl Certificates {
         reader.problem(Code::UnknownCertificate, span, message, help);
         None
     }
-
-    /// Says which certificates no binding names. The caller knows that none can be used otherwise.
-    pub(super) fn report_unused(
-        &self,
-        reader: &mut Reader<'_>,
-        used: impl Iterator<Item = CertificateId>,
-    ) {
-        let mut unused = vec![true; self.sources.len()];
-        for id in used {
-            if let Some(one) = unused.get_mut(id.0 as usize) {
-                *one = false;
-            }
-        }
-        for ((source, position), unused) in self.sources.iter().zip(&self.positions).zip(unused) {
-            if unused {
-                let message = format!("no binding uses the certificate {:?}", source.name);
-                let help =
-                    format!("write certificate = {:?} at a binding, or remove it", source.name);
-                reader.problem(Code::UnusedCertificate, position.name.clone(), message, help);
-            }
-        }
-    }
 }
 
 /// The certificate that a SHA-1 or SHA-256 in hex stands for. Spaces, colons and the mark that
 /// comes along from Windows do not count.
-fn digest(text: &str) -> Option<CertificateReference> {
+pub(super) fn digest(text: &str) -> Option<CertificateReference> {
     let mut bytes = [0_u8; 32];
     let mut digits = 0;
     let separators = |c: &char| c.is_ascii_whitespace() || *c == ':' || *c == LEFT_TO_RIGHT_MARK;

@@ -5,21 +5,21 @@ use std::net::IpAddr;
 
 use hashbrown::{HashMap, hash_map::Entry};
 
-use super::{Listener, certificate::Certificates, read::Reader, site::Sites};
+use super::Parts;
 use crate::{
     binding::{Binding, Endpoint, Protocol},
     certificate::{CertificateChoice, CertificateReference},
-    problem::{Code, Problem, Span},
+    problem::{Code, Problem},
 };
 
 /// Reports bindings that cannot stand together: the later one, with the earlier one beside it.
-pub(super) fn report_bindings(reader: &mut Reader<'_>, all: &Sites) {
-    let mut held = HashMap::new();
+pub(super) fn bindings(all: &Parts) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut held = HashMap::with_capacity(all.bindings.len());
     let mut ports = Ports::default();
-    for (place, (binding, position)) in all.bindings.iter().zip(&all.binding_positions).enumerate()
-    {
+    let positions = &all.positions.bindings;
+    for (place, (binding, position)) in all.bindings.iter().zip(positions).enumerate() {
         let information = &binding.information;
-        let on = position.on.clone();
         match held.entry((information, binding.is_central_catch_all())) {
             Entry::Vacant(vacant) => {
                 vacant.insert(place);
@@ -33,8 +33,9 @@ pub(super) fn report_bindings(reader: &mut Reader<'_>, all: &Sites) {
                     }
                 };
                 let help = "remove one of them, or give it another host, address or port";
-                let problem = Problem::new(Code::DuplicateBinding, on.clone(), message, help);
-                reader.problems.push(all.beside(problem, *first.get()));
+                let problem =
+                    Problem::new(Code::DuplicateBinding, position.on.clone(), message, help);
+                problems.push(all.beside(problem, *first.get()));
             }
         }
         if let Some(first) = ports.first(information.endpoint, other(information.protocol)) {
@@ -46,26 +47,23 @@ pub(super) fn report_bindings(reader: &mut Reader<'_>, all: &Sites) {
                 other(information.protocol),
             );
             let help = "one address and port speaks one of both; take another port for one of them";
-            let problem = Problem::new(Code::MixedProtocols, on, message, help);
-            reader.problems.push(all.beside(problem, first));
+            let problem = Problem::new(Code::MixedProtocols, position.on.clone(), message, help);
+            problems.push(all.beside(problem, first));
         }
         ports.add(binding, place);
     }
+    problems
 }
 
 /// Reports listeners whose endpoint no binding uses, or uses otherwise.
-pub(super) fn report_listeners(
-    reader: &mut Reader<'_>,
-    listeners: &[Listener],
-    spans: &[Span],
-    all: &Sites,
-) {
+pub(super) fn listeners(all: &Parts) -> Vec<Problem> {
+    let mut problems = Vec::new();
     let mut ports = Ports::default();
     for (place, binding) in all.bindings.iter().enumerate() {
         ports.add(binding, place);
     }
-    for (listener, span) in listeners.iter().zip(spans) {
-        let Listener { endpoint, protocol, .. } = listener;
+    for (listener, span) in all.listeners.iter().zip(&all.positions.listeners) {
+        let (endpoint, protocol) = (&listener.endpoint, &listener.protocol);
         if ports.first(*endpoint, *protocol).is_some() {
             continue;
         }
@@ -76,43 +74,43 @@ pub(super) fn report_listeners(
             );
             let help = format!("write {}/{endpoint}", other(*protocol));
             let problem = Problem::new(Code::MixedProtocols, span.clone(), message, help);
-            reader.problems.push(all.beside(problem, first));
-        } else if !reader.incomplete {
+            problems.push(all.beside(problem, first));
+        } else if !all.incomplete {
             let message =
                 format!("no binding uses {protocol}/{endpoint}, so the listener means nothing");
             let help = "remove it, or give a site a binding there";
-            reader.problem(Code::IdleListener, span.clone(), message, help);
+            problems.push(Problem::new(Code::IdleListener, span.clone(), message, help));
         }
     }
+    problems
 }
 
 /// Reports certificates that no binding could use. Who takes the best, or names a certificate by
 /// what is in it, may use any.
-pub(super) fn report_certificates(
-    reader: &mut Reader<'_>,
-    certificates: &Certificates,
-    bindings: &[Binding],
-) {
-    let secure = || bindings.iter().filter(|own| own.information.protocol == Protocol::Https);
-    let any = secure().any(|binding| match &binding.certificate {
-        CertificateChoice::Best => true,
-        CertificateChoice::Central => false,
-        CertificateChoice::Listed(listed) => {
-            listed.iter().any(|one| !matches!(one, CertificateReference::Source(_)))
+pub(super) fn certificates(all: &Parts) -> Vec<Problem> {
+    let mut unused = vec![true; all.certificates.len()];
+    let secure = all.bindings.iter().filter(|own| own.information.protocol == Protocol::Https);
+    for binding in secure {
+        let listed = match &binding.certificate {
+            CertificateChoice::Best => return Vec::new(),
+            CertificateChoice::Central => continue,
+            CertificateChoice::Listed(listed) => listed,
+        };
+        for reference in listed {
+            let CertificateReference::Source(id) = reference else { return Vec::new() };
+            if let Some(one) = unused.get_mut(id.0 as usize) {
+                *one = false;
+            }
         }
-    });
-    if any || reader.incomplete {
-        return;
     }
-    let listed = secure().filter_map(|binding| match &binding.certificate {
-        CertificateChoice::Listed(listed) => Some(listed),
-        CertificateChoice::Best | CertificateChoice::Central => None,
-    });
-    let used = listed.flatten().filter_map(|reference| match reference {
-        CertificateReference::Source(id) => Some(*id),
-        CertificateReference::Thumbprint(_) | CertificateReference::Fingerprint(_) => None,
-    });
-    certificates.report_unused(reader, used);
+    let all = all.certificates.iter().zip(&all.positions.certificates).zip(unused);
+    all.filter(|(_, unused)| *unused)
+        .map(|((source, position), _)| {
+            let message = format!("no binding uses the certificate {:?}", source.name);
+            let help = format!("write certificate = {:?} at a binding, or remove it", source.name);
+            Problem::new(Code::UnusedCertificate, position.name.clone(), message, help)
+        })
+        .collect()
 }
 
 fn other(protocol: Protocol) -> Protocol {
@@ -122,7 +120,7 @@ fn other(protocol: Protocol) -> Protocol {
     }
 }
 
-impl Sites {
+impl Parts {
     fn site_of(&self, binding: usize) -> &str {
         let binding = self.bindings.get(binding);
         binding.and_then(|own| self.sites.get(own.site as usize)).map_or("", |site| &site.name)
@@ -130,7 +128,7 @@ impl Sites {
 
     /// The problem with the binding at `first` as the place that belongs to it.
     fn beside(&self, problem: Problem, first: usize) -> Problem {
-        match (self.bindings.get(first), self.binding_positions.get(first)) {
+        match (self.bindings.get(first), self.positions.bindings.get(first)) {
             (Some(binding), Some(position)) => {
                 let why = format!("{} of site {:?}", binding.information, self.site_of(first));
                 problem.with_related(position.on.clone(), why)

@@ -22,13 +22,7 @@ pub(super) fn read<'d>(
     section: &Section<'d>,
     entry: &Entry<'d>,
 ) -> Option<Cors> {
-    let any = Cors {
-        origins: Vec::new(),
-        methods: METHODS.map(str::to_owned).to_vec(),
-        headers: Vec::new(),
-        credentials: false,
-        max_age: MAX_AGE,
-    };
+    let any = any();
     if entry.is_text() {
         return reader.choice(section, entry.key, &[("any", ())]).map(|()| any);
     }
@@ -47,6 +41,17 @@ pub(super) fn read<'d>(
         reader.problems.push(Problem::new(Code::Exclusive, span, message, help));
     }
     Some(Cors { origins: origins.unwrap_or_default(), methods, headers, credentials, max_age })
+}
+
+/// What `cors = "any"` stands for.
+pub(super) fn any() -> Cors {
+    Cors {
+        origins: Vec::new(),
+        methods: METHODS.map(str::to_owned).to_vec(),
+        headers: Vec::new(),
+        credentials: false,
+        max_age: MAX_AGE,
+    }
 }
 
 fn read_origins<'d>(reader: &mut Reader<'d>, table: &Section<'d>) -> Option<Vec<String>> {

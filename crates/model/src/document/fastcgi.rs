@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// The ending of scripts, unless the file names others.
-const EXTENSION: &str = "php";
+pub(super) const EXTENSION: &str = "php";
 /// Few: a php-fpm child waits at each connection that is kept, and answers nobody else.
-const IDLE_CONNECTIONS: u32 = 8;
+pub(super) const IDLE_CONNECTIONS: u32 = 8;
 
 /// Reads the value of `fastcgi`, and the files beside it.
 pub(super) fn read<'d>(
@@ -177,5 +177,7 @@ fn read_parameters<'d>(reader: &mut Reader<'d>, table: &Section<'d>) -> Vec<(Str
         }
         parameters.push((entry.key.to_owned(), text.value.to_owned()));
     }
+    // They have no order: the same parameters are the same configuration.
+    parameters.sort_unstable();
     parameters
 }

@@ -23,6 +23,12 @@ const OF_THE_SERVER: [&str; 9] = [
     "upgrade",
 ];
 
+/// Whether a field is the server's own, so that no configuration changes it.
+#[must_use]
+pub fn is_of_the_server(name: &str) -> bool {
+    OF_THE_SERVER.iter().any(|own| name.eq_ignore_ascii_case(own))
+}
+
 /// Which message is changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {
@@ -52,7 +58,10 @@ pub(super) fn read<'d>(
     for kind in ["set", "add"] {
         let Some(own) = reader.table(&table, kind, || table.owner.clone()) else { continue };
         let mut seen: Vec<String> = Vec::new();
-        for entry in own.entries() {
+        let mut entries = own.entries();
+        // They have no order: the same fields are the same configuration.
+        entries.sort_by_key(|entry| entry.key);
+        for entry in entries {
             let name = read_name(reader, &own, message, entry.key, &entry.key_span);
             let values = read_values(reader, &own, &entry, kind);
             let Some(name) = name else { continue };

@@ -15,7 +15,7 @@ use crate::{
 
 /// What may be said of files. Applications and virtual directories inherit it from a site that
 /// serves files.
-pub(super) const OPTIONS: [&str; 9] = [
+pub(super) const OPTIONS: [&str; 10] = [
     "default_documents",
     "listing",
     "fallback",
@@ -23,6 +23,7 @@ pub(super) const OPTIONS: [&str; 9] = [
     "precompressed",
     "media_types",
     "unknown_types",
+    "hidden",
     "charset",
     "cache_control",
 ];
@@ -57,7 +58,7 @@ pub(super) fn report_options(reader: &mut Reader<'_>, section: &Section<'_>, fir
 
 fn read_options<'d>(reader: &mut Reader<'d>, section: &Section<'d>, inherited: &Files) -> Files {
     let mut files = inherited.clone();
-    if let Some(documents) = read_default_documents(reader, section) {
+    if let Some(documents) = read_names(reader, section, "default_documents", "index.html") {
         files.default_documents = documents;
     }
     if let Some(listing) = reader.boolean(section, "listing") {
@@ -78,11 +79,18 @@ fn read_options<'d>(reader: &mut Reader<'d>, section: &Section<'d>, inherited: &
         files.precompressed = precompressed;
     }
     if let Some(types) = read_media_types(reader, section) {
-        files.media_types = types;
+        files.media_types = types.into();
     }
-    let unknown = [("bytes", UnknownTypes::Bytes), ("refuse", UnknownTypes::Refuse)];
+    let unknown = [
+        ("bytes", UnknownTypes::Bytes),
+        ("refuse", UnknownTypes::Refuse),
+        ("listed", UnknownTypes::Listed),
+    ];
     if let Some(unknown) = reader.choice(section, "unknown_types", &unknown) {
         files.unknown_types = unknown;
+    }
+    if let Some(hidden) = read_names(reader, section, "hidden", "bin") {
+        files.hidden = hidden.into();
     }
     if let Some(charset) = read_charset(reader, section) {
         files.charset = charset;
@@ -93,22 +101,25 @@ fn read_options<'d>(reader: &mut Reader<'d>, section: &Section<'d>, inherited: &
     files
 }
 
-fn read_default_documents<'d>(
+/// Reads names of files or folders, each without its path.
+fn read_names<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
+    key: &str,
+    example: &str,
 ) -> Option<Vec<String>> {
-    let texts = reader.texts(section, "default_documents")?;
-    let mut documents = Vec::new();
+    let texts = reader.texts(section, key)?;
+    let mut names = Vec::new();
     for text in texts {
         let unusable = |c: char| matches!(c, '/' | '\\') || c.is_control();
         if ["", ".", ".."].contains(&text.value) || text.value.contains(unusable) {
             let wrong = format!("{:?} is not the name of a file in a folder", text.value);
-            reader.bad(section, text.span, wrong, "write a name alone, as in \"index.html\"");
+            reader.bad(section, text.span, wrong, format!("write a name alone, as in {example:?}"));
             continue;
         }
-        documents.push(text.value.to_owned());
+        names.push(text.value.to_owned());
     }
-    Some(documents)
+    Some(names)
 }
 
 /// Reads the path of a file below the root.
@@ -175,6 +186,8 @@ fn read_media_types<'d>(
         }
         types.push((ending, media_type));
     }
+    // They have no order: the same types are the same configuration.
+    types.sort_unstable();
     Some(types)
 }
 

@@ -1,8 +1,11 @@
-//! What `bindery.toml` says, with positions, and what is wrong with it.
+//! What a configuration says, with positions, and what is wrong with it; above all, what
+//! `bindery.toml` says.
 //!
 //! | module | answers |
 //! |---|---|
 //! | `parse` | what does a text say? |
+//! | `cut` | which parts of a text can be read by themselves? |
+//! | `before` | which of them were read already? |
 //! | `read` | what is a value, and where does it stand? |
 //! | `settings`, `certificate`, `site`, `route`, `binding`, `log` | what does each table mean? |
 //! | `action`, `files`, `proxy`, `fastcgi` | what answers? |
@@ -12,19 +15,26 @@
 //! | `secrets` | what is served that should not be? |
 //! | `review` | what is valid and probably not meant? |
 //! | `nearest` | what was probably meant? |
+//! | `parts` | what do all pieces come to? |
+//! | [`write`] | how is what is valid written, and what differs? |
+//! | [`edit`] | how is a change made in the text, with all else kept? |
 
 mod action;
 mod address;
+mod before;
 mod binding;
 mod certificate;
 mod conflicts;
 mod cors;
+mod cut;
+pub mod edit;
 mod fastcgi;
 mod fields;
 mod files;
 mod log;
 mod nearest;
 mod parse;
+mod parts;
 mod proxy;
 mod read;
 mod review;
@@ -36,13 +46,19 @@ mod settings;
 mod site;
 mod target;
 mod value;
+pub mod write;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
-pub use parse::{DOCUMENT_BYTES_MAX, parse};
+pub use before::Before;
+pub use fields::is_of_the_server;
+pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after};
+pub use parts::Parts;
 pub use review::review;
+pub use target::{read_path_target, read_target};
+pub use value::{is_field_value, is_media_type, is_token};
 
 use crate::{
     binding::{Endpoint, Protocol},
@@ -53,7 +69,7 @@ use crate::{
 };
 
 /// What is valid: everything a server needs to know to serve.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Configuration {
     /// What holds for the whole server.
     pub settings: Settings,
@@ -88,6 +104,12 @@ pub struct Settings {
     pub connections_max: Option<u32>,
     /// Connections of one client (an IPv4 address or an IPv6 /64) at once; further ones are closed.
     pub connections_per_address_max: Option<u32>,
+    /// Who signs client certificates, for bindings that ask for them and name no authorities: those
+    /// of an `applicationHost.config`.
+    pub client_ca: Option<PathBuf>,
+    /// Where the folders of Windows are here, as the table `[paths]` has them: `C:\\inetpub` is
+    /// `/srv/inetpub`. Only who reads `applicationHost.config` goes by it.
+    pub paths: Vec<(String, PathBuf)>,
 }
 
 /// A folder of certificates named after hosts, as IIS's central certificate store.
@@ -178,6 +200,8 @@ pub struct SitePosition {
     pub name: Span,
     /// Its folder, or what else answers.
     pub action: Span,
+    /// Its number, where one is written.
+    pub number: Option<Span>,
 }
 
 /// Where a binding stands.
@@ -237,6 +261,8 @@ impl Default for Settings {
             admin: None,
             connections_max: None,
             connections_per_address_max: None,
+            client_ca: None,
+            paths: Vec::new(),
         }
     }
 }

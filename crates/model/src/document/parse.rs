@@ -5,14 +5,17 @@
 
 use std::path::Path;
 
+use toml_edit::Table;
+
 use super::{
-    Configuration, Document, Positions, certificate, conflicts, read::Reader, review::review,
-    secrets, settings, site,
+    Configuration, Document, Parts, Positions,
+    before::{Before, Known},
+    certificate,
+    cut::{self, cut},
+    read::Reader,
+    settings, site,
 };
-use crate::{
-    problem::{Code, Problem, Span},
-    table::MemoryTable,
-};
+use crate::problem::{Code, Problem, Span};
 
 /// The largest text that is read. A hundred thousand sites fit into a third of it; more belong
 /// into the store.
@@ -22,53 +25,96 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// taken from `folder`. A text that is no TOML gives an empty configuration and one problem.
 #[must_use]
 pub fn parse(text: &str, folder: &Path) -> Document {
+    parse_known(text, folder, None)
+}
+
+/// The same, for a text that is nearly that which stood there `before`: what is the same in both
+/// is taken over, so that it costs what differs.
+#[must_use]
+pub fn parse_after(text: &str, folder: &Path, before: Before<'_>) -> Document {
+    parse_known(text, folder, Known::of(before).as_ref())
+}
+
+fn parse_known(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Document {
     if text.len() > DOCUMENT_BYTES_MAX {
         let message =
             format!("the file has {} bytes, and {DOCUMENT_BYTES_MAX} are read", text.len());
         let help = "keep that many sites in the store";
         return Document::unread(Problem::new(Code::TooLarge, 0..0, message, help));
     }
-    let parsed = match toml_edit::Document::parse(text) {
-        Ok(parsed) => parsed,
-        Err(error) => return Document::unread(syntax(text, &error)),
-    };
+    in_parts(text, folder, known).unwrap_or_else(|| whole(text, folder))
+}
+
+/// Reads a text a part at a time; nothing where that cannot be, or where a part is no TOML.
+pub(super) fn in_parts(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Option<Document> {
+    let parts = cut(text)?;
+    let rest = toml_edit::Document::parse(parts.rest.as_str()).ok()?;
+    let root = rest.as_table();
+    if ["site", "certificate"].into_iter().any(|key| root.contains_key(key)) {
+        return None;
+    }
+    read((text, folder), root, Some(&parts), known)
+}
+
+/// Reads a text at once.
+pub(super) fn whole(text: &str, folder: &Path) -> Document {
+    match toml_edit::Document::parse(text) {
+        Ok(parsed) => read((text, folder), parsed.as_table(), None, None).unwrap_or_else(|| {
+            Document::unread(Problem::new(Code::Syntax, 0..0, "the file is not TOML", ""))
+        }),
+        Err(error) => Document::unread(syntax(text, &error)),
+    }
+}
+
+fn read<'d>(
+    (text, folder): (&'d str, &'d Path),
+    root: &'d Table,
+    cut: Option<&cut::Parts>,
+    known: Option<&Known<'_>>,
+) -> Option<Document> {
     let mut reader = Reader::new(text, folder);
     reader.site_keys = site::keys();
     // Others have these too.
     reader.site_keys.retain(|key| !["name", "id"].contains(key));
-    let root = reader.root(parsed.as_table());
+    let root = reader.root(root);
     let mut positions = Positions::default();
     settings::read_version(&mut reader, &root);
     reader.deciding(|reader| {
-        reader.known(&root, &["version", "server", "listener", "certificate", "site"])
+        reader.known(&root, &["version", "server", "listener", "certificate", "site", "paths"])
     });
-    let settings = settings::read_server(&mut reader, &root, &mut positions);
+    let mut settings = settings::read_server(&mut reader, &root, &mut positions);
     let listeners =
         reader.deciding(|reader| settings::read_listeners(reader, &root, &mut positions));
     let central_store = settings::names_central_store(&root);
-    let certificates = certificate::read(&mut reader, &root, central_store);
-    let sites = site::read(&mut reader, &root, &certificates);
+    let of = |parts: fn(&cut::Parts) -> &Vec<Span>| cut.map(parts).map(Vec::as_slice);
+    let own = (of(|parts| &parts.certificates), known);
+    let certificates = certificate::read(&mut reader, &root, central_store, own)?;
+    let own = (of(|parts| &parts.sites), known);
+    let sites = site::read(&mut reader, &root, &certificates, own)?;
+    settings.paths = settings::read_paths(&mut reader, &root, !sites.sites.is_empty());
 
-    reader.deciding(|reader| conflicts::report_bindings(reader, &sites));
-    conflicts::report_listeners(&mut reader, &listeners, &positions.listeners, &sites);
-    conflicts::report_certificates(&mut reader, &certificates, &sites.bindings);
-    secrets::report(&mut reader, &certificates);
-    let table = MemoryTable::new(sites.sites, sites.bindings, certificates.sources);
     positions.sites = sites.positions;
     positions.bindings = sites.binding_positions;
     positions.certificates = certificates.positions;
-    positions.paths = std::mem::take(&mut reader.paths);
-    let configuration = Configuration { settings, listeners, table };
-    let Reader { mut problems, incomplete, .. } = reader;
-    if !incomplete {
-        problems.extend(review(&configuration, &positions));
-    }
-    problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
-    Document { configuration, positions, problems }
+    let Reader { problems, incomplete, paths, .. } = reader;
+    positions.paths = paths;
+    let parts = Parts {
+        settings,
+        listeners,
+        sites: sites.sites,
+        bindings: sites.bindings,
+        certificates: certificates.sources,
+        positions,
+        problems,
+        incomplete,
+    };
+    Some(parts.finish())
 }
 
 impl Document {
-    fn unread(problem: Problem) -> Self {
+    /// What a text gives of which nothing can be understood, and why not.
+    #[must_use]
+    pub fn unread(problem: Problem) -> Self {
         Self {
             configuration: Configuration::default(),
             positions: Positions::default(),

@@ -310,11 +310,23 @@ fn read_health_check<'d>(reader: &mut Reader<'d>, table: &Section<'d>) -> Option
             None
         }
     });
-    let interval = reader.seconds(&check, "interval_seconds", Duration::from_secs(5));
-    let timeout = reader.seconds(&check, "timeout_seconds", Duration::from_secs(2));
-    let rise = reader.count(&check, "rise", 1..=TIMES_MAX).unwrap_or(2);
-    let fall = reader.count(&check, "fall", 1..=TIMES_MAX).unwrap_or(3);
+    let standard = health_check(String::new());
+    let interval = reader.seconds(&check, "interval_seconds", standard.interval);
+    let timeout = reader.seconds(&check, "timeout_seconds", standard.timeout);
+    let rise = reader.count(&check, "rise", 1..=TIMES_MAX).unwrap_or(standard.rise);
+    let fall = reader.count(&check, "fall", 1..=TIMES_MAX).unwrap_or(standard.fall);
     Some(HealthCheck { path: path?, interval, timeout, rise, fall })
+}
+
+/// A health check of this path with the defaults of everything else.
+pub(super) fn health_check(path: String) -> HealthCheck {
+    HealthCheck {
+        path,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(2),
+        rise: 2,
+        fall: 3,
+    }
 }
 
 /// Reads the bounds on waiting for another server.

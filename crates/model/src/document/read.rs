@@ -34,6 +34,8 @@ pub(super) struct Reader<'d> {
 /// A table of the text.
 pub(super) struct Section<'d> {
     table: &'d dyn TableLike,
+    /// Where the part of the text begins that it was read from.
+    base: usize,
     /// Its header; all of it where it stands in a line.
     pub(super) span: Span,
     /// Whose table it is, as messages begin.
@@ -43,6 +45,7 @@ pub(super) struct Section<'d> {
 /// A value of the text.
 pub(super) struct Entry<'d> {
     node: Node<'d>,
+    base: usize,
     /// Where the value stands.
     pub(super) span: Span,
     /// What its key is called.
@@ -84,16 +87,17 @@ impl Text<'_> {
 impl<'d> Section<'d> {
     /// The same table, called otherwise in messages.
     pub(super) fn called(&self, owner: String) -> Self {
-        Self { table: self.table, span: self.span.clone(), owner }
+        Self { table: self.table, base: self.base, span: self.span.clone(), owner }
     }
 
     /// The value of a key.
     pub(super) fn entry(&self, key: &str) -> Option<Entry<'d>> {
         let (key, item) = self.table.get_key_value(key)?;
-        let key_span = key.span().unwrap_or_else(|| self.span.clone());
+        let base = self.base;
+        let key_span = from(base, key.span()).unwrap_or_else(|| self.span.clone());
         let node = Node::of_item(item)?;
-        let span = item.span().unwrap_or_else(|| key_span.clone());
-        Some(Entry { node, span, key: key.get(), key_span })
+        let span = from(base, item.span()).unwrap_or_else(|| key_span.clone());
+        Some(Entry { node, base, span, key: key.get(), key_span })
     }
 
     /// Where a key stands; the table itself where it has none such.
@@ -184,7 +188,7 @@ impl Entry<'_> {
     /// Where a key of the table that it is stands.
     pub(super) fn place_of(&self, key: &str) -> Option<Span> {
         let Node::Table(table) = self.node else { return None };
-        table.key(key).and_then(toml_edit::Key::span)
+        from(self.base, table.key(key).and_then(toml_edit::Key::span))
     }
 
     /// Whether it is an array with nothing in it.
@@ -211,10 +215,70 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// Has each table of an array of tables read, one after the other. Where the text is cut each
+    /// of `parts` holds one of them; false when one is no TOML.
+    pub(super) fn each(
+        &mut self,
+        root: &Section<'d>,
+        (key, parts): (&'static str, Option<&[Span]>),
+        mut read: impl for<'c> FnMut(&mut Reader<'c>, &Section<'c>),
+    ) -> bool {
+        let Some(parts) = parts else {
+            let before = self.problems.len();
+            let sections = self.tables(root, key, |section| called(key, section, "name"));
+            // Without its sites nobody knows who answers; without a certificate they do.
+            self.incomplete |= key == "site" && self.problems.len() > before;
+            sections.iter().for_each(|section| read(self, section));
+            return true;
+        };
+        for part in parts {
+            let text = self.text.get(part.clone()).unwrap_or_default();
+            let Ok(parsed) = toml_edit::Document::parse(text) else { return false };
+            self.within(|reader| {
+                let Section { span, .. } = reader.root(parsed.as_table());
+                let root = Section {
+                    table: parsed.as_table(),
+                    base: part.start,
+                    span,
+                    owner: String::new(),
+                };
+                for section in reader.tables(&root, key, |section| called(key, section, "name")) {
+                    read(reader, &section);
+                }
+            });
+        }
+        true
+    }
+
+    /// Reads something that lives shorter than the rest.
+    fn within<'c>(&mut self, read: impl FnOnce(&mut Reader<'c>))
+    where
+        'd: 'c,
+    {
+        let mut inner = Reader {
+            text: self.text,
+            folder: self.folder,
+            problems: std::mem::take(&mut self.problems),
+            incomplete: self.incomplete,
+            paths: std::mem::take(&mut self.paths),
+            site_keys: std::mem::take(&mut self.site_keys),
+            comparisons_left: self.comparisons_left,
+        };
+        read(&mut inner);
+        let Reader { problems, incomplete, paths, site_keys, comparisons_left, .. } = inner;
+        (self.problems, self.paths, self.site_keys) = (problems, paths, site_keys);
+        (self.incomplete, self.comparisons_left) = (incomplete, comparisons_left);
+    }
+
     /// The whole document as a table.
     pub(super) fn root(&self, table: &'d Table) -> Section<'d> {
         let start = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Section { table, span: start..start, owner: "the file".to_owned() }
+        Section { table, base: 0, span: start..start, owner: "the file".to_owned() }
+    }
+
+    /// A part of the text.
+    pub(super) fn text_at(&self, part: &Span) -> &'d str {
+        self.text.get(part.clone()).unwrap_or_default()
     }
 
     /// Where relative paths begin.
@@ -293,8 +357,8 @@ impl<'d> Reader<'d> {
                 continue;
             }
             all = false;
-            let span =
-                section.table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
+            let span = section.table.key(key).and_then(toml_edit::Key::span);
+            let span = from(section.base, span.or_else(|| item.span()));
             let help = if self.site_keys.contains(&key) {
                 "it is a key of [[site]]: write it there, above tables such as [site.proxy], which \
                  take all keys below them"
@@ -492,7 +556,7 @@ impl<'d> Reader<'d> {
             self.wrong_type(section, entry, "a table");
             return None;
         };
-        Some(Section { table, span: entry.span.clone(), owner: owner() })
+        Some(Section { table, base: entry.base, span: entry.span.clone(), owner: owner() })
     }
 
     /// The table of a key, if there is one.
@@ -516,8 +580,8 @@ impl<'d> Reader<'d> {
     ) -> Vec<Entry<'d>> {
         let Some(array) = section.entry(key) else { return Vec::new() };
         let element = |node, span: Option<Span>| {
-            let span = span.unwrap_or_else(|| array.span.clone());
-            Entry { node, key_span: span.clone(), span, key: array.key }
+            let span = from(array.base, span).unwrap_or_else(|| array.span.clone());
+            Entry { node, base: array.base, key_span: span.clone(), span, key: array.key }
         };
         match array.node {
             Node::Tables(tables) => {
@@ -561,6 +625,11 @@ impl<'d> Reader<'d> {
         }
         sections
     }
+}
+
+/// Where something stands in the text that stands so in the part of it that begins at `base`.
+fn from(base: usize, span: Option<Span>) -> Option<Span> {
+    span.map(|span| base + span.start..base + span.end)
 }
 
 /// How messages call something by the text of one of its keys, before that is read.

@@ -13,19 +13,12 @@ use super::{
 use crate::{
     problem::{Code, Problem, Span},
     rules::Rules,
-    site::{Files, Route, RouteAction},
+    site::{Files, Route, RouteAction, RouteKind},
 };
 
-/// The kinds of routes beside that of the site.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Application,
-    VirtualDirectory,
-}
-
-impl Kind {
+impl RouteKind {
     /// The key of all of them.
-    fn key(self) -> &'static str {
+    pub(super) fn key(self) -> &'static str {
         match self {
             Self::Application => "applications",
             Self::VirtualDirectory => "virtual_directories",
@@ -81,7 +74,7 @@ pub(super) fn read<'d>(
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     let mut taken = Taken::default();
-    for kind in [Kind::Application, Kind::VirtualDirectory] {
+    for kind in [RouteKind::Application, RouteKind::VirtualDirectory] {
         let owner =
             |own: &Section<'d>| format!("{} of {}", called(kind.name(), own, "path"), site.owner);
         for section in reader.tables(site, kind.key(), owner) {
@@ -94,7 +87,7 @@ pub(super) fn read<'d>(
 fn read_route<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
-    kind: Kind,
+    kind: RouteKind,
     inherited: &Inherited<'_>,
     taken: &mut Taken,
 ) -> Option<Route> {
@@ -102,11 +95,11 @@ fn read_route<'d>(
     let path_at = path.as_ref().map_or_else(|| section.span.clone(), |path| path.span.clone());
     let path = path.and_then(|text| read_path(reader, section, &text, taken));
     let action = match kind {
-        Kind::Application => {
+        RouteKind::Application => {
             reader.known(section, &kind.keys());
             action::read(reader, section, inherited.files, &path_at).0
         }
-        Kind::VirtualDirectory => {
+        RouteKind::VirtualDirectory => {
             report_other_actions(reader, section);
             reader.known_beside(section, &kind.keys(), &action::ACTIONS);
             read_folder(reader, section, inherited.files)
@@ -114,7 +107,7 @@ fn read_route<'d>(
     };
     let rules = rules::read(reader, section, inherited.rules);
     rules::report_idle(reader, section);
-    Some(Route { path: path?, action, rules })
+    Some(Route { kind, path: path?, action, rules })
 }
 
 /// Reports what an application can have and a virtual directory cannot.

@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// The keys of rules, in the order in which they act.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "access",
+    "https_only",
     "rate_limit",
     "basic_auth",
     "redirects",
@@ -33,7 +34,7 @@ pub(super) const KEYS: [&str; 12] = [
 /// More requests than anybody makes.
 const REQUESTS_MAX: u32 = 1_000_000;
 /// What a browser shows who is asked for a password, unless the file says it.
-const REALM: &str = "restricted";
+pub(super) const REALM: &str = "restricted";
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
 /// Ten years.
 const HSTS_SECONDS_MAX: i64 = 315_360_000;
@@ -81,6 +82,7 @@ fn read_key<'d>(
 ) {
     match entry.key {
         "access" => rules.access = read_access(reader, section),
+        "https_only" => rules.https_only = reader.boolean(section, entry.key).unwrap_or(false),
         "rate_limit" => rules.rate_limit = read_rate_limit(reader, section, entry),
         "basic_auth" => rules.basic_auth = read_basic_auth(reader, section, entry),
         "redirects" => rules.redirects = rewrite::read_redirects(reader, section),
@@ -252,12 +254,17 @@ fn read_basic_auth<'d>(
     Some(BasicAuth { file, realm: realm.unwrap_or_else(|| REALM.to_owned()) })
 }
 
+/// What `hsts = true` stands for.
+pub(super) fn standard_hsts() -> Hsts {
+    Hsts { max_age: YEAR_SECONDS, include_subdomains: false, preload: false }
+}
+
 fn read_hsts<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
     entry: &Entry<'d>,
 ) -> Option<Hsts> {
-    let standard = Hsts { max_age: YEAR_SECONDS, include_subdomains: false, preload: false };
+    let standard = standard_hsts();
     if entry.is_true() {
         return Some(standard);
     }
@@ -278,13 +285,18 @@ fn read_hsts<'d>(
     Some(hsts)
 }
 
+/// What `compress = true` stands for.
+pub(super) fn standard_compress() -> Compress {
+    let types = COMPRESSED_TYPES.map(str::to_owned).to_vec();
+    Compress { bytes_min: COMPRESS_BYTES_MIN, types }
+}
+
 fn read_compress<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
     entry: &Entry<'d>,
 ) -> Option<Compress> {
-    let types = COMPRESSED_TYPES.map(str::to_owned).to_vec();
-    let standard = Compress { bytes_min: COMPRESS_BYTES_MIN, types };
+    let standard = standard_compress();
     if entry.is_true() {
         return Some(standard);
     }

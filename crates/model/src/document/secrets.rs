@@ -5,14 +5,14 @@ use std::path::{Component, Path, PathBuf};
 
 use hashbrown::HashMap;
 
-use super::{PathKind, certificate::Certificates, read::Reader};
+use super::{Parts, PathKind};
 use crate::problem::{Code, Problem, Span};
 
 /// Reports each password file, private key and log folder below a root.
-pub(super) fn report(reader: &mut Reader<'_>, certificates: &Certificates) {
+pub(super) fn served(all: &Parts) -> Vec<Problem> {
     let mut roots: HashMap<PathBuf, Span> = HashMap::new();
     let mut secrets: Vec<(&Path, Span, String)> = Vec::new();
-    for named in &reader.paths {
+    for named in &all.positions.paths {
         let what = match named.kind {
             PathKind::Root => {
                 roots.entry(resolved(&named.path)).or_insert_with(|| named.span.clone());
@@ -24,15 +24,15 @@ pub(super) fn report(reader: &mut Reader<'_>, certificates: &Certificates) {
         };
         secrets.push((&named.path, named.span.clone(), what));
     }
-    for (source, position) in certificates.sources.iter().zip(&certificates.positions) {
+    for (source, position) in all.certificates.iter().zip(&all.positions.certificates) {
         let key = source.files.key.as_ref().unwrap_or(&source.files.file);
         let what = format!("the private key of certificate {:?}", source.name);
         secrets.push((key, position.key.clone(), what));
     }
-    if roots.is_empty() {
-        return;
-    }
     let mut problems = Vec::new();
+    if roots.is_empty() {
+        return problems;
+    }
     for (path, span, what) in secrets {
         let path = resolved(path);
         let root = path.ancestors().find_map(|folder| roots.get_key_value(folder));
@@ -44,7 +44,7 @@ pub(super) fn report(reader: &mut Reader<'_>, certificates: &Certificates) {
         let problem = Problem::new(Code::SecretServed, span, message, help);
         problems.push(problem.with_related(root_at.clone(), "served here"));
     }
-    reader.problems.append(&mut problems);
+    problems
 }
 
 /// Whether a name on the way from the root begins with a dot: such files are not sent.

@@ -1,6 +1,6 @@
 //! Reads `[server]` and `[[listener]]`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use hashbrown::HashMap;
 
@@ -11,11 +11,11 @@ use super::{
 use crate::{
     binding::{Protocol, parse_listener},
     decide::{Fallback, ListenerRules, Order},
-    problem::{Code, Problem},
+    problem::{Code, Problem, Span},
 };
 
 /// The version of the file's format that is read.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 /// More threads than any machine has use for.
 const WORKERS_MAX: i64 = 1024;
 /// Who waits longer than an hour for requests to end waits for ever.
@@ -23,7 +23,7 @@ const DRAIN_SECONDS_MAX: i64 = 3600;
 /// As many connections as a server takes, whatever is written.
 const CONNECTIONS_MAX: u32 = 262_144;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "state_dir",
     "workers",
     "order",
@@ -35,6 +35,7 @@ const KEYS: [&str; 11] = [
     "admin",
     "connections_max",
     "connections_per_address_max",
+    "client_ca",
 ];
 
 /// Reads `version`, which says how to read the rest.
@@ -84,7 +85,69 @@ pub(super) fn read_server<'d>(
     settings.connections_max = reader.count(&server, "connections_max", 1..=CONNECTIONS_MAX);
     settings.connections_per_address_max =
         reader.count(&server, "connections_per_address_max", 1..=CONNECTIONS_MAX);
+    settings.client_ca = reader.path(&server, "client_ca").map(|(path, _)| path);
     settings
+}
+
+/// Reads `[paths]`: where the folders of Windows are here. Beside sites of its own a file has no
+/// use for it, nor for `client_ca`.
+pub(super) fn read_paths<'d>(
+    reader: &mut Reader<'d>,
+    root: &Section<'d>,
+    sites: bool,
+) -> Vec<(String, PathBuf)> {
+    let server = root.entry("server").filter(|server| sites && server.has("client_ca"));
+    if let Some(place) = server.and_then(|server| server.place_of("client_ca")) {
+        let message = "[server]: client_ca does nothing: the sites are in this file";
+        let help = "write client_ca at the binding, beside client_certificate";
+        reader.problem(Code::NoEffect, place, message, help);
+    }
+    let Some(table) = reader.table(root, "paths", || "[paths]".to_owned()) else {
+        return Vec::new();
+    };
+    if sites {
+        let message = "[paths] does nothing: the sites are in this file";
+        let help =
+            "remove it; it says where the folders of an applicationHost.config beside it are";
+        reader.problem(Code::NoEffect, root.key_at("paths"), message, help);
+    }
+    let mut paths: Vec<(String, PathBuf)> = Vec::new();
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    for entry in table.entries() {
+        let span = entry.key_span.clone();
+        if !is_windows_folder(entry.key) {
+            let wrong = format!("{:?} is no folder of Windows", entry.key);
+            let help =
+                r#"write it from its drive or server on, as in 'C:\inetpub' = "/srv/inetpub""#;
+            reader.bad(&table, span, wrong, help);
+            continue;
+        }
+        let text = reader.text_of(&table, &entry);
+        let Some((path, _)) = text.and_then(|text| reader.path_of(&table, entry.key, text)) else {
+            continue;
+        };
+        let folded = entry.key.replace('/', "\\").trim_end_matches('\\').to_lowercase();
+        if let Some(first) = seen.insert(folded, span.clone()) {
+            let message = format!("[paths]: {:?} is there twice", entry.key);
+            let help = "remove one; case and a slash at the end do not count";
+            let problem = Problem::new(Code::BadValue, span, message, help);
+            reader.problems.push(problem.with_related(first, "the first"));
+            continue;
+        }
+        paths.push((entry.key.to_owned(), path));
+    }
+    paths
+}
+
+/// Whether a text is the absolute path of a folder as Windows writes it: from a drive or a server.
+fn is_windows_folder(text: &str) -> bool {
+    let slash = |byte: u8| matches!(byte, b'\\' | b'/');
+    match text.as_bytes() {
+        [drive, b':'] => drive.is_ascii_alphabetic(),
+        [drive, b':', next, ..] => drive.is_ascii_alphabetic() && slash(*next),
+        [first, second, third, ..] => slash(*first) && slash(*second) && !slash(*third),
+        _ => false,
+    }
 }
 
 /// Reads where metrics can be asked for.
@@ -162,10 +225,7 @@ pub(super) fn read_listeners<'d>(
     listeners
 }
 
-fn read_listener<'d>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-) -> Option<(Listener, crate::problem::Span)> {
+fn read_listener<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Option<(Listener, Span)> {
     reader.known(section, &["on", "no_sni", "unknown_name", "proxy_protocol"]);
     let answers = [("catch-all", Fallback::CatchAll), ("refuse", Fallback::Refuse)];
     let no_sni = reader.choice(section, "no_sni", &answers);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    BindingPosition, SitePosition, action, binding,
+    BindingPosition, SitePosition, action,
+    before::{Circumstances, Known, KnownSite},
+    binding,
     certificate::Certificates,
     files,
-    read::{Reader, Section, Text, called},
+    read::{Reader, Section, Text},
     route::{self, Inherited},
     rules,
 };
@@ -16,7 +18,7 @@ use crate::{
     binding::{Binding, Protocol},
     problem::{Code, Problem, Span},
     rules::Rules,
-    site::{Route, RouteAction, Site, SiteId, SiteLimits, SiteState},
+    site::{Route, RouteAction, RouteKind, Site, SiteId, SiteLimits, SiteState},
 };
 
 /// The most bytes of a name: what a log line or a folder named after it can take.
@@ -33,69 +35,144 @@ pub(super) struct Sites {
     pub(super) bindings: Vec<Binding>,
     /// Where they stand.
     pub(super) binding_positions: Vec<BindingPosition>,
+    /// Where names stand, in lower case.
+    names: HashMap<String, Span>,
+    numbers: Numbers,
 }
 
-/// Reads every `[[site]]`.
+/// Reads every `[[site]]`; nothing where one of the parts is no TOML.
 pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     certificates: &Certificates,
-) -> Sites {
+    (parts, known): (Option<&[Span]>, Option<&Known<'_>>),
+) -> Option<Sites> {
     let mut all = Sites::default();
-    let mut names = HashMap::new();
-    let mut numbers = Numbers::default();
-    let plain = Arc::default();
     let logged = root.entry("server").is_some_and(|server| server.has("access_log"));
-    let keys = keys();
-    let sections = reader
-        .deciding(|reader| reader.tables(root, "site", |section| called("site", section, "name")));
-    for section in &sections {
-        let known = reader.known(section, &keys);
+    let circumstances = Circumstances {
+        certificates: &certificates.sources,
+        logged,
+        central_store: certificates.central_store,
+    };
+    let known = known.filter(|known| known.fits(reader.folder(), &circumstances));
+    let constant = Constant { certificates, logged, keys: keys(), plain: Arc::default() };
+    let is_whole = match (parts, known) {
+        (Some(parts), Some(known)) => parts.iter().all(|part| {
+            let text = reader.text_at(part);
+            match known.site(text, part.start) {
+                Some(site) => {
+                    all.take(reader, site);
+                    true
+                }
+                None => {
+                    let part = Some(std::slice::from_ref(part));
+                    reader.each(root, ("site", part), |reader, section| {
+                        all.read(reader, section, &constant);
+                    })
+                }
+            }
+        }),
+        (parts, _) => reader.each(root, ("site", parts), |reader, section| {
+            all.read(reader, section, &constant);
+        }),
+    };
+    let numbers = std::mem::take(&mut all.numbers);
+    for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {
+        site.id = id;
+    }
+    is_whole.then_some(all)
+}
+
+/// What is the same for all sites.
+struct Constant<'c> {
+    certificates: &'c Certificates,
+    /// Whether there is a log.
+    logged: bool,
+    keys: Vec<&'static str>,
+    /// The rules of a site that says nothing of any.
+    plain: Arc<Rules>,
+}
+
+impl Sites {
+    /// Takes over a site that was read before.
+    fn take(&mut self, reader: &mut Reader<'_>, known: KnownSite<'_>) {
+        let KnownSite { site, position, bindings, paths } = known;
+        self.report_name_twice(reader, &site.name, &position.name);
+        let number = position.number.clone().map(|span| (site.id.0, span));
+        self.numbers.add(reader, number, || format!("site {:?}", site.name));
+        let own = u32::try_from(self.sites.len()).unwrap_or(u32::MAX);
+        for (binding, at) in bindings {
+            self.bindings.push(Binding { site: own, ..binding.clone() });
+            self.binding_positions.push(at);
+        }
+        reader.paths.extend(paths);
+        self.sites.push(site.clone());
+        self.positions.push(position);
+    }
+
+    fn read<'d>(
+        &mut self,
+        reader: &mut Reader<'d>,
+        section: &Section<'d>,
+        constant: &Constant<'_>,
+    ) {
+        let Constant { certificates, logged, keys, plain } = constant;
+        let known = reader.known(section, keys);
         let name = reader.required_text(section, "name", "shop");
         let name = name.and_then(|name| read_name(reader, section, name));
         if let Some(name) = &name {
-            report_name_twice(reader, &mut names, name);
+            self.report_name_twice(reader, name.value, &name.span);
         }
-        numbers.read(reader, section);
+        let number = self.numbers.read(reader, section);
         let states = [("started", SiteState::Started), ("stopped", SiteState::Stopped)];
         let state = reader.choice(section, "state", &states).unwrap_or_default();
         let https_redirect = reader.boolean(section, "https_redirect").unwrap_or(true);
         let name_at = name.as_ref().map_or_else(|| section.span.clone(), |name| name.span.clone());
         let access_log = reader.boolean(section, "access_log");
-        if access_log == Some(true) && !logged {
+        if access_log == Some(true) && !*logged {
             let message =
                 format!("{}: access_log does nothing: no log is configured", section.owner);
             let help = "add access_log = \"/var/log/bindery\" to [server]";
             reader.problem(Code::NoEffect, section.key_at("access_log"), message, help);
         }
+        let ignore_case = reader.boolean(section, "ignore_case").unwrap_or(false);
         let limits = read_limits(reader, section);
-        let read = read_routes(reader, section, &name_at, &plain);
+        let read = read_routes(reader, section, &name_at, plain);
         // A key that is not known may be the bindings, mistyped.
         reader.incomplete |= !known;
-        reader.deciding(|reader| all.read_bindings(reader, section, certificates));
-        all.report_plain_hsts(reader, section);
+        reader.deciding(|reader| self.read_bindings(reader, section, certificates));
+        self.report_plain_hsts(reader, section);
         if section.entry("bindings").is_none_or(|entry| entry.is_empty()) && known {
             let message = format!("{} has no binding, so nobody can reach it", section.owner);
             let help = "add a line such as bindings = [\"https/*:443:www.example.com\"]";
             reader.problem(Code::NoBinding, name_at.clone(), message, help);
         }
         let name = name.map_or_else(String::new, |name| name.value.to_owned());
-        all.sites.push(Site {
+        self.sites.push(Site {
             id: SiteId(0),
             name,
             state,
             https_redirect,
             limits,
             access_log: access_log.unwrap_or(true),
+            ignore_case,
             root: read.root,
             routes: read.routes,
         });
-        all.positions.push(SitePosition { name: name_at, action: read.action_at });
+        self.positions.push(SitePosition { name: name_at, action: read.action_at, number });
     }
-    for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {
-        site.id = id;
+
+    fn report_name_twice(&mut self, reader: &mut Reader<'_>, name: &str, span: &Span) {
+        let key = name.to_lowercase();
+        if let Some(first) = self.names.get(&key) {
+            let message = format!("two sites are called {name:?}");
+            let help = "give each site a name of its own; case does not count";
+            let problem = Problem::new(Code::DuplicateSite, span.clone(), message, help);
+            reader.problems.push(problem.with_related(first.clone(), "the first"));
+            return;
+        }
+        self.names.insert(key, span.clone());
     }
-    all
 }
 
 /// Everything that a site can have.
@@ -108,6 +185,7 @@ pub(super) fn keys() -> Vec<&'static str> {
         "https_redirect",
         "limits",
         "access_log",
+        "ignore_case",
         "applications",
         "virtual_directories",
     ];
@@ -139,7 +217,8 @@ fn read_routes<'d>(
         }
     };
     let routes = route::read(reader, section, &Inherited { rules: &rules, files });
-    let root = Route { path: "/".to_owned(), action, rules };
+    let kind = RouteKind::Application;
+    let root = Route { kind, path: "/".to_owned(), action, rules };
     rules::report_idle(reader, section);
     Routes { root, action_at, routes }
 }
@@ -214,17 +293,6 @@ pub(super) fn read_name<'d>(
     None
 }
 
-fn report_name_twice(reader: &mut Reader<'_>, names: &mut HashMap<String, Span>, name: &Text<'_>) {
-    if let Some(first) = names.get(&name.value.to_lowercase()) {
-        let message = format!("two sites are called {:?}", name.value);
-        let help = "give each site a name of its own; case does not count";
-        let problem = Problem::new(Code::DuplicateSite, name.span.clone(), message, help);
-        reader.problems.push(problem.with_related(first.clone(), "the first"));
-        return;
-    }
-    names.insert(name.value.to_lowercase(), name.span.clone());
-}
-
 /// The numbers of the sites.
 #[derive(Default)]
 struct Numbers {
@@ -233,19 +301,33 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn read<'d>(&mut self, reader: &mut Reader<'d>, section: &Section<'d>) {
+    /// Reads the number of a site. Gives where it stands.
+    fn read<'d>(&mut self, reader: &mut Reader<'d>, section: &Section<'d>) -> Option<Span> {
         let id = reader.integer(section, "id", 1..=i64::from(u32::MAX));
         let id = id.and_then(|(id, span)| Some((u32::try_from(id).ok()?, span)));
+        let at = id.as_ref().map(|(_, span)| span.clone());
+        self.add(reader, id, || section.owner.clone());
+        at
+    }
+
+    /// Adds the number of a site, which messages call so.
+    fn add(
+        &mut self,
+        reader: &mut Reader<'_>,
+        id: Option<(u32, Span)>,
+        owner: impl FnOnce() -> String,
+    ) {
         self.written.push(id.as_ref().map(|(id, _)| *id));
         let Some((id, span)) = id else { return };
+        let own = owner();
         if let Some((first, owner)) = self.taken.get(&id) {
-            let message = format!("{} and {owner} both have the number {id}", section.owner);
+            let message = format!("{own} and {owner} both have the number {id}");
             let help = "give it another number, or none: then it gets the next that is free";
             let problem = Problem::new(Code::DuplicateSite, span, message, help);
             reader.problems.push(problem.with_related(first.clone(), "the first"));
             return;
         }
-        self.taken.insert(id, (span, section.owner.clone()));
+        self.taken.insert(id, (span, own));
     }
 
     /// The number of each site: the written one, or the next that none has.

@@ -3,7 +3,11 @@
 use crate::name::Host;
 
 /// The target as a `Location` field can have it (RFC 9110, 10.2.2): ASCII, its host as A-labels.
-pub(super) fn read_target(text: &str) -> Result<String, String> {
+///
+/// # Errors
+///
+/// With what is wrong with it.
+pub fn read_target(text: &str) -> Result<String, String> {
     let unusable = |c: &char| c.is_control() || matches!(c, ' ' | '\\' | '"' | '<' | '>');
     if let Some(letter) = text.chars().find(unusable) {
         return Err(format!("no URL has {letter:?} in it"));
@@ -54,7 +58,11 @@ fn only_ascii(path: &str) -> Result<String, String> {
 }
 
 /// Whether a text is a path of the same site, as it stands in a request, with or without a query.
-pub(super) fn read_path_target(text: &str) -> Result<(), String> {
+///
+/// # Errors
+///
+/// With what is wrong with it.
+pub fn read_path_target(text: &str) -> Result<(), String> {
     if !text.starts_with('/') || text.starts_with("//") {
         return Err("it is no path that begins with one slash".to_owned());
     }

@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use proptest::prelude::*;
 
-use super::{Document, parse};
+use super::{
+    Before, Configuration, Document,
+    parse::{in_parts, parse, parse_after, whole},
+};
 use crate::{
     certificate::{CertificateChoice, CertificateId, CertificateReference},
     decide::{Fallback, Order},
@@ -32,8 +35,21 @@ fn unmark(marked: &str) -> (String, Vec<Span>) {
     (text, spans)
 }
 
+/// Reads a text, in parts where it can be: then what it says whole must be the same.
 fn read(text: &str) -> Document {
-    parse(text, Path::new("/etc/bindery"))
+    let folder = Path::new("/etc/bindery");
+    if let Some(in_parts) = in_parts(text, folder, None) {
+        assert_eq!(shown(&in_parts), shown(&whole(text, folder)), "{text}");
+    }
+    parse(text, folder)
+}
+
+/// All of a document that has an order.
+fn shown(document: &Document) -> String {
+    let Document { configuration, positions, problems } = document;
+    let Configuration { settings, listeners, table } = configuration;
+    let table = (&table.sites, &table.bindings, &table.certificates);
+    format!("{settings:?} {listeners:?} {table:?} {positions:?} {problems:?}")
 }
 
 /// The text has exactly the problems expected, in its order, each where `‹` and `›` stand: its
@@ -409,6 +425,14 @@ respond = ""
             Code::Unreachable,
             Code::OrderDiffers,
             Code::NoCatchAll,
+            // Only what IIS wrote has these.
+            Code::NotSupportedHere,
+            Code::UnmappedPath,
+            Code::SharedRecord,
+            Code::BadSslFlags,
+            Code::LockedSection,
+            Code::BadWebConfig,
+            Code::NotEnforced,
         ];
         if elsewhere.contains(code) || *code >= Code::UnreadableFile {
             wanted.remove(code);
@@ -553,4 +577,61 @@ proptest! {
         text.replace_range(part, piece);
         assert_spans_stand(&text);
     }
+
+    #[test]
+    fn what_is_taken_over_from_another_text_is_as_if_it_were_read(
+        before in proptest::collection::vec(proptest::sample::select(&SITES[..]), 0..7),
+        (from, count) in (0..7_usize, 0..4_usize),
+        with in proptest::collection::vec(proptest::sample::select(&SITES[..]), 0..4),
+        (then, now) in (proptest::sample::select(&HEADS[..]), proptest::sample::select(&HEADS[..])),
+    ) {
+        // Most texts follow on one that is nearly the same.
+        let mut after = before.clone();
+        let from = from.min(after.len());
+        let to = (from + count).min(after.len());
+        after.splice(from..to, with);
+        let (before, after) = (then.to_owned() + &before.concat(), now.to_owned() + &after.concat());
+        let folder = Path::new("/etc/bindery");
+        let Document { configuration, positions, problems } = parse(&before, folder);
+        let known = Before {
+            text: &before,
+            folder,
+            configuration: &configuration,
+            positions: &positions,
+            problems: &problems,
+        };
+        let read = parse_after(&after, folder, known);
+        prop_assert_eq!(shown(&read), shown(&parse(&after, folder)), "{} after {}", after, before);
+    }
 }
+
+/// What may stand above sites.
+const HEADS: [&str; 5] = [
+    "version = 1\n",
+    "version = 1\n",
+    "version = 1\n[server]\naccess_log = \"log\"\n",
+    "version = 1\n[server]\ncentral_store = \"central\"\n[[certificate]]\nname = \"c\"\nfile = \"c.pem\"\n",
+    "version = 1\n[[certificate]]\nname = \"b\"\nfile = \"b\"\n[[certificate]]\nname = \"c\"\nfile = \"c\"\n",
+];
+
+/// Sites: plain, with numbers, with warnings, with errors; and certificates between them.
+const SITES: [&str; 18] = [
+    "[[site]]\nname = \"a\"\nroot = \"a\"\nbindings = [\"http/*:80:a.example\"]\n",
+    "[[site]]\nname = \"b\"\nroot = \"b\"\nbindings = [\"http/*:80:b.example\"]\n\n# of the next\n",
+    "[[site]]\nname = \"c\"\nid = 2\nrespond = \"é\"\nbindings = [\"http/*:80:c.example\"]\n",
+    "[[site]]\nname = \"d\"\nid = 7\nrespond = \"d\"\nbindings = [\"http/*:80:d.example\"]\n",
+    "[[site]]\nname = \"A\"\nid = 7\nrespond = \"\"\nbindings = [\"http/10.0.0.1:80:\"]\n",
+    "[[site]]\nname = \"e\"\nroot = \"e\"\nhsts = true\nbindings = [\"http/*:80:e.example\"]\n",
+    "[[site]]\nname = \"f\"\nroot = \"f\"\n",
+    "[[site]]\nname = \"g\"\nroot = \"g\"\naccess_log = true\nbindings = [\"http/*:80:g.example\"]\n",
+    "[[site]]\nname = \"h\"\nroot = \"h\"\nbindings = [{ on = \"https/*:443:h.example\", certificate = \"c\" }]\n",
+    "[[site]]\nname = \"i\"\nroot = \"i\"\nbindings = [{ on = \"https/*:443:\", certificate = \"central\" }]\n",
+    "[[site]]\nname = \"j\"\nbindings = [\"http/*:80:a.example\"]\n[site.proxy]\nservers = [\"http://127.0.0.1:1\"]\n[[site.applications]]\npath = \"/x\"\nroot = \"x\"\nbasic_auth = { file = \"p\" }\n",
+    "[[site]]\nname = \"k\"\ncolour = \"red\"\nroot = \"k\"\n",
+    "[server]\nworkers = 2\n",
+    "[[certificate]]\nname = \"n\"\nfile = \"n.pem\"\n",
+    "[[certificate]]\nname = \"0123456789abcdef0123456789abcdef01234567\"\nfile = \"hash.pem\"\n",
+    "[[site]]\nname = \"m\"\nroot = \"m\"\nbindings = [{ on = \"https/*:443:m.example\", certificate = \"0123456789abcdef0123456789abcdef01234567\" }]\n",
+    "[[site]]\nname = \"n\"\nroot = \"n\"\nbindings = [{ on = \"https/*:443:n.example\", certificate = [\"n\", \"0123456789abcdef0123456789abcdef01234567\"] }]\n",
+    "[[site]]\nname = \"l\"\nroot = \".\"\nbindings = [\"https/*:443:l.example\", \"https/*:443:\"]\n",
+];

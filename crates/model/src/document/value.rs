@@ -12,19 +12,22 @@ use crate::problem::{Code, Span};
 pub(super) const SECONDS_MAX: i64 = 86_400;
 
 /// Whether a text is a token (RFC 9110, 5.6.2): a method, the name of a field or cookie.
-pub(super) fn is_token(text: &str) -> bool {
+#[must_use]
+pub fn is_token(text: &str) -> bool {
     let letter = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !text.is_empty() && text.bytes().all(letter)
 }
 
 /// Whether a text can be the value of a field (RFC 9110, 5.5): visible ASCII, blanks inside.
-pub(super) fn is_field_value(text: &str) -> bool {
+#[must_use]
+pub fn is_field_value(text: &str) -> bool {
     let printable = |b: u8| matches!(b, b' '..=b'~' | b'\t');
     text.bytes().all(printable) && text.trim_matches([' ', '\t']).len() == text.len()
 }
 
 /// Whether a text is a media type (RFC 9110, 8.3.1); its subtype may be `*` where `any` says so.
-pub(super) fn is_media_type(text: &str, any: bool) -> bool {
+#[must_use]
+pub fn is_media_type(text: &str, any: bool) -> bool {
     let essence = text.split(';').next().unwrap_or_default().trim_end();
     let token = |part: &str| {
         !part.is_empty()

@@ -200,6 +200,7 @@ pub struct SiteRuntime {
     root: RouteRuntime,
     /// What answers elsewhere, longest path first.
     routes: Vec<RouteRuntime>,
+    ignore_case: bool,
     limits: Option<LimitedSite>,
     /// Whose word on their clients is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -229,6 +230,7 @@ impl SiteRuntime {
             state: record.state,
             root,
             routes,
+            ignore_case: record.ignore_case,
             limits: LimitedSite::new(record, &process.loads),
             trusted_proxies: configuration.settings.trusted_proxies.clone(),
             https,
@@ -248,7 +250,8 @@ impl SiteRuntime {
     pub(crate) fn place(&self, path: &str) -> Result<usize, RequestError> {
         let path =
             route::decoded_path(path).map_err(|reason| RequestError::BadRequest { reason })?;
-        let longest = self.routes.iter().position(|route| route::covers(&route.path, &path));
+        let covers = |route: &RouteRuntime| route::covers(&route.path, &path, self.ignore_case);
+        let longest = self.routes.iter().position(covers);
         Ok(longest.unwrap_or(usize::MAX))
     }
 

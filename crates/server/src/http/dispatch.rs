@@ -519,6 +519,7 @@ fn decided(
     let decision = snapshot.decide(info.local(), name);
     let Some(tls) = &info.tls else {
         let decision = decision.ok_or_else(no_site)?;
+        info.connection.came_for(&decision.binding.information);
         return Ok(snapshot.runtime(decision.binding, &info.shared.process));
     };
     let misdirected = || RequestError::Misdirected {

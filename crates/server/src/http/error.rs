@@ -93,6 +93,13 @@ pub enum RequestError {
         reason: &'static str,
     },
 
+    /// It is not given to who asks without TLS.
+    #[error("{path} is refused without TLS")]
+    TlsRequired {
+        /// The path that was asked for.
+        path: String,
+    },
+
     /// The method has no meaning here (RFC 9110, 15.5.6).
     #[error("{method} is not allowed here, only {allow}")]
     MethodNotAllowed {
@@ -235,6 +242,7 @@ impl RequestError {
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
             | Self::Forbidden { .. }
+            | Self::TlsRequired { .. }
             | Self::MethodNotAllowed { .. }
             | Self::PreconditionFailed
             | Self::RangeNotSatisfiable { .. }
@@ -284,7 +292,7 @@ impl RequestError {
             | Self::NoRoom { .. }
             | Self::UpstreamBusy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
-            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::TlsRequired { .. } => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,

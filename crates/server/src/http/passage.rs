@@ -1,7 +1,7 @@
 //! A request on its way through the rules of its route. The steps, in their order:
 //!
 //! 1. how many requests the site has under way ([`rules::site`])
-//! 2. who is let in ([`rules::access`])
+//! 2. who is let in ([`rules::access`]), and whether without TLS
 //! 3. how often ([`rules::rate`])
 //! 4. what a preflight is told ([`rules::cors`]): browsers send no password with it, and follow no
 //!    redirect
@@ -137,6 +137,9 @@ impl Passage {
             let reason = "the client's network is not let in";
             return RequestError::Forbidden { path: path.to_owned(), reason }.into();
         }
+        if rules.https_only && !self.https {
+            return RequestError::TlsRequired { path: path.to_owned() }.into();
+        }
         if let Some(rate) = &rules.rate {
             let counted = before.and_then(|rules| rules.rate.as_ref());
             let key = process.rates.key(rate.rule, self.client);
@@ -244,7 +247,7 @@ impl Passage {
         };
         let Self { site, place: route, .. } = self;
         let route = site.runtime.route_at(*route);
-        let below = path.strip_prefix(route.path.trim_end_matches('/').as_bytes());
+        let below = path.get(route.path.trim_end_matches('/').len()..);
         let below = below.filter(|below| !below.is_empty()).unwrap_or(b"/");
         let found = match route.handler.files() {
             Some(files) => files.probe(below).await,

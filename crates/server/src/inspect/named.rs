@@ -17,7 +17,7 @@ use rustix::fs::{Access, access};
 use crate::tls::policy;
 
 /// Everything that is wrong with these paths. Blocks.
-pub(super) fn inspect(paths: &[NamedPath]) -> Vec<Problem> {
+pub(super) fn inspect<'a>(paths: impl Iterator<Item = &'a NamedPath>) -> Vec<Problem> {
     // Many routes may name one file; each is told, and the disk is asked once.
     let mut seen: HashMap<(PathKind, &Path), Option<String>> = HashMap::new();
     let mut problems = Vec::new();

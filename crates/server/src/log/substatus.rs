@@ -20,6 +20,8 @@ impl Substatus {
         let (sub, win32) = match error {
             RequestError::NotFound { .. } => (0, NOT_FOUND),
             RequestError::Forbidden { .. } => (0, DENIED),
+            // TLS required.
+            RequestError::TlsRequired { .. } => (4, DENIED),
             // Logon failed.
             RequestError::Unauthorized { .. } => (1, DENIED),
             // Request entity too large, of request filtering.

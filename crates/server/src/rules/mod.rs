@@ -35,6 +35,7 @@ use crate::{
 /// The rules of a route, made ready.
 pub(crate) struct RulesRuntime {
     pub(crate) access: Option<Access>,
+    pub(crate) https_only: bool,
     pub(crate) rate: Option<Rate>,
     pub(crate) guard: Option<PasswordGuard>,
     pub(crate) redirects: Vec<Redirect>,
@@ -67,6 +68,7 @@ impl RulesRuntime {
         };
         Some(Self {
             access: Access::new(&rules.access),
+            https_only: rules.https_only,
             rate: rules.rate_limit.map(rate),
             guard: rules.basic_auth.as_ref().map(PasswordGuard::new),
             redirects: rules.redirects.iter().filter_map(Redirect::new).collect(),

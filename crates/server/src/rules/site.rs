@@ -245,7 +245,7 @@ mod tests {
 
     use bindery_model::{
         rules::Rules,
-        site::{Files, Route, RouteAction, SiteState},
+        site::{Files, Route, RouteAction, RouteKind, SiteState},
     };
 
     use super::*;
@@ -258,7 +258,9 @@ mod tests {
             https_redirect: false,
             limits: SiteLimits { requests_max, bytes_per_second_max },
             access_log: true,
+            ignore_case: false,
             root: Route {
+                kind: RouteKind::Application,
                 path: "/".to_owned(),
                 action: RouteAction::Files(Files::of(PathBuf::new())),
                 rules: Arc::new(Rules::default()),

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use bindery_model::{certificate::CertificateFiles, name::HostName};
+use bindery_model::{certificate::CertificateFiles, document::CentralStore, name::HostName};
 
 use crate::limits::CENTRAL_FILES_MAX;
 
@@ -73,6 +73,11 @@ impl CentralFolder {
     #[must_use]
     pub fn open(folder: PathBuf, password_file: Option<PathBuf>) -> Self {
         Self { folder, password_file, state: RwLock::default() }
+    }
+
+    /// Whether it is the store that a configuration means.
+    pub(crate) fn is_of(&self, store: &CentralStore) -> bool {
+        self.folder == store.folder && self.password_file == store.password_file
     }
 
     /// The folder.

@@ -4,7 +4,7 @@
 //! change.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
@@ -33,10 +33,11 @@ pub struct CertificateIndex {
 /// What was found in them.
 #[derive(Clone, Default)]
 pub struct IndexedCertificates {
-    /// For each certificate of the configuration, in its order.
-    pub entries: Vec<Entry>,
+    /// For each certificate of the configuration, in its order; nothing for one that was not read
+    /// because nobody asks for it.
+    pub entries: Vec<Option<Entry>>,
     /// What the file system said of the files of each.
-    stamps: Vec<FileStamp>,
+    stamps: Vec<Option<FileStamp>>,
     by_name: HashMap<String, Vec<CertificateId>>,
     by_thumbprint: HashMap<[u8; 20], CertificateId>,
     by_fingerprint: HashMap<[u8; 32], CertificateId>,
@@ -60,12 +61,33 @@ impl CertificateIndex {
         Arc::clone(self.first.get_or_init(read).await)
     }
 
+    /// What is in `sources`; who asks first reads, and blocks.
+    pub(crate) fn get_now(&self, sources: &[CertificateSource]) -> Arc<IndexedCertificates> {
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let read = Arc::new(IndexedCertificates::read(sources));
+        // Where somebody else reads at this moment, both have read the same.
+        drop(self.first.set(Arc::clone(&read)));
+        read
+    }
+
+    /// What was read, if anybody has asked.
+    pub(crate) fn known(&self) -> Option<Arc<IndexedCertificates>> {
+        let newer = self.newer.read().unwrap_or_else(PoisonError::into_inner).clone();
+        newer.or_else(|| self.first.get().cloned())
+    }
+
+    /// An index of which this much is known.
+    pub(crate) fn of(known: Arc<IndexedCertificates>) -> Self {
+        Self { first: OnceCell::new_with(Some(known)), newer: RwLock::default() }
+    }
+
     /// Looks at the files of up to [`CERTIFICATE_SWEEP_FILES`] certificates, from the one where
     /// the last round stopped, and reads those again that changed. Gives where to go on. Nothing
     /// is done before the index was first asked for. Blocks.
     pub(crate) fn refresh(&self, sources: &[CertificateSource], from: usize) -> usize {
-        let newer = self.newer.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(known) = newer.or_else(|| self.first.get().cloned()) else { return 0 };
+        let Some(known) = self.known() else { return 0 };
         let round = sources.iter().enumerate().skip(from).take(CERTIFICATE_SWEEP_FILES);
         if let Some(next) = known.refreshed(round) {
             *self.newer.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(next));
@@ -75,13 +97,14 @@ impl CertificateIndex {
     }
 }
 
-type Entry = Result<CertificateFacts, Arc<CertificateError>>;
+/// What is in a certificate, or why that cannot be said.
+pub type Entry = Result<Arc<CertificateFacts>, Arc<CertificateError>>;
 
 /// The stamp is taken before the files are read: what changes meanwhile is read again.
-fn read_one(source: &CertificateSource) -> (FileStamp, Entry) {
+fn read_one(source: &CertificateSource) -> (Option<FileStamp>, Option<Entry>) {
     let stamp = FileStamp::of(&source.files);
-    let entry = keys::load(&source.files).map(|certificate| certificate.facts);
-    (stamp, entry.map_err(Arc::new))
+    let entry = keys::load(&source.files).map(|certificate| Arc::new(certificate.facts));
+    (Some(stamp), Some(entry.map_err(Arc::new)))
 }
 
 impl IndexedCertificates {
@@ -92,6 +115,47 @@ impl IndexedCertificates {
         Self { entries, stamps, ..Self::default() }.indexed()
     }
 
+    /// Whether all of them were read.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.entries.iter().all(Option::is_some)
+    }
+
+    /// Reads those at `places` only. Blocks.
+    #[must_use]
+    pub fn read_some(sources: &[CertificateSource], places: &HashSet<usize>) -> Self {
+        let read = |(source, place)| match places.contains(&place) {
+            true => read_one(source),
+            false => (None, None),
+        };
+        let (stamps, entries) = sources.iter().zip(0..).map(read).unzip();
+        Self { entries, stamps, ..Self::default() }.indexed()
+    }
+
+    /// The index of `sources`, of which `before` is known of `known`: only what is not among those
+    /// is read. Blocks.
+    #[must_use]
+    pub fn after(
+        known: &Arc<Self>,
+        before: &[CertificateSource],
+        sources: &[CertificateSource],
+    ) -> Arc<Self> {
+        let same =
+            |(own, other): (&CertificateSource, &CertificateSource)| own.files == other.files;
+        if before.len() == sources.len() && before.iter().zip(sources).all(same) {
+            return Arc::clone(known);
+        }
+        let places: HashMap<_, _> =
+            before.iter().zip(0_usize..).map(|(source, place)| (&source.files, place)).collect();
+        let kept = |source: &CertificateSource| {
+            let place = *places.get(&source.files)?;
+            Some((known.stamps.get(place)?.clone(), known.entries.get(place)?.clone()))
+        };
+        let read = |source| kept(source).unwrap_or_else(|| read_one(source));
+        let (stamps, entries) = sources.iter().map(read).unzip();
+        Arc::new(Self { entries, stamps, ..Self::default() }.indexed())
+    }
+
     /// The same with those of `round` read again whose files changed; `None` when none did. One
     /// that cannot be read any more stays as it was, as in the cache.
     fn refreshed<'a>(
@@ -100,7 +164,8 @@ impl IndexedCertificates {
     ) -> Option<Self> {
         let mut next = None;
         for (place, source) in round {
-            let (Some(stamp), Some(entry)) = (self.stamps.get(place), self.entries.get(place))
+            let (Some(Some(stamp)), Some(Some(entry))) =
+                (self.stamps.get(place), self.entries.get(place))
             else {
                 break;
             };
@@ -108,7 +173,7 @@ impl IndexedCertificates {
                 continue;
             }
             let (stamp, read) = read_one(source);
-            if read.is_err() && entry.is_ok() {
+            if matches!(read, Some(Err(_))) && entry.is_ok() {
                 continue;
             }
             let next = next.get_or_insert_with(|| self.clone());
@@ -128,7 +193,7 @@ impl IndexedCertificates {
         self.by_fingerprint.clear();
         let entries = std::mem::take(&mut self.entries);
         for (place, entry) in (0..).zip(&entries) {
-            if let Ok(facts) = entry {
+            if let Some(Ok(facts)) = entry {
                 self.add(CertificateId(place), facts);
             }
         }
@@ -158,7 +223,7 @@ impl IndexedCertificates {
     /// The facts of a certificate that could be read.
     #[must_use]
     pub fn facts(&self, id: CertificateId) -> Option<&CertificateFacts> {
-        self.entries.get(id.0 as usize)?.as_ref().ok()
+        self.entries.get(id.0 as usize)?.as_ref()?.as_deref().ok()
     }
 
     /// The best certificates for `name`, at most one of each kind of key, best first: valid now

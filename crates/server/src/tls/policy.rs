@@ -5,7 +5,10 @@
 use std::{fs, io, path::PathBuf, sync::Arc};
 
 use ::aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use bindery_model::tls::{ClientCertificate, TlsPolicy, TlsVersion};
+use bindery_model::{
+    certificate::CertificateFiles,
+    tls::{ClientCertificate, TlsPolicy, TlsVersion},
+};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -18,7 +21,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
-use super::sealing;
+use super::{keys::FileStamp, sealing};
 
 /// The base configuration of a policy.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct PolicyConfig {
     pub(super) resumable: bool,
     /// What the file of client authorities held, where there is one.
     pub(crate) authorities: Option<Authorities>,
+    /// What the file system said of that file before it was read.
+    stamp: Option<FileStamp>,
 }
 
 /// SHA-256 of a file of client authorities. A policy names the file, and what is in it may change.
@@ -67,6 +72,9 @@ pub enum PolicyError {
     Rejected(#[from] rustls::Error),
 }
 
+/// The cryptography of handshakes.
+pub(crate) type Provider = Arc<CryptoProvider>;
+
 /// The cryptography of every handshake. X25519MLKEM768 comes first.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
@@ -82,6 +90,7 @@ impl PolicyConfig {
     ///
     /// When that file is of no use.
     pub fn new(policy: &TlsPolicy, provider: &Arc<CryptoProvider>) -> Result<Self, PolicyError> {
+        let stamp = stamp(policy);
         let versions: &[&SupportedProtocolVersion] = match (policy.minimum, policy.maximum) {
             (TlsVersion::Tls12, TlsVersion::Tls12) => &[&TLS12],
             (TlsVersion::Tls12, TlsVersion::Tls13) => &[&TLS13, &TLS12],
@@ -106,7 +115,12 @@ impl PolicyConfig {
         if !resumable {
             base.send_tls13_tickets = 0;
         }
-        Ok(Self { base, resumable, authorities })
+        Ok(Self { base, resumable, authorities, stamp })
+    }
+
+    /// Whether the files that it was made of are as they were. Blocks for a `stat`.
+    pub(crate) fn is_current(&self, policy: &TlsPolicy) -> bool {
+        self.stamp == stamp(policy)
     }
 
     /// The configuration of one handshake, which shows `key`.
@@ -115,6 +129,11 @@ impl PolicyConfig {
         config.cert_resolver = Arc::new(OneKey(Some(key)));
         config
     }
+}
+
+fn stamp(policy: &TlsPolicy) -> Option<FileStamp> {
+    let file = policy.client_certificate.ca()?.clone();
+    Some(FileStamp::of(&CertificateFiles { file, key: None, password_file: None }))
 }
 
 /// What verifies client certificates, and whom it believes.

@@ -204,7 +204,7 @@ async fn settled(ports: [u16; 2]) {
 }
 
 /// What waits to be sent and to be read on sockets of these ports.
-fn queues(ports: [u16; 2]) -> Vec<String> {
+pub(crate) fn queues(ports: [u16; 2]) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let ends = ports.map(|port| format!(":{port:04X}"));
     let ours = |field: &&str| ends.iter().any(|end| field.ends_with(end));

@@ -95,6 +95,29 @@ fn fields<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
+async fn what_is_for_https_only_is_refused_without_tls() {
+    let lines = "https_only = true\napplications = [{ path = \"/open\", root = \"www\", https_only = false }]";
+    let mut site = Plain::files(lines, &[("f", "file")]);
+    let _server = site.start();
+    assert_eq!(site.status("GET /f", "").await, 403);
+    // Nobody is believed who says otherwise.
+    assert_eq!(site.status("GET /f", "X-Forwarded-Proto: https\r\n").await, 403);
+    assert_eq!(site.status("GET /open/f", "").await, 200);
+}
+
+#[tokio::test]
+async fn routes_may_be_found_without_regard_to_case() {
+    let lines = "ignore_case = true\napplications = [{ path = \"/Admin\", root = \"www/in\", access = [\"deny all\"] }, { path = \"/Img\", root = \"www/in\" }]";
+    let mut site = Plain::files(lines, &[("in/f", "file"), ("admin/f", "secret")]);
+    let _server = site.start();
+    for path in ["/Admin/f", "/admin/f", "/ADMIN/f", "/%61dmin/f"] {
+        assert_eq!(site.status(&format!("GET {path}"), "").await, 403, "{path}");
+    }
+    assert_eq!(site.status("GET /IMG/f", "").await, 200);
+    assert_eq!(site.status("GET /IMG/F", "").await, 404);
+}
+
+#[tokio::test]
 async fn networks_are_let_in_or_not() {
     for (access, expected) in [
         (r#"["deny 127.0.0.0/8"]"#, 403),

@@ -11,10 +11,10 @@ use std::{
     process::ExitCode,
 };
 
+use bindery_control::words::hex;
 use bindery_server::{clock, tls::keys::facts_of_der};
 
 use self::authority::Authority;
-use super::steps::hex;
 use crate::{
     config,
     output::{self, Failure},

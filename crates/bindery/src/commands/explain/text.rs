@@ -2,14 +2,21 @@
 
 use std::path::Path;
 
-use super::record::{
-    Answer, AppliedRule, CertificateStep, Explanation, Handshake, Key, OtherOrder, Outcome, Policy,
-    Request, Resolve, Winner,
+use bindery_control::{
+    explain::record::{
+        Answer, AppliedRule, AsWindows, CertificateStep, Explanation, Handshake, Key, OtherOrder,
+        Outcome, Policy, Request, Resolve, Winner,
+    },
+    words::{in_days, some_of},
 };
-use crate::commands::steps::{Mark, Steps, in_days, some_of};
+
+use crate::commands::steps::{Mark, Steps};
 
 /// So many names of a certificate are shown; `--json` has all of them.
 const NAMES_SHOWN: usize = 4;
+
+/// The width of what stands before a line of what Windows would do.
+const WINDOWS_LABEL: usize = 14;
 
 /// The whole text.
 pub(super) fn text(told: &Explanation, colour: bool) -> String {
@@ -32,6 +39,9 @@ pub(super) fn text(told: &Explanation, colour: bool) -> String {
         steps.line("");
     }
     verdict(&mut steps, told);
+    if let Some(windows) = &told.windows {
+        self::windows(&mut steps, windows);
+    }
     steps.into_text()
 }
 
@@ -253,4 +263,18 @@ fn other(other: &OtherOrder) -> String {
 
 fn found(winner: &Winner) -> String {
     format!("{} of site {} (rule {})", winner.binding, winner.site, winner.rule)
+}
+
+fn windows(steps: &mut Steps, told: &AsWindows) {
+    steps.line("");
+    steps.paragraph(&format!("{} would do this:", told.version));
+    if let Some(certificate) = &told.certificate_text {
+        steps.row("   certificate", WINDOWS_LABEL, certificate, None);
+    }
+    steps.row("   site", WINDOWS_LABEL, &told.site_text, None);
+    let here = match told.differences.is_empty() {
+        true => "the same".to_owned(),
+        false => told.differences.join("; "),
+    };
+    steps.row("   here", WINDOWS_LABEL, &here, None);
 }

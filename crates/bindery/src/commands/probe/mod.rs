@@ -20,6 +20,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use bindery_control::{
+    explain::{Asked, Explanation, NO_NAME_FOR_ADDRESS, Target, explanation, resolve, unserved},
+    words::{days_until, hex, timestamp},
+};
 use bindery_model::{
     binding::Protocol,
     name::{Host, HostName},
@@ -33,13 +37,7 @@ use self::{
     },
     tls::{Seen, Stream, Trust},
 };
-use super::{
-    explain::{Asked, Explanation, NO_NAME_FOR_ADDRESS, explanation},
-    resolve::resolve,
-    steps::{days_until, hex, timestamp},
-    target::Target,
-    unserved::{block_on, unserved},
-};
+use super::unserved::block_on;
 use crate::{
     ConfigOption, config,
     output::{self, Failure},
@@ -328,6 +326,7 @@ fn explained(
         server_name,
         why_none,
         address: Some(address.ip().to_canonical()),
+        windows: None,
     };
     let told = block_on(explanation(&unserved, &asked, now))?;
     let differences = differences(&told, probe);

@@ -1,7 +1,9 @@
 //! What was seen, for people, on 80 columns.
 
+use bindery_control::words::{in_days, some_of};
+
 use super::record::{Probe, Shown};
-use crate::commands::steps::{Steps, in_days, some_of};
+use crate::commands::steps::Steps;
 
 /// So many names of a certificate are shown; `--json` has all of them.
 const NAMES_SHOWN: usize = 4;

@@ -82,7 +82,7 @@ cache_control = [
         fallback: Some("/app/index.html".to_owned()),
         symlinks: Symlinks::Follow,
         precompressed: false,
-        media_types: vec![("foo".to_owned(), "application/x-foo".to_owned())],
+        media_types: [("foo".to_owned(), "application/x-foo".to_owned())].into(),
         unknown_types: UnknownTypes::Refuse,
         charset: None,
         cache_control: read.cache_control.clone(),
@@ -90,6 +90,18 @@ cache_control = [
     };
     assert_eq!(read, expected);
     assert_eq!(files("root = 'www'"), Files::of(at("www")));
+}
+
+#[test]
+fn what_is_listed_may_be_all_that_is_sent_and_names_may_be_hidden() {
+    let read = files("root = 'www'\nunknown_types = \"listed\"\nhidden = [\"bin\", \"App_Data\"]");
+    assert_eq!(read.unknown_types, UnknownTypes::Listed);
+    assert_eq!(*read.hidden, ["bin", "App_Data"]);
+    wrong(
+        "root = 'r'\nhidden = [\"a\", \"‹a/b›\"]",
+        "bad-value",
+        "write a name alone, as in \"bin\"",
+    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn every_rule_is_read() {
     let read = rules(
         r#"
 access = ["allow 10.0.0.0/8", "allow 192.0.2.7", "deny all"]
+https_only = true
 rate_limit = { requests = 10, seconds = 2, burst = 20 }
 basic_auth = { file = "htpasswd", realm = "staff" }
 redirects = [
@@ -51,6 +52,7 @@ error_pages = { 503 = "b.html", 404 = "errors/404.html" }
         |path, to: &str| RedirectRule { path, to: to.to_owned(), status: 308, keep_query: true };
     let expected = Rules {
         access: read.access.clone(),
+        https_only: true,
         rate_limit: Some(RateLimit { requests: 10, seconds: 2, burst: 20 }),
         basic_auth: Some(BasicAuth { file: at("htpasswd"), realm: "staff".to_owned() }),
         redirects: vec![
@@ -249,12 +251,15 @@ fn a_rule_may_stand_in_tables_of_its_own() {
 #[test]
 fn a_site_has_limits_and_may_go_without_a_log() {
     let document = check(
-        &bound("limits = { requests_max = 1, bytes_per_second_max = 2 }\naccess_log = false"),
+        &bound(
+            "limits = { requests_max = 1, bytes_per_second_max = 2 }\naccess_log = false\nignore_case = true",
+        ),
         &[],
     );
     let site = &document.configuration.table.sites[0];
     let limits = SiteLimits { requests_max: Some(1), bytes_per_second_max: Some(2) };
     assert_eq!((&site.limits, site.access_log), (&limits, false));
+    assert!(site.ignore_case);
     check_site("limits.requests_max = ‹0›", "bad-value", "from 1 to 4294967295");
     check_site("limits.‹request_max› = 1", "unknown-key", "did you mean \"requests_max\"?");
     check_site("access_log = ‹'x'›", "wrong-type", "true or false");
@@ -326,4 +331,30 @@ fn what_the_server_cannot_have_is_refused() {
     );
     check_server("access_log = { folder = 'a', roll = ‹true› }", "wrong-type", "number of bytes");
     check_server("access_log = { folder = 'a', keep_days = ‹0› }", "bad-value", "from 1 to 36500");
+}
+
+#[test]
+fn folders_of_windows_are_for_a_file_without_sites() {
+    let text = "version = 1\n[server]\nclient_ca = 'ca.pem'\n[paths]\n'C:\\inetpub' = \"inetpub\"\n\"d:\" = \"/srv/d\"\n'\\\\nas\\web' = \"/mnt/web\"\n";
+    let document = read(text);
+    assert!(document.problems.is_empty(), "{:?}", document.problems);
+    let settings = &document.configuration.settings;
+    assert_eq!(settings.client_ca.as_deref(), Some(Path::new("/etc/bindery/ca.pem")));
+    let paths: Vec<_> =
+        settings.paths.iter().map(|(key, path)| format!("{key} {}", path.display())).collect();
+    assert_eq!(paths, ["C:\\inetpub /etc/bindery/inetpub", "d: /srv/d", "\\\\nas\\web /mnt/web"]);
+    for (line, part) in [
+        ("'inetpub' = '/x'", "no folder of Windows"),
+        ("'C:inetpub' = '/x'", "no folder of Windows"),
+        ("'C:\\a' = ''", "is empty"),
+        ("'C:\\a' = '/x'\n'c:/A/' = '/y'", "is there twice"),
+    ] {
+        let document = read(&format!("version = 1\n[paths]\n{line}\n"));
+        let [problem] = document.problems.as_slice() else { panic!("{line}") };
+        assert!(problem.message.contains(part), "{line}: {}", problem.message);
+    }
+    let beside = "[[site]]\nname = 'a'\nroot = '.'\nbindings = ['http/*:80:']\n";
+    let codes: Vec<_> =
+        read(&format!("{text}{beside}")).problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, [Code::NoEffect, Code::NoEffect]);
 }

@@ -47,6 +47,8 @@ pub(super) struct FoundFile {
 pub(super) struct Search<'a> {
     /// What answers for a folder, in this order.
     pub(super) documents: &'a [String],
+    /// Names that lead nowhere, whatever is there.
+    pub(super) hidden: &'a [String],
     /// Whether siblings are looked for.
     pub(super) siblings: bool,
     pub(super) access: Access,
@@ -99,6 +101,9 @@ pub(super) fn find(
     path: &RequestPath<'_>,
     search: Search<'_>,
 ) -> Result<Found, FindError> {
+    if is_hidden(path.relative(), search.hidden) {
+        return Err(FindError::NotFound);
+    }
     if !path.is_folder() {
         return open(root, path.relative().to_vec(), search);
     }
@@ -114,6 +119,14 @@ pub(super) fn find(
     }
     root.open(path.relative(), Access::LookAtFolder, search.patience)?;
     Err(FindError::NoDocument)
+}
+
+/// Whether one of the names of a path is hidden.
+pub(super) fn is_hidden(relative: &[u8], hidden: &[String]) -> bool {
+    !hidden.is_empty()
+        && relative
+            .split(|byte| *byte == b'/')
+            .any(|name| hidden.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)))
 }
 
 fn open(root: &Root, mut name: Vec<u8>, search: Search<'_>) -> Result<Found, FindError> {

@@ -29,6 +29,7 @@ pub(super) struct Folder {
     /// Below which path of its site it is served.
     pub(super) route: String,
     default_documents: Vec<String>,
+    pub(super) hidden: Arc<[String]>,
     listing: Option<LastListing>,
     /// What answers where nothing is found.
     pub(super) fallback: Option<RequestPath<'static>>,
@@ -94,6 +95,7 @@ impl Folder {
             place: RootPlace::new(files.root.clone(), files.symlinks),
             route: route.to_owned(),
             default_documents,
+            hidden: Arc::clone(&files.hidden),
             listing: files.listing.then(LastListing::default),
             fallback: fallback.map(|name| RequestPath::of_file(route, name)),
             precompressed: files.precompressed,
@@ -120,7 +122,8 @@ impl Folder {
         })?;
         let search = |access| {
             let documents = &self.default_documents;
-            Search { documents, siblings: self.precompressed, access, patience }
+            let (hidden, siblings) = (&*self.hidden, self.precompressed);
+            Search { documents, hidden, siblings, access, patience }
         };
         if let Some(known) = known
             && known.versions.all().all(|kept| kept.representation.settled)
@@ -169,7 +172,7 @@ impl Folder {
         if patience == Patience::Never {
             return Err(FindError::WouldWait.into());
         }
-        let page = listing.make(root, path, now).map_err(FindError::from)?;
+        let page = listing.make(root, path, &self.hidden, now).map_err(FindError::from)?;
         Ok(Answer::Listing(page))
     }
 

@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::{
+    find::is_hidden,
     path::RequestPath,
     root::{Access, Patience, Root},
 };
@@ -52,9 +53,10 @@ impl LastListing {
         &self,
         root: &Root,
         path: &RequestPath<'_>,
+        hidden: &[String],
         now: Instant,
     ) -> Result<Bytes, Errno> {
-        let page = Bytes::from(page(path.decoded(), read(root, path.relative())?));
+        let page = Bytes::from(page(path.decoded(), read(root, path.relative(), hidden)?));
         let listed = Listed { path: path.decoded().to_vec(), at: now, page: page.clone() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
         Ok(page)
@@ -75,14 +77,14 @@ struct Entry {
     modified: Option<SystemTime>,
 }
 
-fn read(root: &Root, relative: &[u8]) -> Result<Listing, Errno> {
+fn read(root: &Root, relative: &[u8], hidden: &[String]) -> Result<Listing, Errno> {
     let folder: OwnedFd = root.open(relative, Access::ReadFolder, Patience::Wait)?.into();
     let mut listing = Listing { entries: Vec::new(), cut: false };
     for entry in Dir::read_from(&folder)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         // Hidden, or with a byte that no path of a request may hold.
-        if name.starts_with(b".") || name.contains(&b'\\') {
+        if name.starts_with(b".") || name.contains(&b'\\') || is_hidden(name, hidden) {
             continue;
         }
         if listing.entries.len() == limits::LISTING_ENTRIES_MAX {

@@ -24,7 +24,7 @@ impl MediaTypes {
             charset: files.charset.clone(),
             unknown: files.unknown_types,
         };
-        for (ending, name) in &files.media_types {
+        for (ending, name) in files.media_types.iter() {
             let value = HeaderValue::try_from(types.with_charset(name)).unwrap_or(UNKNOWN);
             types.own.insert(ending.to_ascii_lowercase().into_bytes(), value);
         }
@@ -41,10 +41,13 @@ impl MediaTypes {
         if let Some(own) = own {
             return Some(own.clone());
         }
+        if self.unknown == UnknownTypes::Listed {
+            return None;
+        }
         match (mime_guess::from_path(name).first_raw(), self.unknown) {
             (Some(known), _) => Some(self.known(known)),
             (None, UnknownTypes::Bytes) => Some(UNKNOWN),
-            (None, UnknownTypes::Refuse) => None,
+            (None, UnknownTypes::Refuse | UnknownTypes::Listed) => None,
         }
     }
 
@@ -128,8 +131,8 @@ mod tests {
     fn types_of_the_configuration_come_before_those_that_everybody_knows() {
         let own =
             [("foo", "application/x-foo"), ("css", "text/x-css"), ("l1", "text/x; CHARSET=l1")];
-        let own = own.map(|(ending, name)| (ending.to_owned(), name.to_owned())).to_vec();
-        let files = Files { media_types: own, ..files() };
+        let own = own.map(|(ending, name)| (ending.to_owned(), name.to_owned()));
+        let files = Files { media_types: own.into(), ..files() };
         check(&files, b"a.foo", "application/x-foo");
         check(&files, b"a.FOO", "application/x-foo");
         check(&files, b"a.css", "text/x-css; charset=utf-8");
@@ -151,12 +154,23 @@ mod tests {
 
     #[test]
     fn what_no_table_knows_may_be_refused() {
-        let own = vec![("foo".to_owned(), "application/x-foo".to_owned())];
+        let own = [("foo".to_owned(), "application/x-foo".to_owned())];
         let unknown_types = UnknownTypes::Refuse;
-        let files = Files { media_types: own, unknown_types, ..files() };
+        let files = Files { media_types: own.into(), unknown_types, ..files() };
         check(&files, b"a.nobodyknows", "none");
         check(&files, b"LICENSE", "none");
         check(&files, b"a.foo", "application/x-foo");
         check(&files, b"a.txt", "text/plain; charset=utf-8");
+    }
+
+    #[test]
+    fn the_list_of_the_configuration_may_be_all_there_is() {
+        let own = [("foo".to_owned(), "application/x-foo".to_owned())];
+        let unknown_types = UnknownTypes::Listed;
+        let files = Files { media_types: own.into(), unknown_types, ..files() };
+        check(&files, b"a.foo", "application/x-foo");
+        for name in ["a.txt", "a.html", "a.nobodyknows", "LICENSE"] {
+            check(&files, name.as_bytes(), "none");
+        }
     }
 }

@@ -120,7 +120,9 @@ impl<'a> RequestPath<'a> {
         if route == "/" {
             return Some(self);
         }
-        decide::route::covers(route, &self.whole).then_some(Self { route: route.len(), ..self })
+        // Whether case counts was a matter of finding the route.
+        decide::route::covers(route, &self.whole, true)
+            .then_some(Self { route: route.len(), ..self })
     }
 
     /// The path at which a file with this name below a route is found.

@@ -81,13 +81,17 @@ impl Folder {
             rustix::io::Errno::AGAIN => FindError::WouldWait,
             error => FindError::Failed(error.into()),
         })?;
+        if find::is_hidden(path.relative(), &self.hidden) {
+            return Err(FindError::NotFound);
+        }
         if path.is_folder() {
             return match root.open(path.relative(), Access::LookAtFolder, patience) {
                 Ok(_) => Ok(Probe::Folder),
                 Err(error) => Err(error.into()),
             };
         }
-        let search = Search { documents: &[], siblings: false, access: Access::Look, patience };
+        let (documents, hidden) = (&[], &[]);
+        let search = Search { documents, hidden, siblings: false, access: Access::Look, patience };
         match find::find(&root, path, search)? {
             Found::File(_) => Ok(Probe::File),
             Found::Folder => Ok(Probe::Folder),

@@ -13,7 +13,7 @@ use super::{
     php::{hash_of, site, value},
     read,
 };
-use crate::{http1::bytes_of, setup::local};
+use crate::{attacks::queues, http1::bytes_of, setup::local};
 
 const MIB: usize = 1024 * 1024;
 
@@ -58,6 +58,12 @@ async fn one_client_s_uploads_without_a_length_leave_room_for_those_of_others() 
     // Nearly all that it may have, in an upload that does not end.
     let mut greedy = connect("127.0.0.2", site.port).await;
     begin(&mut greedy, &large[..most - MIB]).await.unwrap();
+    // Not before: what asks for room meanwhile would take it away from the upload.
+    let port = greedy.local_addr().unwrap().port();
+    eventually("the server has read it all", async || {
+        queues([port; 2]).iter().all(|queue| queue == "00000000:00000000")
+    })
+    .await;
     eventually("the client has its share", async || {
         let refused = upload("127.0.0.2", site.port, small).await;
         assert!(matches!(refused.status(), 200 | 503), "{}", refused.status());

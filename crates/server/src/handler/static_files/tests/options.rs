@@ -38,7 +38,7 @@ async fn below_a_route_names_begin_after_it() {
 async fn a_type_that_no_table_knows_is_refused_where_a_site_wants_that() {
     let site = Site::with("/", |files| {
         files.unknown_types = UnknownTypes::Refuse;
-        files.media_types = vec![("foo".to_owned(), "application/x-foo".to_owned())];
+        files.media_types = [("foo".to_owned(), "application/x-foo".to_owned())].into();
         files.fallback = Some("/index.html".to_owned());
     });
     site.write("index.html", "start");
@@ -170,4 +170,22 @@ async fn a_fallback_that_is_no_file_leads_nowhere() {
         site.write("large.bin", large());
         site.check("/missing", status).await;
     }
+}
+
+#[tokio::test]
+async fn hidden_names_are_not_there_at_any_depth_or_in_any_case() {
+    let site = Site::with("/", |files| {
+        files.hidden = ["bin".to_owned(), "web.config".to_owned()].into();
+        files.listing = true;
+    });
+    for name in ["bin/a.txt", "a/BIN/b.txt", "web.config", "a/Web.Config", "binary/a.txt"] {
+        site.write(name, "text");
+    }
+    for path in ["/bin/a.txt", "/bin/", "/bin", "/a/BIN/b.txt", "/web.config", "/a/Web%2Econfig"] {
+        site.check(path, 404).await;
+    }
+    site.check("/binary/a.txt", 200).await;
+    let (_, _, page) = site.get("/a/").await;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    assert!(!page.contains("BIN") && !page.contains("Config"), "{page}");
 }

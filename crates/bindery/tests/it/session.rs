@@ -1,0 +1,378 @@
+//! Commands one after the other, as somebody types them, with all they print: whole sessions are in
+//! `transcripts/`; with `REWRITE_TRANSCRIPTS` set they are written anew.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use bindery_control::words::date;
+
+use crate::program::{Background, Folder, PROGRAM, free_port};
+
+/// What is typed, with what it prints and its exit code where that is not 0.
+fn typed(folder: &Path, commands: &str) -> String {
+    let links = folder.join("links");
+    if !links.exists() {
+        fs::create_dir(&links).unwrap();
+        for name in ["bindery", "appcmd", "netsh"] {
+            symlink(PROGRAM, links.join(name)).unwrap();
+        }
+    }
+    let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+    let path = format!("{}:{path}", links.display());
+    let mut said = String::new();
+    for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        writeln!(said, "$ {line}").unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec 2>&1; {line}")]).current_dir(folder).env("PATH", &path);
+        let done = shell.stdin(Stdio::null()).output().unwrap();
+        said.push_str(&String::from_utf8(done.stdout).unwrap());
+        if let Some(code @ 1..) = done.status.code() {
+            writeln!(said, "[{code}]").unwrap();
+        }
+    }
+    said
+}
+
+/// The text with what differs from run to run replaced.
+fn steady(text: &str, folder: &Path, port: u16) -> String {
+    let text = text.replace(fs::canonicalize(folder).unwrap().to_str().unwrap(), "FOLDER");
+    let text = text.replace(&port.to_string(), "PORT");
+    let user = Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = String::from_utf8(user).unwrap().trim().to_owned();
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut line = line.to_owned();
+        // 2026-11-23T20:08:20Z
+        if let Some(at) = line.find("Z  ").and_then(|end| end.checked_sub(19))
+            && line.as_bytes()[at + 4] == b'-'
+        {
+            line.replace_range(at..at + 20, "TIME");
+            line = line.replacen(&format!("  {user}  "), "  USER  ", 1);
+        }
+        writeln!(out, "{line}").unwrap();
+    }
+    out
+}
+
+#[track_caller]
+fn transcript(said: &str, name: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join("tests/it/transcripts").join(format!("{name}.txt"));
+    if std::env::var_os("REWRITE_TRANSCRIPTS").is_some() {
+        fs::write(&path, said).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(said == expected, "{}:\n{expected}\nis not what was said:\n{said}", path.display());
+}
+
+const SITES: &str = r#"
+bindery site list
+bindery site add api --root www --binding http/*:PORT:api.example limits.requests_max=7
+bindery site add api --root www
+bindery site add other --root nowhere --binding http/*:PORT:o.example
+bindery site add other --root nowhere --binding http/*:PORT:o.example --dry-run --force
+bindery site list
+bindery site list api --json
+bindery binding add shop http/*:PORT:www.shop.example --dry-run
+bindery binding add shop http/*:PORT:www.shop.example
+bindery binding add api http/*:PORT:www.shop.example
+bindery binding set shop http/*:PORT:www.shop.example on=http/*:PORT:w.shop.example
+bindery binding list shop
+bindery site show shop
+bindery site stop shop api
+bindery site start shop
+bindery site set shop 'limits.requests_max=100' default_documents='["home.html"]'
+bindery site set shop --unset limits.requests_max --expect 1
+bindery site set shop --unset limits.requests_max
+bindery site set shop colour=red
+bindery site set shop
+bindery app add shop /app --root www
+bindery app set shop /app respond=hello --unset root
+bindery app list
+bindery app remove shop /app
+bindery vdir add shop /img --root www
+bindery vdir list shop
+bindery vdir show shop /img
+bindery listener add http/*:PORT
+bindery server set drain_seconds=3
+bindery server show
+bindery site remove nobody
+bindery site remove api
+bindery history -n 3
+bindery diff 1
+bindery undo
+bindery undo 1
+bindery undo 999
+bindery diff
+cat bindery.toml
+"#;
+
+fn shop(port: u16) -> Folder {
+    let folder = Folder::new(&format!(
+        "\n# The shop.\n[[site]]\nname = \"shop\"   # kept\nroot = \"www\"\n\
+         bindings = [\"http/*:{port}:shop.example\"]\n"
+    ));
+    fs::create_dir(folder.path().join("www")).unwrap();
+    folder
+}
+
+#[test]
+fn sites_are_administered_alike_with_a_server_and_without() {
+    let port = free_port();
+    let commands = SITES.replace("PORT", &port.to_string());
+    let folder = shop(port);
+    let offline = steady(&typed(folder.path(), &commands), folder.path(), port);
+    transcript(&offline, "sites");
+
+    let folder = shop(port);
+    let server = Background::serving(&folder);
+    let online = steady(&typed(folder.path(), &commands), folder.path(), port);
+    assert!(online == offline, "with a server it is\n{online}\nand without\n{offline}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+const APPCMD: &str = r#"
+appcmd list sites
+appcmd list site "X" /text:*
+appcmd list sites /state:Stopped
+appcmd add site /name:Y /bindings:http/*:PORT:y.com /physicalPath:FOLDER/www
+appcmd add site /name:Y /bindings:http/*:PORT:z.com /physicalPath:FOLDER/www
+appcmd set site "X" "/+bindings.[protocol='http',bindingInformation='*:PORT:b.com']"
+appcmd set site "X" "/-bindings.[protocol='http',bindingInformation='*:PORT:b.com']"
+appcmd set site "X" /bindings:"http/*:PORT:x.com,http/*:PORT:www.x.com"
+appcmd set site "Y" /name:Z
+appcmd set site "Z" /id:7
+appcmd set site "Z" /serverAutoStart:false
+appcmd list site Z
+appcmd set site "X" /limits.maxConnections:100
+appcmd set site "X" /logFile.directory:FOLDER/logs
+appcmd stop site "X"
+appcmd start site "X"
+appcmd list apps /site.name:"X"
+appcmd add app /site.name:X /path:/app1 /physicalPath:FOLDER/www
+appcmd list app
+appcmd set app "X/app1" /applicationPool:DefaultAppPool
+appcmd list vdirs
+appcmd list vdirs /text:physicalPath
+appcmd add vdir /app.name:"X/" /path:/img /physicalPath:FOLDER/www
+appcmd set vdir "X/img" /physicalPath:FOLDER/new
+appcmd set vdir "X/" /physicalPath:FOLDER/nowhere
+appcmd delete vdir "X/img"
+appcmd delete app "X/app1"
+appcmd list apppools
+appcmd add apppool /name:P
+appcmd set apppool "P" /processModel.idleTimeout:00:00:00
+appcmd recycle apppool "P"
+appcmd stop apppool "P"
+appcmd set config "X" /section:directoryBrowse /enabled:true
+appcmd set config "X" /section:httpProtocol "/+customHeaders.[name='H',value='v']"
+appcmd set config "X" /section:staticContent "/+[fileExtension='.webx',mimeType='image/webx']"
+appcmd set config "X" /section:defaultDocument "/+files.[value='home.html']"
+appcmd set config "X" /section:access /sslFlags:Ssl /commit:apphost
+appcmd set config "X" /section:httpRedirect /enabled:true /destination:https://y
+appcmd list config "X" /section:defaultDocument
+appcmd unlock config /section:access
+appcmd lock config /section:access
+appcmd clear config "X" /section:httpRedirect
+appcmd add backup "B"
+appcmd list backups
+appcmd delete site "Z"
+appcmd list sites
+appcmd restore backup "B"
+appcmd list sites
+appcmd list wps
+appcmd list requests /elapsed:1000
+appcmd list sites /xml > sites.xml; appcmd set site /in /limits.maxConnections:5 < sites.xml
+appcmd list site X --dry-run
+appcmd set site X /name:Q --dry-run
+appcmd list nothing
+appcmd list site nobody
+appcmd delete backup B
+"#;
+
+fn appcmd(folder: &Folder, port: u16) -> String {
+    for name in ["www", "new", "logs"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let whole = fs::canonicalize(folder.path()).unwrap();
+    let commands = APPCMD.replace("PORT", &port.to_string());
+    let commands = commands.replace("FOLDER", whole.to_str().unwrap());
+    steady(&typed(folder.path(), &commands), folder.path(), port)
+}
+
+#[test]
+fn appcmd_changes_bindery_toml() {
+    let port = free_port();
+    let folder = Folder::new(&format!(
+        "\n[[site]]\nname = \"X\"   # kept\nroot = \"www\"\nbindings = [\"http/*:{port}:x.com\"]\n"
+    ));
+    let said = appcmd(&folder, port);
+    let file = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
+    transcript(&(said + &steady(&file, folder.path(), port)), "appcmd-toml");
+}
+
+#[test]
+fn appcmd_changes_application_host_config_in_place() {
+    let port = free_port();
+    let folder = Folder::new("");
+    let www = fs::canonicalize(folder.path()).unwrap().join("www");
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<configuration>\r\n  \
+         <!-- kept -->\r\n  <system.applicationHost>\r\n    <applicationPools>\r\n      \
+         <add name=\"DefaultAppPool\" />\r\n    </applicationPools>\r\n    <sites>\r\n      \
+         <site name=\"X\" id=\"1\">\r\n        <application path=\"/\">\r\n          \
+         <virtualDirectory path=\"/\" physicalPath=\"{}\" />\r\n        </application>\r\n        \
+         <bindings>\r\n          <binding protocol=\"http\" bindingInformation=\"*:{port}:x.com\" \
+         />\r\n        </bindings>\r\n      </site>\r\n    </sites>\r\n  \
+         </system.applicationHost>\r\n</configuration>\r\n",
+        www.display()
+    );
+    fs::write(folder.path().join("applicationHost.config"), &text).unwrap();
+    for name in ["www", "new", "logs"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let whole = fs::canonicalize(folder.path()).unwrap();
+    let commands = APPCMD.replace("PORT", &port.to_string());
+    let commands = commands
+        .replace("FOLDER", whole.to_str().unwrap())
+        .replace("appcmd ", "appcmd --config applicationHost.config ");
+    let said = steady(&typed(folder.path(), &commands), folder.path(), port);
+    let said = said.replace("appcmd --config applicationHost.config ", "appcmd ");
+    let file = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
+    assert!(file.contains("\r\n  <!-- kept -->\r\n"), "{file}");
+    transcript(&(said + &steady(&file, folder.path(), port)), "appcmd-iis");
+}
+
+#[test]
+fn bash_completes_names_of_sites() {
+    let folder = shop(free_port());
+    let script = r#"
+        eval "$(bindery completions bash)"
+        COMP_WORDS=(bindery site show s) COMP_CWORD=3 COMP_TYPE=9 COMP_LINE="bindery site show s"
+        COMP_POINT=${#COMP_LINE}
+        _clap_complete_bindery bindery s show
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    fs::write(folder.path().join("complete.sh"), script).unwrap();
+    let said = typed(folder.path(), "bash complete.sh");
+    assert_eq!(said, "$ bash complete.sh\nshop\n");
+    for shell in ["zsh", "fish"] {
+        let said = typed(folder.path(), &format!("bindery completions {shell}"));
+        assert!(said.contains("COMPLETE"), "{said}");
+    }
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let folder = shop(free_port());
+    assert_eq!(typed(folder.path(), "bindery man --to man"), "$ bindery man --to man\n");
+    let page = fs::read_to_string(folder.path().join("man/bindery-site-add.1")).unwrap();
+    assert!(page.contains("--certificate") || page.contains("\\-\\-certificate"), "{page}");
+    assert!(folder.path().join("man/bindery.1").exists());
+}
+
+const IMPORT: &str = r#"
+bindery import iis iis/applicationHost.config --sslcert iis/netsh.txt --certificates iis/certs --dry-run
+bindery import iis iis/applicationHost.config --sslcert iis/netsh.txt --certificates iis/certs --plain
+cat bindery.toml
+bindery import iis iis/applicationHost.config --sslcert iis/netsh.txt --to bindery.toml
+bindery import iis bindery.toml
+bindery binding list
+bindery cert list
+bindery import iis iis/applicationHost.config
+bindery export iis
+"#;
+
+#[test]
+fn sites_of_an_iis_are_imported_with_a_report() {
+    let folder = Folder::new("");
+    let iis = folder.path().join("iis");
+    fs::create_dir_all(iis.join("certs")).unwrap();
+    fs::create_dir_all(iis.join("www/img")).unwrap();
+    let leaf = folder.ca.leaf(&["x.example"]);
+    drop(leaf.write(&iis.join("certs"), "x"));
+    fs::write(iis.join("certs/broken.pem"), "no certificate").unwrap();
+    let facts = bindery_server::tls::keys::facts_of_der(&leaf.certificate_der).unwrap();
+    let hash: String = facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(
+        iis.join("netsh.txt"),
+        include_str!("transcripts/netsh-german.txt").replace("HASH", &hash),
+    )
+    .unwrap();
+    let paths = format!("version = 1\n[paths]\n'C:\\www' = \"{}\"\n", iis.join("www").display());
+    fs::write(iis.join("bindery.toml"), paths).unwrap();
+    fs::write(iis.join("applicationHost.config"), include_str!("transcripts/import.config"))
+        .unwrap();
+    fs::remove_file(folder.path().join("bindery.toml")).unwrap();
+    let said = steady(&typed(folder.path(), IMPORT), folder.path(), u16::MAX);
+    let said = said.replace(&hash, "HASH").replace(&date(facts.not_after), "DATE");
+    transcript(&said, "import");
+}
+
+const NETSH: &str = r#"
+netsh http add sslcert ipport=0.0.0.0:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert ipport=0.0.0.0:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert hostnameport=a.example:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert hostnameport=c.example:443 certhash=0000000000000000000000000000000000000000 appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+netsh http add sslcert hostnameport=c.example:443
+netsh http update sslcert hostnameport=a.example:443 disablehttp2=enable --dry-run
+netsh http update sslcert hostnameport=a.example:443 disablehttp2=enable
+netsh http update sslcert hostnameport=b.example:443 disablehttp2=enable
+netsh http show sslcert hostnameport=a.example:443
+netsh http delete sslcert ipport=0.0.0.0:443
+netsh http delete sslcert ipport=0.0.0.0:443
+netsh http delete sslcert hostnameport=a.example:443
+bindery history -n 4
+"#;
+
+/// A record that is there before its binding, as scripts for IIS do it; on a catch-all too.
+const RECORD_FIRST: &str = r#"
+netsh http add sslcert ipport=0.0.0.0:8443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914} disablehttp2=enable
+bindery binding add OPTIONS a https/*:8443: --dry-run
+bindery binding add OPTIONS a https/*:8443:
+netsh http show sslcert | grep -A1 :8443
+netsh http delete sslcert ipport=0.0.0.0:8443
+netsh http update sslcert ipport=0.0.0.0:8443 certhash=HASH disablehttp2=disable
+bindery undo OPTIONS 7
+netsh http show sslcert ipport=0.0.0.0:8443 | grep 8443
+netsh http delete sslcert ipport=0.0.0.0:8443
+"#;
+
+fn netsh(folder: &Folder, commands: &str, options: &str) -> String {
+    let leaf = folder.ca.leaf(&["a.example"]);
+    drop(leaf.write(folder.path(), "a"));
+    let facts = bindery_server::tls::keys::facts_of_der(&leaf.certificate_der).unwrap();
+    let hash: String = facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let commands = commands.replace("HASH", &hash).replace("http ", &format!("{options}http "));
+    let commands = commands.replace("history", &format!("history {options}"));
+    let commands = commands.replace("OPTIONS", options.trim_end());
+    let said = steady(&typed(folder.path(), &commands), folder.path(), u16::MAX);
+    said.replace(&hash, "HASH").replace(options.trim_end(), "OPTIONS")
+}
+
+#[test]
+fn netsh_changes_bindings_of_bindery_toml_and_keeps_what_has_none() {
+    let folder = Folder::new(
+        "\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\n[[site]]\nname = \"a\"\n\
+         respond = \"\"\nbindings = [\"https/*:443:a.example\"]   # kept\n",
+    );
+    let said = netsh(&folder, &(NETSH.to_owned() + RECORD_FIRST), "--config=bindery.toml ");
+    let file = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
+    transcript(&(said + &file), "netsh-toml");
+}
+
+#[test]
+fn netsh_changes_records_beside_application_host_config() {
+    let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
+    let text = include_str!("transcripts/import.config");
+    fs::write(folder.path().join("applicationHost.config"), text).unwrap();
+    let said = netsh(&folder, NETSH, "--config=applicationHost.config ");
+    let after = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
+    assert_eq!(after, text, "no record stands in it");
+    transcript(&said, "netsh-iis");
+}

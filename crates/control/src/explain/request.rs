@@ -1,0 +1,234 @@
+//! Steps 8 and 9: whose the Host of the request is, whether this connection may answer for it, and
+//! what answers.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use bindery_model::{
+    binding::{Binding, Protocol},
+    decide::may_answer,
+    name::Host,
+    site::{Files, RouteAction, SiteState},
+    upstream::{Proxy, ServerAddress},
+};
+use bindery_server::{
+    handler::{https_port, redirect::takes_path, url_host},
+    snapshot::{Decision, Snapshot},
+    tls::keys::CertificateFacts,
+};
+
+use super::{
+    ask::{Asked, winner},
+    record::{Answer, Explanation, Request},
+    rules::{Passage, passage},
+};
+use crate::words::some_of;
+
+/// So many servers of an upstream are shown.
+const SERVERS_SHOWN: usize = 4;
+
+/// A request without TLS.
+pub(super) fn plain(told: &mut Explanation, snapshot: &Snapshot, asked: &Asked, local: SocketAddr) {
+    let Some(decision) = snapshot.decide(local, asked.target.host.name()) else {
+        let why = "no binding answers for it".to_owned();
+        told.request = Some(Request { status: Some(400), why, ..unanswered(asked) });
+        return;
+    };
+    answered(told, snapshot, (asked, local), decision, decision.binding.information.to_string());
+}
+
+/// A request on a connection that was shown a certificate.
+pub(super) fn secure(
+    told: &mut Explanation,
+    snapshot: &Snapshot,
+    (asked, local): (&Asked, SocketAddr),
+    (shown, facts): (&Binding, &CertificateFacts),
+) {
+    let host = &asked.target.host;
+    let misdirected = |why: String| Request { status: Some(421), why, ..unanswered(asked) };
+    let Some(decision) = snapshot.decide(local, host.name()) else {
+        told.request = Some(misdirected("no binding answers for it".to_owned()));
+        return;
+    };
+    let binding = decision.binding;
+    let covers = || facts.covers(&host.to_string());
+    if may_answer(&shown.information, &shown.tls, binding, covers) {
+        let other = &binding.information;
+        let why = match shown.information == *other {
+            true => "the same binding".to_owned(),
+            false => format!("{other}, of the same policy and covered by the certificate shown"),
+        };
+        answered(told, snapshot, (asked, local), decision, why);
+        return;
+    }
+    let why = match shown.tls == binding.tls {
+        true => "which the certificate shown does not cover",
+        false => "whose TLS policy is not that of the handshake",
+    };
+    let why = format!("it leads to {}, {why}", binding.information);
+    let winner = Some(winner(snapshot, decision.rule, binding));
+    told.request = Some(Request { winner, ..misdirected(why) });
+}
+
+fn unanswered(asked: &Asked) -> Request {
+    Request {
+        host: asked.target.authority(),
+        winner: None,
+        state: None,
+        status: None,
+        https_redirect: None,
+        why: String::new(),
+    }
+}
+
+fn answered(
+    told: &mut Explanation,
+    snapshot: &Snapshot,
+    (asked, local): (&Asked, SocketAddr),
+    decision: Decision<'_>,
+    why: String,
+) {
+    let site = snapshot.configuration.table.site(decision.binding);
+    let stopped = site.state == SiteState::Stopped;
+    let https_redirect = redirect_to_https(snapshot, decision.binding, asked, local);
+    let target = asked.target.path.clone();
+    let secure = asked.target.protocol == Protocol::Https;
+    let passed = passage(site, &target, secure);
+    told.answer = match (&https_redirect, passed) {
+        _ if stopped => None,
+        (Some(location), _) => Some(Answer {
+            handler: "https-redirect",
+            target,
+            text: format!("308 to {location}: the site has an https binding"),
+            ..moved(308, location.clone())
+        }),
+        (None, Ok(passed)) => Some(answer(passed)),
+        (None, Err(reason)) => Some(Answer {
+            target,
+            status: Some(400),
+            problem: Some(format!("400: {reason}")),
+            ..handled("none", "none".to_owned())
+        }),
+    };
+    told.answered = told.answer.as_ref().is_some_and(|answer| answer.handler != "none");
+    told.request = Some(Request {
+        winner: Some(winner(snapshot, decision.rule, decision.binding)),
+        state: Some(if stopped { "stopped" } else { "started" }),
+        status: stopped.then_some(503),
+        https_redirect: https_redirect.filter(|_| !stopped),
+        why,
+        ..unanswered(asked)
+    });
+}
+
+fn redirect_to_https(
+    snapshot: &Snapshot,
+    binding: &Binding,
+    asked: &Asked,
+    local: SocketAddr,
+) -> Option<String> {
+    let table = &snapshot.configuration.table;
+    if asked.target.protocol == Protocol::Https || !table.site(binding).https_redirect {
+        return None;
+    }
+    let own = table.bindings_of(binding.site).map(|binding| &binding.information);
+    let own = own.filter(|information| information.protocol == Protocol::Https);
+    let host: &Host = &asked.target.host;
+    let port = https_port(own, host, local)?;
+    Some(format!("https://{}{}", url_host(host, port, 443), asked.target.path))
+}
+
+/// What answers a request that has passed the rules.
+fn answer(passed: Passage<'_>) -> Answer {
+    let Passage { route, target, rules, redirect, .. } = passed;
+    let answer = match redirect {
+        Some((status, location)) => moved(status, location),
+        None => by_handler(&route.action, &target),
+    };
+    let text = match route.path.as_str() {
+        "/" => answer.text,
+        path => format!("at {path}: {}", answer.text),
+    };
+    Answer { route: Some(route.path.clone()), target, rules, text, ..answer }
+}
+
+fn handled(handler: &'static str, text: String) -> Answer {
+    Answer {
+        handler,
+        route: None,
+        target: String::new(),
+        rules: Vec::new(),
+        folder: None,
+        status: None,
+        location: None,
+        text,
+        problem: None,
+    }
+}
+
+fn moved(status: u16, location: String) -> Answer {
+    let text = format!("{status} to {location}");
+    Answer { status: Some(status), location: Some(location), ..handled("redirect", text) }
+}
+
+fn by_handler(action: &RouteAction, target: &str) -> Answer {
+    match action {
+        RouteAction::Files(files) => by_files(files, target),
+        RouteAction::Proxy(proxy) => handled("proxy", proxied(proxy)),
+        RouteAction::FastCgi(program) => {
+            let root = &program.files.root;
+            let text = format!("scripts of {} by {}", root.display(), program.server);
+            let problem = unreadable(root);
+            Answer { folder: Some(root.clone()), problem, ..handled("fastcgi", text) }
+        }
+        RouteAction::Redirect { to, status } => {
+            let location = if takes_path(to) { format!("{to}{target}") } else { to.clone() };
+            moved(*status, location)
+        }
+        RouteAction::Respond { status, body, content_type } => {
+            let text = match body.len() {
+                0 => format!("always {status}, without content"),
+                1 => format!("always {status}, 1 byte of {content_type}"),
+                bytes => format!("always {status}, {bytes} bytes of {content_type}"),
+            };
+            Answer { status: Some(*status), ..handled("respond", text) }
+        }
+    }
+}
+
+fn by_files(files: &Files, target: &str) -> Answer {
+    let Files { root, default_documents, .. } = files;
+    let is_folder = target.split('?').next().unwrap_or_default().ends_with('/');
+    let found = match is_folder {
+        true if default_documents.is_empty() => " (no default document)".to_owned(),
+        true => format!(" (for a folder: {})", default_documents.join(", ")),
+        false => String::new(),
+    };
+    let fallback = match &files.fallback {
+        Some(path) => format!("; {path} where nothing is found"),
+        None => String::new(),
+    };
+    let text = format!("files of {}{found}{fallback}", root.display());
+    Answer { folder: Some(root.clone()), problem: unreadable(root), ..handled("files", text) }
+}
+
+fn unreadable(root: &Path) -> Option<String> {
+    let error = fs::read_dir(root).err()?;
+    Some(format!("the folder cannot be read: {error}"))
+}
+
+/// Who is asked, and for which path.
+fn proxied(proxy: &Proxy) -> String {
+    let servers = proxy.upstream.servers.iter().map(|server| {
+        let backup = if server.backup { " (backup)" } else { "" };
+        match (&server.address, server.https) {
+            (ServerAddress::Unix(_), _) => format!("{}{backup}", server.address),
+            (ServerAddress::Tcp { .. }, true) => format!("https://{}{backup}", server.address),
+            (ServerAddress::Tcp { .. }, false) => format!("http://{}{backup}", server.address),
+        }
+    });
+    let servers = some_of(&servers.collect::<Vec<_>>(), SERVERS_SHOWN);
+    match &proxy.path {
+        Some(path) => format!("asks {servers}, with {path} in place of its path"),
+        None => format!("asks {servers}"),
+    }
+}

@@ -1,0 +1,394 @@
+//! Where the truth is: one file, `bindery.toml` or `applicationHost.config`, by what it contains.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bindery_iis::{
+    config::{self, Sources},
+    netsh::records::Records,
+};
+use bindery_model::{
+    change::{Change, EditError},
+    document::{self, Before, Document, edit},
+    problem::Severity,
+};
+
+use crate::{
+    problems::{self, PlacedProblem},
+    replace::{self, NotReplaced, Replacement},
+    steps::{Observer, Step},
+};
+
+/// A larger `web.config` is not read; it holds settings of a folder, a few KB.
+const WEB_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// So many folders are looked through for `web.config` below the folder of a site or application:
+/// beyond that it is data and not an application, and would make a start take minutes.
+const FOLDERS_LOOKED_THROUGH_MAX: usize = 20_000;
+/// So many `web.config` are read below one folder.
+const WEB_CONFIGS_MAX: usize = 1000;
+/// So deep below it.
+const DEPTH_MAX: usize = 16;
+/// The file of settings that have no place in IIS's form.
+const COMPANION: &str = "bindery.toml";
+/// Where certificate records are, in the state folder.
+const RECORDS: &str = "sslcert.json";
+/// As IIS and people write it; file names differ in case here.
+const WEB_CONFIG_NAMES: [&str; 3] = ["web.config", "Web.config", "WEB.CONFIG"];
+
+/// Which form a configuration has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `bindery.toml`.
+    Toml,
+    /// `applicationHost.config`.
+    Iis,
+}
+
+/// A configuration as it was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where it was read from.
+    pub home: Home,
+    /// The bytes of the file, as text. A byte order mark is part of it.
+    pub text: String,
+    /// Certificate records.
+    pub records: Records,
+    /// What it says, with what belongs to it: for IIS's form, the `bindery.toml` beside it,
+    /// `web.config` files and certificate records.
+    pub document: Document,
+    /// What is wrong in files beside it, so that it cannot be served.
+    pub beside: Vec<PlacedProblem>,
+}
+
+/// The file that is the truth.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// Where it is, as it was named.
+    pub path: PathBuf,
+    /// Through every link.
+    pub file: PathBuf,
+    /// Where relative paths begin.
+    pub folder: PathBuf,
+    /// Its form.
+    pub form: Form,
+    /// What was read beside the file, so that a change does not read it again.
+    beside: Arc<Mutex<Beside>>,
+}
+
+#[derive(Debug, Default)]
+struct Beside {
+    web_configs: HashMap<PathBuf, Option<String>>,
+    folders: HashMap<PathBuf, Vec<PathBuf>>,
+}
+
+impl Home {
+    /// Finds the file and its form.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such file, or it cannot be read.
+    pub fn find(path: &Path) -> Result<Self, HomeError> {
+        Ok(Self::find_with_text(path)?.0)
+    }
+
+    pub(crate) fn find_with_text(path: &Path) -> Result<(Self, String), HomeError> {
+        let io = |source| HomeError::Io { what: "read", file: path.to_owned(), source };
+        // Through any link, now: paths in the file are meant from where it is written, and the
+        // link must lead to the new file after a change.
+        let file = fs::canonicalize(path).map_err(io)?;
+        let text = text_of(fs::read(&file).map_err(io)?, path)?;
+        let folder = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+        let form = form(&text);
+        let beside = Arc::default();
+        Ok((Self { path: path.to_owned(), file, folder, form, beside }, text))
+    }
+
+    /// Finds the file and reads it, with all that belongs to it. What is wrong inside it is no
+    /// error: the document lists it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is no UTF-8.
+    pub fn load(path: &Path) -> Result<Loaded, HomeError> {
+        let (home, text) = Self::find_with_text(path)?;
+        home.loaded(text)
+    }
+
+    /// What `text`, which the file has, says with what belongs to it.
+    ///
+    /// # Errors
+    ///
+    /// When certificate records cannot be read.
+    pub fn loaded(self, text: String) -> Result<Loaded, HomeError> {
+        let (document, beside) = self.read(&text, &Records::default());
+        // Where records are is known when the settings are.
+        let records = read_records(&document.configuration.settings.state_dir)?;
+        let (document, beside) = match records == Records::default() {
+            true => (document, beside),
+            false => self.read(&text, &records),
+        };
+        Ok(Loaded { home: self, text, records, document, beside })
+    }
+
+    /// The text that the file has now.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is no UTF-8.
+    pub fn text(&self) -> Result<String, HomeError> {
+        let read = fs::read(&self.path);
+        let io = |source| HomeError::Io { what: "read", file: self.path.clone(), source };
+        text_of(read.map_err(io)?, &self.path)
+    }
+
+    /// What a text would say in the place of the file, with these certificate records; and what is
+    /// wrong in files beside it.
+    #[must_use]
+    pub fn read(&self, text: &str, records: &Records) -> (Document, Vec<PlacedProblem>) {
+        match self.form {
+            Form::Toml => (document::parse(text, &self.folder), Vec::new()),
+            Form::Iis => self.read_iis(text, records),
+        }
+    }
+
+    /// The same, for a text that is nearly that of `before`: what is the same in both is taken over.
+    #[must_use]
+    pub fn read_after(
+        &self,
+        text: &str,
+        records: &Records,
+        before: Before<'_>,
+    ) -> (Document, Vec<PlacedProblem>) {
+        match self.form {
+            Form::Toml => (document::parse_after(text, &self.folder, before), Vec::new()),
+            Form::Iis => self.read_iis(text, records),
+        }
+    }
+
+    fn read_iis(&self, text: &str, records: &Records) -> (Document, Vec<PlacedProblem>) {
+        let (companion, problems) = self.companion();
+        let document = config::read(Sources {
+            text,
+            folder: &self.folder,
+            companion,
+            records,
+            web_config: &|folder| self.web_config(folder),
+            folders_with_web_config: &|folder| self.folders_with_web_config(folder),
+            environment: &|name| std::env::var_os(name)?.into_string().ok(),
+        });
+        (document, problems)
+    }
+
+    /// Settings beside IIS's form. Only errors count: what seems unused there is used by the sites.
+    fn companion(&self) -> (Document, Vec<PlacedProblem>) {
+        let file = self.folder.join(COMPANION);
+        let name = self.path.with_file_name(COMPANION).display().to_string();
+        let (text, unread) = match fs::read_to_string(&file) {
+            Ok(text) => (text, None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), None),
+            Err(error) => (String::new(), Some(error)),
+        };
+        let text = if text.is_empty() { "version = 1\n".to_owned() } else { text };
+        let document = document::parse(&text, &self.folder);
+        let errors = document.problems.iter().filter(|one| one.severity() == Severity::Error);
+        let mut placed = problems::all_placed(errors, &name, &text);
+        if let Some(error) = unread {
+            placed.push(PlacedProblem::of_file(&name, &format!("it cannot be read: {error}")));
+        }
+        (document, placed)
+    }
+
+    fn beside(&self) -> std::sync::MutexGuard<'_, Beside> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn web_config(&self, folder: &Path) -> Option<String> {
+        let mut beside = self.beside();
+        if let Some(known) = beside.web_configs.get(folder) {
+            return known.clone();
+        }
+        let read = web_config_file(folder).and_then(|file| {
+            let bytes = fs::metadata(&file).ok()?.len();
+            (bytes <= WEB_CONFIG_BYTES_MAX).then(|| fs::read_to_string(&file).ok())?
+        });
+        beside.web_configs.insert(folder.to_owned(), read.clone());
+        read
+    }
+
+    fn folders_with_web_config(&self, folder: &Path) -> Vec<PathBuf> {
+        let mut beside = self.beside();
+        if let Some(known) = beside.folders.get(folder) {
+            return known.clone();
+        }
+        let found = folders_with_web_config(folder);
+        beside.folders.insert(folder.to_owned(), found.clone());
+        found
+    }
+
+    /// The files beside the text that were looked for, whether they are there or not.
+    #[must_use]
+    pub fn files_beside(&self) -> Vec<PathBuf> {
+        if self.form == Form::Toml {
+            return Vec::new();
+        }
+        let beside = self.beside();
+        let file = |folder: &PathBuf| {
+            web_config_file(folder).unwrap_or_else(|| folder.join(WEB_CONFIG_NAMES[0]))
+        };
+        let mut files: Vec<_> = beside.web_configs.keys().map(file).collect();
+        files.sort();
+        files.insert(0, self.folder.join(COMPANION));
+        files
+    }
+
+    /// The text with changes made in it.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be made.
+    pub fn edit(&self, text: &str, changes: &[Change]) -> Result<String, EditError> {
+        match self.form {
+            Form::Toml => edit::apply(text, changes),
+            Form::Iis => config::edit(text, changes),
+        }
+    }
+
+    /// Removes what a crash in the midst of a change left beside the file.
+    pub(crate) fn clean(&self) {
+        replace::clean(&self.file);
+    }
+
+    /// Replaces the file: whole, durable, and only if it still has the text `before`. Links that
+    /// lead to it stay.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Edited`] when somebody else has changed it; otherwise what the disk says. The
+    /// file is then as it was, or as somebody else has made it.
+    pub(crate) fn commit(
+        &self,
+        before: &str,
+        after: &str,
+        observer: &Observer,
+    ) -> Result<(), HomeError> {
+        let replaced = || {
+            // A link that leads elsewhere by now is an edit too.
+            if fs::canonicalize(&self.path)? != self.file {
+                return Err(NotReplaced::Edited);
+            }
+            let new = Replacement::prepare(&self.file, after.as_bytes())?;
+            observer.done(Step::Written)?;
+            new.commit(Some(before.as_bytes()), || observer.done(Step::Exchanged))
+        };
+        replaced().map_err(|error| match error {
+            NotReplaced::Edited => HomeError::Edited { file: self.path.clone() },
+            NotReplaced::Io(source) => {
+                HomeError::Io { what: "replaced", file: self.path.clone(), source }
+            }
+        })
+    }
+}
+
+/// By its content: XML begins with `<`, which no TOML does.
+fn form(text: &str) -> Form {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if text.starts_with('<') { Form::Iis } else { Form::Toml }
+}
+
+fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String, HomeError> {
+    String::from_utf8(bytes)
+        .map_err(|error| HomeError::NotText { file: path.to_owned(), source: error.utf8_error() })
+}
+
+/// Where the certificate records of a server with this state folder are.
+#[must_use]
+pub fn records_file(state_dir: &Path) -> PathBuf {
+    state_dir.join(RECORDS)
+}
+
+/// Certificate records, where there are any.
+///
+/// # Errors
+///
+/// When they cannot be read, or are none.
+pub fn read_records(state_dir: &Path) -> Result<Records, HomeError> {
+    let file = records_file(state_dir);
+    let failed = |source| HomeError::Io { what: "read", file: file.clone(), source };
+    match fs::read(&file) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(error.into())),
+        // Nobody but the server may look into its state folder; then nobody has records.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Records::default())
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn web_config_file(folder: &Path) -> Option<PathBuf> {
+    WEB_CONFIG_NAMES.into_iter().map(|name| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Folders below `folder` with a `web.config`, nearest first. Links are not followed.
+fn folders_with_web_config(folder: &Path) -> Vec<PathBuf> {
+    let (mut found, mut looked) = (Vec::new(), 0);
+    let mut level = vec![folder.to_owned()];
+    for _ in 0..DEPTH_MAX {
+        let mut next = Vec::new();
+        for folder in &level {
+            let Ok(entries) = fs::read_dir(folder) else { continue };
+            for entry in entries.flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    looked += 1;
+                    if looked > FOLDERS_LOOKED_THROUGH_MAX || found.len() >= WEB_CONFIGS_MAX {
+                        return found;
+                    }
+                    next.push(entry.path());
+                }
+            }
+        }
+        next.sort();
+        found.extend(next.iter().filter(|folder| web_config_file(folder).is_some()).cloned());
+        level = next;
+    }
+    found
+}
+
+/// Why a file cannot be read or replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The disk, or permission.
+    #[error("{} cannot be {what}", file.display())]
+    Io {
+        /// `read` or `replaced`.
+        what: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not UTF-8.
+    #[error("{} is not UTF-8", file.display())]
+    NotText {
+        /// The file.
+        file: PathBuf,
+        /// Where it is none.
+        source: std::str::Utf8Error,
+    },
+    /// Somebody else has changed it meanwhile.
+    #[error("{} was changed by somebody else meanwhile", file.display())]
+    Edited {
+        /// The file.
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,105 @@
+//! Problems of a configuration by line and column.
+
+use bindery_model::problem::{Problem, Severity};
+use serde::{Deserialize, Serialize};
+
+/// A problem with its place in lines and columns, both from 1; columns count characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedProblem {
+    /// `error`, `warning` or `hint`.
+    pub severity: String,
+    /// Its stable code.
+    pub code: String,
+    /// The file.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub help: String,
+}
+
+impl PlacedProblem {
+    /// An error of a whole file.
+    #[must_use]
+    pub fn of_file(file: &str, message: &str) -> Self {
+        Self {
+            severity: Severity::Error.to_string(),
+            code: "file".to_owned(),
+            file: file.to_owned(),
+            line: 1,
+            column: 1,
+            message: message.to_owned(),
+            help: String::new(),
+        }
+    }
+
+    /// Whether it keeps something from being served.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity == "error"
+    }
+}
+
+/// Places `problem` in `text`.
+#[must_use]
+pub fn placed(problem: &Problem, file: &str, text: &str) -> PlacedProblem {
+    let before = text.get(..problem.span.start).unwrap_or(text);
+    at_line(problem, file, text, before.matches('\n').count() + 1)
+}
+
+/// Places problems in `text`, in their order. Those of a file are many where sites are, so the text
+/// is gone through once.
+#[must_use]
+pub fn all_placed<'a>(
+    problems: impl IntoIterator<Item = &'a Problem>,
+    file: &str,
+    text: &str,
+) -> Vec<PlacedProblem> {
+    let mut problems = problems.into_iter().peekable();
+    if problems.peek().is_none() {
+        return Vec::new();
+    }
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |problem: &Problem| ends.partition_point(|end| *end < problem.span.start) + 1;
+    problems.map(|problem| at_line(problem, file, text, line(problem))).collect()
+}
+
+fn at_line(problem: &Problem, file: &str, text: &str, line: usize) -> PlacedProblem {
+    let before = text.get(..problem.span.start).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    PlacedProblem {
+        severity: problem.severity().to_string(),
+        code: problem.code.to_string(),
+        file: file.to_owned(),
+        line,
+        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        message: problem.message.clone(),
+        help: problem.help.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bindery_model::problem::Code;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn all_are_placed_as_one(text in "[aé\\n]{0,40}", starts in proptest::collection::vec(0_usize..50, 0..5)) {
+            let problems: Vec<_> = starts
+                .into_iter()
+                .map(|start| Problem::new(Code::Syntax, start..start, "wrong", ""))
+                .filter(|problem| text.is_char_boundary(problem.span.start))
+                .collect();
+            let each: Vec<_> = problems.iter().map(|one| placed(one, "f", &text)).collect();
+            prop_assert_eq!(all_placed(&problems, "f", &text), each);
+        }
+    }
+}

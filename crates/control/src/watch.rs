@@ -1,0 +1,267 @@
+//! Who edits the file by hand: what is written there is served at once, if it can be.
+//!
+//! The kernel tells of changes; where it does not, as on a network share, a look every two seconds
+//! finds them. A file is taken when who writes it has closed it or is silent: half of a
+//! configuration may be a valid one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::Duration,
+};
+
+use bindery_server::text_of;
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode, ModifyKind},
+};
+use tokio::runtime::Handle;
+use tracing::{error, info, warn};
+
+use crate::{
+    applier::{Applier, Outcome, Refused, Request, What},
+    history::{Actor, Door},
+};
+
+/// Where no events come, a change is seen by then.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Editors write in several steps; the last is followed by silence.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// Who has a file open and writes nothing for so long is done with it.
+const UNFINISHED: Duration = Duration::from_secs(1);
+
+/// So many folders are watched: the kernel has room for some thousands for each user, and a look
+/// finds what happens in the others.
+const FOLDERS_WATCHED_MAX: usize = 1000;
+
+/// A watch over the files of a configuration. It ends with this value.
+#[derive(Debug)]
+pub struct Watch {
+    tell: Sender<Told>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.tell.send(Told::End));
+    }
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Told {
+    /// Something happened to these files; whether they are complete now.
+    Touched { files: Vec<PathBuf>, complete: bool },
+    /// Nobody wants to know any more.
+    End,
+}
+
+/// What the file system says of a file that is there.
+type Stamp = Option<(u64, u64, i64, i64, u64)>;
+
+fn stamp(file: &Path) -> Stamp {
+    let found = fs::metadata(file).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec(), found.size()))
+}
+
+struct Watcher {
+    applier: Applier,
+    told: Receiver<Told>,
+    kernel: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    /// The files as they were when they were last taken, or refused.
+    seen: Stamps,
+    runtime: Handle,
+}
+
+type Stamps = BTreeMap<PathBuf, Stamp>;
+
+/// Watches the files of what is in force, from now on. Within a tokio runtime.
+///
+/// # Errors
+///
+/// When there can be no thread for it.
+pub fn watch(applier: Applier) -> io::Result<Watch> {
+    let (tell, told) = mpsc::channel();
+    let teller = tell.clone();
+    let kernel = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        let Some(complete) = meaning(&event.kind) else { return };
+        // Nobody listens any more at the end.
+        drop(teller.send(Told::Touched { files: event.paths, complete }));
+    });
+    let kernel = kernel.inspect_err(|error| {
+        warn!(%error, "the kernel does not tell of edited files; they are looked at instead");
+    });
+    let mut watcher = Watcher {
+        applier,
+        told,
+        kernel: kernel.ok(),
+        watched: BTreeSet::new(),
+        seen: Stamps::new(),
+        runtime: Handle::current(),
+    };
+    watcher.seen = watcher.stamps();
+    watcher.follow();
+    thread::Builder::new().name("bindery-watch".to_owned()).spawn(move || watcher.run())?;
+    Ok(Watch { tell })
+}
+
+/// Whether a file is complete after an event; nothing for events of no interest.
+fn meaning(kind: &EventKind) -> Option<bool> {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(_))
+        | EventKind::Remove(_) => Some(true),
+        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => {
+            Some(false)
+        }
+        EventKind::Access(_) => None,
+    }
+}
+
+impl Watcher {
+    fn run(mut self) {
+        // A server is told within the runtime.
+        let runtime = self.runtime.clone();
+        let _within = runtime.enter();
+        let mut unfinished: Option<Stamps> = None;
+        loop {
+            let wait = if unfinished.is_some() { UNFINISHED } else { LOOK_INTERVAL };
+            match self.told.recv_timeout(wait) {
+                Ok(Told::Touched { files, complete }) if self.concerns(&files) => {
+                    if !self.settle(complete) {
+                        return;
+                    }
+                    // Between two names of a file there is none; if that lasts, the next look tells.
+                    if self.applier.current().home.path.exists() {
+                        self.look();
+                        unfinished = None;
+                    }
+                }
+                Ok(Told::Touched { .. }) => {}
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = Some(self.stamps()).filter(|now| *now != self.seen);
+                    if now.is_some() && now == unfinished {
+                        self.look();
+                        unfinished = None;
+                    } else {
+                        unfinished = now;
+                    }
+                }
+            }
+        }
+    }
+
+    fn concerns(&self, files: &[PathBuf]) -> bool {
+        files.iter().any(|file| self.seen.contains_key(file))
+    }
+
+    /// Waits until who writes is done. False at the end.
+    fn settle(&self, mut complete: bool) -> bool {
+        loop {
+            let wait = if complete { QUIET } else { UNFINISHED };
+            match self.told.recv_timeout(wait) {
+                Ok(Told::Touched { files, complete: now }) => {
+                    if self.concerns(&files) {
+                        complete = now;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return true,
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Takes what the files say, unless that is in force or was looked at already.
+    fn look(&mut self) {
+        let stamps = self.stamps();
+        if stamps == self.seen {
+            return;
+        }
+        let current = self.applier.current();
+        let own = [&whole(&current.home.path), &current.home.file];
+        let others = |all: &Stamps| -> Stamps {
+            let all = all.iter().filter(|(file, _)| !own.contains(file));
+            all.map(|(file, stamp)| (file.clone(), *stamp)).collect()
+        };
+        let is_ours = others(&stamps) == others(&self.seen)
+            && fs::canonicalize(&current.home.path).is_ok_and(|file| file == current.home.file)
+            && current.home.text().is_ok_and(|text| text == current.text)
+            && self.applier.edited().is_empty();
+        self.seen = stamps;
+        if is_ours {
+            return;
+        }
+        drop(current);
+        let actor = Actor { name: String::new(), door: Door::File };
+        let request =
+            Request { what: What::Reload, expected: None, actor, dry_run: false, force: false };
+        match self.applier.apply(&request) {
+            Ok(Outcome { changed: true, revision, disturbed, .. }) => {
+                info!(revision, disturbed, "the edited configuration is in force");
+            }
+            Ok(_) => {}
+            // It is told with the places of all that is wrong.
+            Err(Refused::Problems(_)) => {
+                warn!(
+                    "the edited configuration cannot be served; the last good one stays in force"
+                );
+            }
+            Err(refused) => {
+                error!(error = %text_of(&refused), "the edited configuration was not taken");
+            }
+        }
+        self.follow();
+        // Files that are read from now on.
+        let known = std::mem::take(&mut self.seen);
+        self.seen = self.stamps();
+        self.seen.extend(known);
+    }
+
+    fn files(&self) -> BTreeSet<PathBuf> {
+        let home = &self.applier.current().home;
+        let mut files = BTreeSet::from_iter(home.files_beside());
+        files.extend([whole(&home.path), home.file.clone()]);
+        files
+    }
+
+    fn stamps(&self) -> Stamps {
+        self.files().into_iter().map(|file| (file.clone(), stamp(&file))).collect()
+    }
+
+    /// Watches the folders that the files are in, and no others.
+    fn follow(&mut self) {
+        let files = self.files();
+        let folders = files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
+        let wanted: BTreeSet<_> = folders.take(FOLDERS_WATCHED_MAX).collect();
+        let Some(kernel) = &mut self.kernel else { return };
+        for folder in self.watched.difference(&wanted) {
+            // One that is gone is watched no more.
+            drop(kernel.unwatch(folder));
+        }
+        for folder in wanted.difference(&self.watched) {
+            if let Err(error) = kernel.watch(folder, RecursiveMode::NonRecursive) {
+                warn!(folder = %folder.display(), %error, "edits there are seen with a delay");
+            }
+        }
+        self.watched = wanted;
+    }
+}
+
+/// As the kernel names it: with its folder.
+fn whole(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,173 @@
+//! `applicationHost.config` as the truth: changed in place, with what belongs to it beside it.
+
+use std::{fs, path::Path};
+
+use bindery_control::{
+    applier::{Applier, Event, Refused, What},
+    home::{Form, Home, HomeError},
+    steps::Observer,
+};
+use bindery_iis::netsh::records::{ApplicationId, Record, RecordChange, RecordKey, Records};
+use bindery_model::{
+    binding::Endpoint,
+    change::{Act, Change, Fields, Place, Value},
+};
+
+use crate::setup::{ask, request};
+
+const CONFIG: &str = "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
+    <!-- ours -->\r\n\
+    <configuration>\r\n\
+    \x20 <system.applicationHost>\r\n\
+    \x20   <sites>\r\n\
+    \x20     <site name=\"shop\"   id=\"7\">\r\n\
+    \x20       <application path=\"/\">\r\n\
+    \x20         <virtualDirectory path=\"/\" physicalPath=\"C:\\inetpub\\shop\" />\r\n\
+    \x20       </application>\r\n\
+    \x20       <bindings>\r\n\
+    \x20         <binding protocol=\"http\" bindingInformation=\"127.0.0.1:8080:shop.example\" />\r\n\
+    \x20       </bindings>\r\n\
+    \x20     </site>\r\n\
+    \x20   </sites>\r\n\
+    \x20 </system.applicationHost>\r\n\
+    </configuration>\r\n";
+
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn new() -> Self {
+        let own = Self(tempfile::tempdir().unwrap());
+        own.write("applicationHost.config", CONFIG);
+        let root = own.path().join("inetpub");
+        fs::create_dir_all(root.join("shop/below")).unwrap();
+        let companion = format!(
+            "version = 1\n[server]\nstate_dir = \"state\"\n[paths]\n'C:\\inetpub' = {:?}\n",
+            root.to_str().unwrap()
+        );
+        own.write("bindery.toml", &companion);
+        own
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn config(&self) -> String {
+        fs::read_to_string(self.path().join("applicationHost.config")).unwrap()
+    }
+
+    fn open(&self) -> Applier {
+        let loaded = Home::load(&self.path().join("applicationHost.config")).unwrap();
+        let applier = Applier::open(loaded, Observer::default()).unwrap();
+        applier.state().unwrap();
+        applier
+    }
+}
+
+fn add_binding(on: &str) -> What {
+    let at = Place::Binding { site: "Shop".to_owned(), on: on.to_owned() };
+    What::Changes(vec![Change { at, act: Act::Add(Fields::new()) }])
+}
+
+#[test]
+fn a_form_is_known_by_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("any.name");
+    for (text, form) in [
+        (CONFIG, Form::Iis),
+        ("  \n<configuration/>", Form::Iis),
+        ("version = 1\n", Form::Toml),
+        ("# <configuration/>\n", Form::Toml),
+        ("", Form::Toml),
+    ] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(Home::find(&path).unwrap().form, form, "{text}");
+    }
+    fs::write(&path, b"\xff\xfe<\0").unwrap();
+    assert!(matches!(Home::find(&path), Err(HomeError::NotText { .. })));
+    fs::remove_file(&path).unwrap();
+    let error = Home::find(&path).unwrap_err();
+    assert!(error.to_string().ends_with("any.name cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_change_is_made_in_place_and_undone_to_the_byte() {
+    let host = Host::new();
+    let applier = host.open();
+    let current = applier.current();
+    let site = &current.configuration.table.sites[0];
+    assert_eq!((site.name.as_str(), site.id.0), ("shop", 7));
+    let made = ask(&applier, request(add_binding("http/127.0.0.1:8080:www.example"))).await;
+    let made = made.unwrap();
+    assert_eq!((made.revision, made.difference.0.len()), (2, 1), "{:?}", made.difference);
+    let text = host.config();
+    let (before, after) = text.split_once("127.0.0.1:8080:www.example").unwrap();
+    assert!(before.starts_with("\u{feff}<?xml") && after.ends_with("</configuration>\r\n"));
+    assert!(text.contains("<site name=\"shop\"   id=\"7\">\r\n"));
+    ask(&applier, request(What::Undo(1))).await.unwrap();
+    assert_eq!(host.config(), CONFIG);
+}
+
+#[tokio::test]
+async fn certificate_records_are_changed_alone_kept_and_undone() {
+    let host = Host::new();
+    let applier = host.open();
+    let key: RecordKey = RecordKey::IpPort(Endpoint { address: None, port: 8443 });
+    let record =
+        Record { certificate_hash: Some([7; 20]), ..Record::new(key.clone(), ApplicationId::IIS) };
+    let add = What::Records(vec![RecordChange::Add(record)]);
+    let made = ask(&applier, request(add.clone())).await.unwrap();
+    assert_eq!((made.revision, made.changed), (2, true));
+    assert!(applier.current().records.find(&key).is_some());
+    assert_eq!(host.config(), CONFIG, "the file has no part in it");
+    let refused = ask(&applier, request(add)).await.unwrap_err();
+    assert!(matches!(refused, Refused::Records(_)), "{refused}");
+    drop(applier);
+    let applier = host.open();
+    assert!(applier.current().records.find(&key).is_some());
+    assert_eq!(applier.current().revision, 2);
+    ask(&applier, request(What::Undo(1))).await.unwrap();
+    assert_eq!(applier.current().records, Records::default());
+    ask(&applier, request(What::Undo(2))).await.unwrap();
+    assert!(applier.current().records.find(&key).is_some());
+}
+
+#[tokio::test]
+async fn what_is_wrong_beside_it_is_told_with_its_own_file() {
+    let host = Host::new();
+    let applier = host.open();
+    let good = fs::read_to_string(host.path().join("bindery.toml")).unwrap();
+    host.write("bindery.toml", &(good + "colour = 1\n"));
+    let refused = ask(&applier, request(What::Reload)).await.unwrap_err();
+    let Refused::Problems(problems) = refused else { panic!("{refused}") };
+    assert!(problems[0].file.ends_with("bindery.toml"), "{problems:?}");
+    assert_eq!(problems[0].line, 6, "{problems:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_config_that_is_edited_is_taken_up() {
+    let host = Host::new();
+    host.write("inetpub/shop/web.config", "<configuration/>");
+    let applier = host.open();
+    let mut events = applier.events();
+    let _watch = bindery_control::watch::watch(applier.clone()).unwrap();
+    let redirect = "<configuration><system.webServer><httpRedirect enabled=\"true\" \
+                    destination=\"https://elsewhere.example/\" /></system.webServer></configuration>";
+    host.write("inetpub/shop/web.config", redirect);
+    let event = bindery_testkit::soon("an event", events.recv()).await.unwrap();
+    let Event::Changed(record) = event else { panic!("it is right") };
+    assert_eq!(record.revision, 2);
+    assert!(!record.difference.0.is_empty());
+    assert_eq!(host.config(), CONFIG);
+    // A change of something else reads no web.config again, and keeps what it said.
+    let what = What::Changes(vec![Change {
+        at: Place::Site("shop".to_owned()),
+        act: Act::Set([("state".to_owned(), Some(Value::Text("stopped".to_owned())))].into()),
+    }]);
+    let made = ask(&applier, request(what)).await.unwrap();
+    assert_eq!(made.difference.0.len(), 1, "{:?}", made.difference);
+}

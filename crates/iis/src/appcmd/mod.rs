@@ -1,0 +1,279 @@
+//! `appcmd`, on the text of `applicationHost.config`: the same commands, lines, texts and exit codes
+//! as the program of IIS.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`grammar`] | what was typed? |
+//! | `schema` | which elements and attributes are there? |
+//! | `property` | how is a property read and set? |
+//! | `objects` | sites, applications, virtual directories, pools |
+//! | `section` | `config` |
+//! | `shown` | what is printed of an object |
+//! | `trap` | which bindings share a certificate without wanting it? |
+
+pub mod grammar;
+mod objects;
+mod property;
+mod schema;
+mod section;
+mod shown;
+mod trap;
+
+use grammar::{Command, GrammarError};
+pub use trap::{Warning, Way};
+
+use crate::{config::host::Host, xml, xml::draft::Draft};
+
+/// What `appcmd` sees of the world.
+pub struct World<'a> {
+    /// The text of `applicationHost.config`.
+    pub text: &'a str,
+    /// Names of backups.
+    pub backups: &'a [String],
+    /// The name of a backup for which none is given: IIS takes the time, as `20060519T172530`.
+    pub backup_name: &'a str,
+    /// Requests under way.
+    pub requests: &'a [Request],
+}
+
+/// A request under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Its id.
+    pub id: String,
+    /// `GET`, as a rule.
+    pub verb: String,
+    /// Path and query.
+    pub url: String,
+    /// How long it runs.
+    pub time_ms: u64,
+    /// The client's address.
+    pub client: String,
+    /// The name of its site.
+    pub site: String,
+    /// The number of its site.
+    pub site_id: u32,
+}
+
+/// What a command comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What is printed, errors too, as the program of IIS prints them.
+    pub output: String,
+    /// What Windows would see as its exit code. Unix sees the lowest 8 bits of it: 1168 is 144.
+    pub exit: u16,
+    /// The new configuration, where it is another.
+    pub text: Option<String>,
+    /// What is to be done besides, by the caller.
+    pub effect: Option<Effect>,
+    /// What is probably not meant.
+    pub warning: Option<Warning>,
+    /// What has no counterpart here. No part of the output, which scripts read.
+    pub notes: Vec<String>,
+}
+
+/// What the configuration's text cannot say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The configuration is kept under this name.
+    AddBackup(String),
+    /// The configuration becomes the one that was kept.
+    RestoreBackup(String),
+    /// What was kept is removed.
+    DeleteBackup(String),
+}
+
+/// What went wrong, as it is printed and as scripts see it.
+#[derive(Debug)]
+struct Failure {
+    exit: u16,
+    message: String,
+}
+
+const USAGE: u16 = 87;
+const EXISTS: u16 = 183;
+const NOT_FOUND: u16 = 1168;
+
+impl Failure {
+    fn usage(message: impl Into<String>) -> Self {
+        Self { exit: USAGE, message: message.into() }
+    }
+
+    fn missing(object: &str, name: &str) -> Self {
+        let message = format!("Cannot find {object} object with identifier \"{name}\".");
+        Self { exit: NOT_FOUND, message }
+    }
+
+    fn exists(name: &str) -> Self {
+        let message = format!("Failed to add duplicate collection element \"{name}\".");
+        Self { exit: EXISTS, message }
+    }
+
+    fn unknown(name: &str) -> Self {
+        Self::usage(format!("Unknown attribute \"{name}\".  Replace with -? for help."))
+    }
+}
+
+impl From<GrammarError> for Failure {
+    fn from(error: GrammarError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+/// A command under way.
+struct Run<'a, 't> {
+    world: &'a World<'a>,
+    host: Host<'t>,
+    answer: Answer,
+}
+
+type Done = Result<(), Failure>;
+
+const OBJECTS: [(&str, &str); 11] = [
+    ("SITE", "list set add delete start stop"),
+    ("APP", "list set add delete"),
+    ("VDIR", "list set add delete"),
+    ("APPPOOL", "list set add delete start stop recycle"),
+    ("CONFIG", "list set search lock unlock clear"),
+    ("WP", "list"),
+    ("REQUEST", "list"),
+    ("MODULE", "list"),
+    ("BACKUP", "list add delete restore"),
+    ("TRACE", "list"),
+    ("BINDING", ""),
+];
+
+/// Executes the words behind `appcmd`. With several objects, from `/in`, all are changed or none.
+#[must_use]
+pub fn run(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Answer {
+    match answer(words, stdin, world) {
+        Ok(answer) => answer,
+        Err(failure) => Answer {
+            output: format!("ERROR ( message:{} )\n", failure.message),
+            exit: failure.exit,
+            ..Answer::default()
+        },
+    }
+}
+
+fn answer(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Result<Answer, Failure> {
+    let command = grammar::parse(words)?;
+    if command.verb.is_empty() || command.general("?").is_some() {
+        return Ok(Answer { output: help(&command), exit: 1, ..Answer::default() });
+    }
+    check(&command)?;
+    if command.general("apphostconfig").is_some() {
+        let message = "/apphostconfig is not supported: name the configuration to bindery itself.";
+        return Err(Failure::usage(message));
+    }
+    let tree = xml::parse(world.text).map_err(|error| {
+        let line = 1 + world.text.get(..error.span.start).unwrap_or_default().matches('\n').count();
+        let message =
+            format!("Configuration error in applicationHost.config, line {line}: {error}");
+        Failure { exit: 13, message }
+    })?;
+    let mut run = Run { world, host: Host::new(Draft::new(&tree)), answer: Answer::default() };
+    // Sites of the tree are the same in the draft, so that both can be compared.
+    let before = run.host.sites();
+    match command.general("in") {
+        Some(_) => run.each_of_input(&command, stdin.unwrap_or_default())?,
+        None => run.execute(&command)?,
+    }
+    let text = run.host.draft.finish();
+    if text != world.text {
+        if command.object == "SITE" {
+            let before = trap::Shared::of(&Draft::new(&tree), before);
+            run.answer.warning = before.compare(&run.host);
+        }
+        run.answer.text = Some(text);
+    }
+    Ok(run.answer)
+}
+
+/// Whether there is such an object, and such a verb for it.
+fn check(command: &Command) -> Done {
+    let Command { verb, object, .. } = command;
+    if object.is_empty() {
+        return Err(Failure::usage(
+            "Missing object type.  Run 'appcmd.exe /?' to display supported objects.",
+        ));
+    }
+    let Some((_, verbs)) = OBJECTS.iter().find(|(own, _)| own == object) else {
+        let message = format!(
+            "Object '{object}' is not supported.  Run 'appcmd.exe /?' to display supported objects."
+        );
+        return Err(Failure::usage(message));
+    };
+    if !verbs.split(' ').any(|own| own.eq_ignore_ascii_case(verb)) {
+        let message = format!(
+            "Command '{verb}' is not supported on object '{object}'.  Run 'appcmd.exe {object} /?' to display supported commands."
+        );
+        return Err(Failure::usage(message));
+    }
+    Ok(())
+}
+
+fn help(command: &Command) -> String {
+    let mut text = String::from(
+        "APPCMD (command) (object-type) <identifier> </parameter1:value1 ...>\n\nSupported object types:\n\n",
+    );
+    let all = OBJECTS.iter().filter(|(_, verbs)| !verbs.is_empty());
+    for (object, verbs) in
+        all.filter(|(own, _)| command.object.is_empty() || *own == command.object)
+    {
+        text.push_str(&format!("  {object:<8}  {verbs}\n"));
+    }
+    text.push_str("\nGeneral parameters:\n\n  /?  /text[:*|:attribute]  /xml  /in  -  /config[:*]  /commit:apphost\n");
+    text
+}
+
+impl Run<'_, '_> {
+    fn execute(&mut self, command: &Command) -> Done {
+        match (command.object.as_str(), command.verb.as_str()) {
+            ("CONFIG", _) => self.config(command),
+            ("BACKUP", verb) if verb != "LIST" => self.backup(command),
+            (_, "LIST") => self.list(command),
+            _ => self.object(command),
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.answer.output.push_str(line);
+        self.answer.output.push('\n');
+    }
+
+    fn backup(&mut self, command: &Command) -> Done {
+        let own = command.parameters.iter().find(|own| own.is("name"));
+        let named = command.identifier.clone().or_else(|| own.and_then(|own| own.value.clone()));
+        let known = |name: &str| {
+            let mut all = self.world.backups.iter();
+            all.find(|own| own.eq_ignore_ascii_case(name)).cloned()
+        };
+        if command.verb == "ADD" {
+            let name = named.unwrap_or_else(|| self.world.backup_name.to_owned());
+            if known(&name).is_some() {
+                return Err(Failure::exists(&name));
+            }
+            // It is going to be a folder.
+            if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0', ':']) {
+                let message = format!("\"{name}\" cannot be the name of a backup.");
+                return Err(Failure::usage(message));
+            }
+            self.line(&format!("BACKUP object \"{name}\" added"));
+            self.answer.effect = Some(Effect::AddBackup(name));
+            return Ok(());
+        }
+        let Some(name) = named else {
+            return Err(Failure::usage("Must specify the BACKUP object with identifier."));
+        };
+        let Some(name) = known(&name) else { return Err(Failure::missing("BACKUP", &name)) };
+        if command.verb == "DELETE" {
+            self.line(&format!("BACKUP object \"{name}\" deleted"));
+            self.answer.effect = Some(Effect::DeleteBackup(name));
+        } else {
+            self.line(&format!("Restored configuration from backup \"{name}\""));
+            self.answer.effect = Some(Effect::RestoreBackup(name));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! Properties of an element: found without regard to case, set as the schema writes them.
+
+use super::{
+    Done, Failure, Run,
+    grammar::{Act, Item, Parameter, Place, Segment},
+    schema,
+};
+use crate::{
+    config::host::Host,
+    xml::{
+        draft::{Draft, Node},
+        edit::{NewElement, Position},
+    },
+};
+
+/// Finds the value of a property by its dotted path: what is written, otherwise the default.
+pub(super) fn value(draft: &Draft<'_>, node: Node, kind: &str, path: &str) -> Option<String> {
+    let (mut node, mut kind) = (Some(node), kind.to_owned());
+    let mut names: Vec<_> = path.split('.').collect();
+    let name = names.pop()?;
+    for step in names {
+        let known = schema::child(&kind, step).map(str::to_owned);
+        let own = node.and_then(|node| {
+            let mut all = draft.children(node).into_iter();
+            all.find(|child| draft.name(*child).eq_ignore_ascii_case(step))
+        });
+        let step = known.or_else(|| own.map(|own| draft.name(own).to_owned()))?;
+        kind = format!("{kind}/{step}");
+        node = own;
+    }
+    let own = node.map(|node| draft.attributes(node)).unwrap_or_default();
+    let own = own.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+    let default = || schema::at(&kind)?.attribute(name)?.1.map(str::to_owned);
+    own.map(|(_, value)| value).or_else(default)
+}
+
+impl Run<'_, '_> {
+    /// Does what a parameter says to an element. `inherited` is what a section has from above.
+    pub(super) fn apply(
+        &mut self,
+        node: Node,
+        kind: &str,
+        parameter: &Parameter,
+        inherited: Option<&NewElement>,
+    ) -> Done {
+        let Some((last, steps)) = parameter.path.split_last() else { return Ok(()) };
+        let (mut node, mut kind) = (node, kind.to_owned());
+        let mut inherited = inherited.cloned();
+        for step in steps {
+            match step {
+                Segment::Name(name) => {
+                    let name = child_name(&self.host.draft, node, &kind, name)?;
+                    node = self.host.draft.ensure(node, &name);
+                    let above = inherited.as_ref().map(|above| above.children.iter());
+                    inherited = above.and_then(|mut children| {
+                        children.find(|child| child.name == name).cloned()
+                    });
+                    kind = format!("{kind}/{name}");
+                }
+                Segment::Item(item) => {
+                    let found = find(&self.host.draft, node, &kind, item);
+                    node = found.ok_or_else(no_element)?;
+                    kind = format!("{kind}/{}", self.host.draft.name(node));
+                    inherited = None;
+                }
+            }
+        }
+        match (parameter.act, last) {
+            (Act::Set, Segment::Name(name)) => {
+                let name = attribute_name(&self.host.draft, node, &kind, name)?;
+                let Some(value) = &parameter.value else {
+                    let message = format!("Must specify a value for attribute \"{name}\".");
+                    return Err(Failure::usage(message));
+                };
+                self.host.draft.set(node, &name, value.as_str());
+                Ok(())
+            }
+            (Act::Add, Segment::Item(item)) => self.add_item(node, &kind, item, inherited.as_ref()),
+            (Act::Remove, Segment::Item(item)) => {
+                self.remove_item(node, &kind, item, inherited.as_ref())
+            }
+            (Act::Remove | Act::Clear, Segment::Name(name)) => {
+                if let Ok(attribute) = attribute_name(&self.host.draft, node, &kind, name)
+                    && self.host.draft.unset(node, &attribute)
+                {
+                    return Ok(());
+                }
+                let name = child_name(&self.host.draft, node, &kind, name)?;
+                if let Some(child) = self.host.draft.child(node, &name) {
+                    self.host.draft.remove(child);
+                }
+                Ok(())
+            }
+            (Act::Add, Segment::Name(_)) | (Act::Set | Act::Clear, Segment::Item(_)) => {
+                Err(Failure::unknown(&parameter.text))
+            }
+        }
+    }
+
+    fn add_item(
+        &mut self,
+        node: Node,
+        kind: &str,
+        item: &Item,
+        inherited: Option<&NewElement>,
+    ) -> Done {
+        let (name, keys) = items(kind);
+        let inner = format!("{kind}/{name}");
+        let mut element = NewElement::new(name);
+        for (attribute, value) in &item.attributes {
+            let attribute = match schema::at(&inner) {
+                Some(known) => {
+                    let found = known.attribute(attribute);
+                    found.ok_or_else(|| Failure::unknown(attribute))?.0.to_owned()
+                }
+                None => attribute.clone(),
+            };
+            element.attributes.push((attribute, value.clone()));
+        }
+        let given = |key: &&str| element.value(key).is_some();
+        let key: Vec<_> = keys.iter().copied().filter(given).collect();
+        let key = Item {
+            attributes: element
+                .attributes
+                .iter()
+                .filter(|(own, _)| key.is_empty() || key.contains(&own.as_str()))
+                .cloned()
+                .collect(),
+            position: None,
+        };
+        let twice = find(&self.host.draft, node, kind, &key).is_some()
+            || inherited.is_some_and(|above| above.children.iter().any(|own| is(own, name, &key)));
+        if twice {
+            let first = key.attributes.first().map_or("", |(_, value)| value.as_str());
+            return Err(Failure::exists(first));
+        }
+        let draft = &mut self.host.draft;
+        let old = |draft: &Draft<'_>, at: usize| {
+            let own = draft.children_named(node, name).into_iter().nth(at);
+            own.and_then(|own| draft.element(own)).map(|own| Position::Before(own.id()))
+        };
+        let at = match item.position {
+            Some(Place::Start) => old(draft, 0),
+            Some(Place::At(at)) => old(draft, at),
+            Some(Place::End) | None => None,
+        };
+        match at {
+            Some(at) => draft.insert(node, at, &element),
+            None if draft.children_named(node, name).is_empty() => {
+                draft.insert(node, Position::End, &element)
+            }
+            None => draft.insert_behind(node, &element),
+        };
+        Ok(())
+    }
+
+    fn remove_item(
+        &mut self,
+        node: Node,
+        kind: &str,
+        item: &Item,
+        inherited: Option<&NewElement>,
+    ) -> Done {
+        let draft = &mut self.host.draft;
+        if let Some(found) = find(draft, node, kind, item) {
+            draft.remove(found);
+            return Ok(());
+        }
+        // What comes from above is taken out of this level.
+        let (name, keys) = items(kind);
+        let above =
+            inherited.and_then(|above| above.children.iter().find(|own| is(own, name, item)));
+        let above = above.ok_or_else(no_element)?;
+        let mut removed = NewElement::new("remove");
+        let own = above.attributes.iter();
+        removed.attributes = own
+            .filter(|(own, _)| keys.is_empty() || keys.contains(&own.as_str()))
+            .cloned()
+            .collect();
+        draft.insert(node, Position::End, &removed);
+        Ok(())
+    }
+
+    /// Gives a site other bindings: `http/*:80:a.com,https/*:443:a.com`. Those that stay are not
+    /// touched.
+    pub(super) fn set_bindings(&mut self, site: Node, list: &str) -> Done {
+        let host = &mut self.host;
+        let bindings = host.draft.ensure(site, "bindings");
+        let mut wanted = Vec::new();
+        for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let Some((protocol, information)) = text.split_once('/') else {
+                let message = format!("\"{text}\" is not protocol/bindingInformation.");
+                return Err(Failure::usage(message));
+            };
+            wanted.push((text, protocol, information));
+        }
+        for own in host.draft.children_named(bindings, "binding") {
+            let text = crate::config::text_of(&host.draft, own);
+            match wanted.iter().position(|(wanted, ..)| wanted.eq_ignore_ascii_case(&text)) {
+                Some(at) => drop(wanted.remove(at)),
+                None => host.draft.remove(own),
+            }
+        }
+        for (_, protocol, information) in wanted {
+            let new = NewElement::new("binding").with("protocol", protocol);
+            host.draft.insert(
+                bindings,
+                Position::End,
+                &new.with("bindingInformation", information),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn no_element() -> Failure {
+    let message = "Cannot find requested collection element.".to_owned();
+    Failure { exit: super::NOT_FOUND, message }
+}
+
+/// What a collection holds.
+fn items(kind: &str) -> (&'static str, Vec<&'static str>) {
+    schema::at(kind).and_then(schema::Kind::items).unwrap_or_else(|| ("add", Vec::new()))
+}
+
+fn find(draft: &Draft<'_>, node: Node, kind: &str, item: &Item) -> Option<Node> {
+    let (name, _) = items(kind);
+    draft.children_named(node, name).into_iter().find(|child| {
+        let own = draft.attributes(*child);
+        item.attributes.iter().all(|wanted| own.iter().any(|own| same(own, wanted)))
+    })
+}
+
+fn is(element: &NewElement, name: &str, item: &Item) -> bool {
+    let has = |wanted| element.attributes.iter().any(|own| same(own, wanted));
+    element.name == name && item.attributes.iter().all(has)
+}
+
+fn same(own: &(String, String), wanted: &(String, String)) -> bool {
+    own.0.eq_ignore_ascii_case(&wanted.0) && own.1.to_lowercase() == wanted.1.to_lowercase()
+}
+
+fn child_name(draft: &Draft<'_>, node: Node, kind: &str, name: &str) -> Result<String, Failure> {
+    if let Some(known) = schema::child(kind, name) {
+        return Ok(known.to_owned());
+    }
+    let mut own = draft.children(node).into_iter();
+    match own.find(|child| draft.name(*child).eq_ignore_ascii_case(name)) {
+        Some(own) => Ok(draft.name(own).to_owned()),
+        None if !schema::knows(kind) && is_name(name) => Ok(name.to_owned()),
+        None => Err(Failure::unknown(name)),
+    }
+}
+
+fn attribute_name(
+    draft: &Draft<'_>,
+    node: Node,
+    kind: &str,
+    name: &str,
+) -> Result<String, Failure> {
+    let known = schema::at(kind).and_then(|kind| kind.attribute(name));
+    if let Some((known, _)) = known {
+        return Ok(known.to_owned());
+    }
+    let own = draft.attributes(node).into_iter();
+    let own = own.map(|(own, _)| own).find(|own| own.eq_ignore_ascii_case(name));
+    match own {
+        Some(own) => Ok(own),
+        None if !schema::knows(kind) && is_name(name) => Ok(name.to_owned()),
+        None => Err(Failure::unknown(name)),
+    }
+}
+
+/// What can be written as a name in XML without a second thought.
+pub(super) fn is_name(name: &str) -> bool {
+    name.starts_with(|one: char| one.is_ascii_alphabetic() || one == '_')
+        && name.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.'))
+}
+
+/// The pool of an application.
+pub(super) fn pool_of(host: &Host<'_>, application: Node) -> String {
+    let draft = &host.draft;
+    let own = draft.value(application, "applicationPool");
+    let of_site = || {
+        let defaults = draft.child(draft.parent(application)?, "applicationDefaults")?;
+        draft.value(defaults, "applicationPool")
+    };
+    let of_all = || draft.value(host.defaults("applicationDefaults")?, "applicationPool");
+    let found = own.or_else(of_site).or_else(of_all);
+    found.map_or_else(|| "DefaultAppPool".to_owned(), std::borrow::Cow::into_owned)
+}

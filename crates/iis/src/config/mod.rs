@@ -1,0 +1,44 @@
+//! `applicationHost.config` and `web.config`: read, edited in place, written.
+
+mod edit;
+pub(crate) mod host;
+pub(crate) mod keys;
+mod read;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use bindery_model::document::Document;
+
+pub use edit::edit;
+pub(crate) use edit::text_of;
+pub use write::{BARE, write};
+
+use crate::netsh::records::Records;
+
+/// Everything that a configuration in IIS's form is made of.
+pub struct Sources<'a> {
+    /// The text of `applicationHost.config`.
+    pub text: &'a str,
+    /// The folder that relative paths begin in.
+    pub folder: &'a Path,
+    /// What the `bindery.toml` beside it says: settings, listeners, certificates and where the
+    /// folders of Windows are here. It has no sites. Its problems stand in its own text and are not
+    /// repeated.
+    pub companion: Document,
+    /// Certificate records.
+    pub records: &'a Records,
+    /// The text of the `web.config` of a folder, where there is one that can be read.
+    pub web_config: &'a dyn Fn(&Path) -> Option<String>,
+    /// Folders inside a folder that have a `web.config`, at any depth, bounded.
+    pub folders_with_web_config: &'a dyn Fn(&Path) -> Vec<PathBuf>,
+    /// The value of an environment variable.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// What the text says. Positions and problems point into it; what is not supported is a problem
+/// that names line, element and meaning, and never an error.
+#[must_use]
+pub fn read(sources: Sources<'_>) -> Document {
+    read::read(sources)
+}

@@ -1,0 +1,288 @@
+//! What becomes of what stands in `system.applicationHost`.
+
+use super::support::{How, Kind, kept, reported, served};
+
+/// In the order of the manual.
+pub(super) const HOST: &[Kind] = &[
+    Kind {
+        path: "sites/site",
+        how: How::Served,
+        locked: false,
+        meaning: "a site",
+        attributes: &[
+            served("name", "its name"),
+            served("id", "its number; log folders are called after it"),
+            served("serverAutoStart", "started, or stopped: then every request is answered 503"),
+        ],
+    },
+    Kind {
+        path: "sites/site/bindings/binding",
+        how: How::Served,
+        locked: false,
+        meaning: "how a site is reached; http and https are served, others are kept and reported",
+        attributes: &[
+            served("protocol", "`http` or `https`"),
+            served("bindingInformation", "`address:port:host`, read from the right"),
+            served(
+                "sslFlags",
+                "1 SNI; 2 central store; 4 no HTTP/2; 32 no TLS 1.3; 8, 16 and 64 (no stapling, no QUIC, no TLS before 1.2) are so in any case",
+            ),
+            kept("certificateHash", "certificates come from certificate records"),
+            kept("certificateStoreName", "certificates come from certificate records"),
+        ],
+    },
+    Kind {
+        path: "sites/site/limits",
+        how: How::Served,
+        locked: false,
+        meaning: "how much a site may take",
+        attributes: &[
+            served("maxBandwidth", "bytes a second of all its answers together"),
+            served("maxConnections", "requests at once; further ones are answered 503"),
+            reported(
+                "connectionTimeout",
+                Some("00:02:00"),
+                "idle connections end as docs/limits.md says",
+            ),
+            reported("maxUrlSegments", Some("32"), "segments are not counted"),
+        ],
+    },
+    Kind {
+        path: "sites/site/hsts",
+        how: How::Served,
+        locked: false,
+        meaning: "Strict-Transport-Security; that of a site takes the place of that of siteDefaults",
+        attributes: &[
+            served("enabled", "whether it is sent"),
+            served("max-age", "seconds"),
+            served("includeSubDomains", "also for names below"),
+            served("preload", "whether browsers may build it in"),
+            served(
+                "redirectHttpToHttps",
+                "308 to the https binding of the same host, with its port",
+            ),
+        ],
+    },
+    Kind {
+        path: "sites/site/logFile",
+        how: How::Served,
+        locked: false,
+        meaning: "the access log; one folder and format for all sites, from siteDefaults, unless bindery.toml has access_log",
+        attributes: &[
+            served("enabled", "whether the requests of a site are logged"),
+            served(
+                "directory",
+                "of siteDefaults the folder; of a site reported where it is another",
+            ),
+            served("logFormat", "W3C; the others are written as W3C and reported"),
+            served(
+                "period",
+                "of siteDefaults: Daily, Hourly, MaxSize; the others begin a file each day",
+            ),
+            served("truncateSize", "of siteDefaults: bytes of a file, with MaxSize"),
+            reported(
+                "logExtFileFlags",
+                None,
+                "lines have the default fields of IIS, cs-host and TLS",
+            ),
+            reported("localTimeRollover", Some("false"), "files begin by UTC"),
+            reported("logTargetW3C", Some("File"), "lines are written to files"),
+            kept("flushByEntryCountW3CLog", "lines are written several times a second"),
+            kept("maxLogLineLength", "lines have bounds of their own"),
+            reported("customLogPluginClsid", Some(""), "programs that log are not run"),
+            kept("logSiteId", "folders are called after the number of the site"),
+        ],
+    },
+    Kind {
+        path: "sites/site/logFile/customFields",
+        how: How::Reported,
+        locked: false,
+        meaning: "further fields of a line are not written",
+        attributes: &[],
+    },
+    Kind {
+        path: "sites/site/traceFailedRequestsLogging",
+        how: How::Kept,
+        locked: false,
+        meaning: "no traces of failed requests are written",
+        attributes: &[
+            reported("enabled", Some("false"), "no traces of failed requests are written"),
+            kept("directory", "no traces"),
+            kept("maxLogFiles", "no traces"),
+            kept("maxLogFileSizeKB", "no traces"),
+            kept("customActionsEnabled", "no traces"),
+        ],
+    },
+    Kind {
+        path: "sites/site/application",
+        how: How::Served,
+        locked: false,
+        meaning: "what answers below a path",
+        attributes: &[
+            served("path", "where it begins"),
+            kept("applicationPool", "there are no worker processes"),
+            kept("enabledProtocols", "bindings say what is spoken"),
+            kept("serviceAutoStartEnabled", "there are no worker processes"),
+            kept("serviceAutoStartProvider", "there are no worker processes"),
+            kept("preloadEnabled", "there are no worker processes"),
+        ],
+    },
+    Kind {
+        path: "sites/site/application/virtualDirectory",
+        how: How::Served,
+        locked: false,
+        meaning: "a folder whose files are served",
+        attributes: &[
+            served("path", "where it begins, below its application"),
+            served(
+                "physicalPath",
+                "the folder: variables are replaced, `[paths]` says where it is here",
+            ),
+            reported(
+                "userName",
+                Some(""),
+                "a share is mounted by this machine, with its own credentials",
+            ),
+            reported(
+                "password",
+                Some(""),
+                "a share is mounted by this machine, with its own credentials",
+            ),
+            kept("logonMethod", "a share is mounted by this machine"),
+            served("allowSubDirConfig", "whether folders below may have a web.config"),
+        ],
+    },
+    Kind {
+        path: "sites/siteDefaults",
+        how: How::Served,
+        locked: false,
+        meaning: "what sites do not say: limits, logFile, hsts, serverAutoStart",
+        attributes: &[served("serverAutoStart", "started or stopped")],
+    },
+    Kind {
+        path: "sites/applicationDefaults",
+        how: How::Kept,
+        locked: false,
+        meaning: "pools and protocols; there are no worker processes",
+        attributes: &[],
+    },
+    Kind {
+        path: "sites/virtualDirectoryDefaults",
+        how: How::Served,
+        locked: false,
+        meaning: "what virtual directories do not say; also in a site and an application",
+        attributes: &[
+            served("allowSubDirConfig", "whether folders below may have a web.config"),
+            reported(
+                "userName",
+                Some(""),
+                "a share is mounted by this machine, with its own credentials",
+            ),
+            reported(
+                "password",
+                Some(""),
+                "a share is mounted by this machine, with its own credentials",
+            ),
+            kept("logonMethod", "a share is mounted by this machine"),
+        ],
+    },
+    Kind {
+        path: "applicationPools",
+        how: How::Kept,
+        locked: false,
+        meaning: "kept for appcmd; there are no worker processes",
+        attributes: &[],
+    },
+    Kind {
+        path: "configHistory",
+        how: How::Kept,
+        locked: false,
+        meaning: "Bindery has a history of its own",
+        attributes: &[],
+    },
+    Kind {
+        path: "customMetadata",
+        how: How::Kept,
+        locked: false,
+        meaning: "left over from IIS 6; property 5506, an old certificate, is reported and never obeyed",
+        attributes: &[],
+    },
+    Kind {
+        path: "listenerAdapters",
+        how: How::Kept,
+        locked: false,
+        meaning: "there are no worker processes",
+        attributes: &[],
+    },
+    Kind {
+        path: "serviceAutoStartProviders",
+        how: How::Kept,
+        locked: false,
+        meaning: "there are no worker processes",
+        attributes: &[],
+    },
+    Kind {
+        path: "log",
+        how: How::Served,
+        locked: false,
+        meaning: "how sites are logged",
+        attributes: &[
+            kept("logInUTF8", "logs are UTF-8"),
+            served(
+                "centralLogFileMode",
+                "CentralW3C: one file for all sites; CentralBinary is written as Site and reported",
+            ),
+        ],
+    },
+    Kind {
+        path: "log/centralW3CLogFile",
+        how: How::Served,
+        locked: false,
+        meaning: "with CentralW3C: the folder, as that of siteDefaults",
+        attributes: &[
+            kept("enabled", "centralLogFileMode decides"),
+            served("directory", "the folder"),
+            served("period", "as of siteDefaults/logFile"),
+            served("truncateSize", "as of siteDefaults/logFile"),
+            reported("localTimeRollover", Some("false"), "files begin by UTC"),
+            reported(
+                "logExtFileFlags",
+                None,
+                "lines have the default fields of IIS, cs-host and TLS",
+            ),
+        ],
+    },
+    Kind {
+        path: "log/centralBinaryLogFile",
+        how: How::Kept,
+        locked: false,
+        meaning: "there is no binary log",
+        attributes: &[],
+    },
+    Kind {
+        path: "webLimits",
+        how: How::Served,
+        locked: false,
+        meaning: "limits of the server",
+        attributes: &[
+            reported(
+                "connectionTimeout",
+                Some("00:02:00"),
+                "idle connections end as docs/limits.md says",
+            ),
+            reported(
+                "headerWaitTimeout",
+                Some("00:00:00"),
+                "slow requests end as docs/limits.md says",
+            ),
+            reported("minBytesPerSecond", Some("240"), "slow clients end as docs/limits.md says"),
+            reported("maxGlobalBandwidth", Some("4294967295"), "bandwidth is bounded by site"),
+            kept("demandStartThreshold", "there are no worker processes"),
+            kept("dynamicIdleThreshold", "there are no worker processes"),
+            kept(
+                "dynamicRegistrationThreshold",
+                "every site is there from the start, and costs nothing until it is asked for",
+            ),
+        ],
+    },
+];

@@ -1,0 +1,328 @@
+//! From a text to its tree: quick-xml finds where things begin and end, and what they are is
+//! looked at here, with its place.
+
+use bindery_model::problem::Span;
+use quick_xml::{Reader, errors::Error, events::Event};
+
+use super::{
+    ElementId, Node, Piece, PieceKind, RawAttribute, Tree, XmlError,
+    escape::{is_character, reference},
+};
+
+/// The most bytes of a text: ten times the configuration of 10,000 sites.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most elements inside of one another. IIS's own go to 12.
+pub const DEPTH_MAX: usize = 100;
+/// The most elements: they take some 60 bytes of memory each.
+pub const ELEMENTS_MAX: usize = 4_000_000;
+/// The most attributes of an element: each is compared with all before it.
+pub const ATTRIBUTES_MAX: usize = 200;
+
+/// Reads a text: a whole file, with or without a byte order mark, or one element of it.
+///
+/// # Errors
+///
+/// When it is no well-formed XML, has a document type or entities of its own, or is larger than
+/// what is taken.
+pub fn parse(text: &str) -> Result<Tree<'_>, XmlError> {
+    if text.len() > TEXT_BYTES_MAX {
+        let message = format!("the text has {} bytes; {TEXT_BYTES_MAX} are taken", text.len());
+        return Err(XmlError { span: 0..0, message });
+    }
+    // Bytes first: hardly a text has one of these, and it would take a quarter of the time to look
+    // at its characters.
+    let control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    let suspicious =
+        text.bytes().any(control) || text.contains("\u{fffe}") || text.contains("\u{ffff}");
+    if suspicious && let Some((at, one)) = text.char_indices().find(|(_, one)| !is_character(*one))
+    {
+        let span = at..at + one.len_utf8();
+        let message = format!("the character U+{:04X} cannot stand in XML", u32::from(one));
+        return Err(XmlError { span, message });
+    }
+    let mark = text.len() - text.trim_start_matches('\u{feff}').len();
+    let mark = mark.min('\u{feff}'.len_utf8());
+    Builder::new(text, mark).read()
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    /// How much stands before what quick-xml sees: the byte order mark.
+    skipped: usize,
+    tree: Tree<'t>,
+    open: Vec<ElementId>,
+}
+
+impl<'t> Builder<'t> {
+    fn new(text: &'t str, skipped: usize) -> Self {
+        // What files come to: growing piece by piece would copy it all several times.
+        let tree = Tree {
+            text,
+            nodes: Vec::with_capacity(text.len() / 64),
+            attributes: Vec::with_capacity(text.len() / 48),
+            pieces: Vec::new(),
+        };
+        Self { text, skipped, tree, open: Vec::new() }
+    }
+
+    fn read(mut self) -> Result<Tree<'t>, XmlError> {
+        let mut reader = Reader::from_str(self.text.get(self.skipped..).unwrap_or_default());
+        let config = reader.config_mut();
+        // Tags are matched here, where both places are known.
+        config.check_end_names = false;
+        config.allow_unmatched_ends = true;
+        config.check_comments = true;
+        loop {
+            let start = self.skipped + place(reader.buffer_position());
+            let event = match reader.read_event() {
+                Ok(event) => event,
+                Err(error) => {
+                    let at = self.skipped + place(reader.error_position());
+                    return Err(self.broken(at, &error));
+                }
+            };
+            let at = start..self.skipped + place(reader.buffer_position());
+            match event {
+                Event::Start(_) => self.element(&at, false)?,
+                Event::Empty(_) => self.element(&at, true)?,
+                Event::End(_) => self.end(&at)?,
+                Event::Text(_) => self.characters(&at)?,
+                Event::GeneralRef(_) => self.reference(&at)?,
+                Event::CData(_) => self.piece(PieceKind::CData, &at, true)?,
+                Event::Comment(_) => self.piece(PieceKind::Comment, &at, false)?,
+                Event::PI(_) => self.piece(PieceKind::Instruction, &at, false)?,
+                Event::Decl(_) if at.start == self.skipped => {
+                    self.piece(PieceKind::Instruction, &at, false)?;
+                }
+                Event::Decl(_) => {
+                    return Err(error(at, "<?xml ...?> stands at the beginning or nowhere"));
+                }
+                Event::DocType(_) => {
+                    return Err(error(at, "a document type has no place in a configuration"));
+                }
+                Event::Eof => break,
+            }
+        }
+        if let Some(id) = self.open.last() {
+            let open = self.tree.element(*id);
+            let message = format!("<{}> is not closed: the text ends before", open.name());
+            return Err(XmlError { span: open.tag(), message });
+        }
+        if self.tree.nodes.is_empty() {
+            return Err(error(self.text.len()..self.text.len(), "there is no element"));
+        }
+        Ok(self.tree)
+    }
+
+    /// What quick-xml could not read.
+    fn broken(&self, at: usize, error: &Error) -> XmlError {
+        let start = at.min(self.text.len());
+        let start = (0..=start).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
+        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        XmlError { span: start..start + line.len(), message: error.to_string() }
+    }
+
+    fn element(&mut self, at: &Span, closes_itself: bool) -> Result<(), XmlError> {
+        if self.open.is_empty() && !self.tree.nodes.is_empty() {
+            return Err(error(at.clone(), "a second outermost element"));
+        }
+        if self.open.len() >= DEPTH_MAX {
+            let message = format!("more than {DEPTH_MAX} elements inside of one another");
+            return Err(XmlError { span: at.clone(), message });
+        }
+        if self.tree.nodes.len() >= ELEMENTS_MAX {
+            let message = format!("more than {ELEMENTS_MAX} elements");
+            return Err(XmlError { span: at.clone(), message });
+        }
+        let tag_end = at.end - if closes_itself { 2 } else { 1 };
+        let inner = self.text.get(at.start + 1..tag_end).unwrap_or_default();
+        let length = inner.find([' ', '\t', '\n', '\r']).unwrap_or(inner.len());
+        let name = inner.get(..length).unwrap_or_default();
+        let name_end = at.start + 1 + length;
+        if !is_name(name) {
+            let message = format!("{name:?} is no name of an element");
+            return Err(XmlError { span: at.start + 1..name_end, message });
+        }
+        let first = self.tree.attributes.len();
+        self.attributes(name_end, tag_end)?;
+        let id = ElementId(narrow(self.tree.nodes.len()));
+        let parent = self.open.last().copied();
+        let previous = parent.and_then(|parent| self.node(parent).last_child);
+        self.tree.nodes.push(Node {
+            start: narrow(at.start),
+            name_end: narrow(name_end),
+            content_start: narrow(at.end),
+            content_end: narrow(at.end),
+            end: narrow(at.end),
+            attributes: (narrow(first), narrow(self.tree.attributes.len())),
+            parent,
+            first_child: None,
+            last_child: None,
+            previous,
+            next: None,
+        });
+        if let Some(previous) = previous {
+            self.node(previous).next = Some(id);
+        }
+        if let Some(parent) = parent {
+            let parent = self.node(parent);
+            parent.first_child = parent.first_child.or(Some(id));
+            parent.last_child = Some(id);
+        }
+        if !closes_itself {
+            self.open.push(id);
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, id: ElementId) -> &mut Node {
+        #[allow(clippy::indexing_slicing, reason = "ids are made beside their nodes")]
+        &mut self.tree.nodes[id.0 as usize]
+    }
+
+    /// Reads what stands between the name of an element and the end of its tag.
+    fn attributes(&mut self, from: usize, to: usize) -> Result<(), XmlError> {
+        let text = self.text;
+        let first = self.tree.attributes.len();
+        let mut at = from;
+        loop {
+            let rest = text.get(at..to).unwrap_or_default();
+            let trimmed = rest.trim_start_matches(is_space);
+            if trimmed.is_empty() {
+                return Ok(());
+            }
+            let name_start = at + (rest.len() - trimmed.len());
+            let length = trimmed.find(['=', ' ', '\t', '\n', '\r']);
+            let name = trimmed.get(..length.unwrap_or(trimmed.len())).unwrap_or_default();
+            let name_at = name_start..name_start + name.len();
+            if !is_name(name) {
+                let message = format!("{name:?} is no name of an attribute");
+                return Err(XmlError { span: name_at, message });
+            }
+            if name_start == at {
+                return Err(error(name_at, "a blank is missing before the attribute"));
+            }
+            let value = self.value(name, &name_at, to)?;
+            let twice = self.tree.attributes.iter().skip(first);
+            if twice.clone().count() >= ATTRIBUTES_MAX {
+                let message = format!("more than {ATTRIBUTES_MAX} attributes");
+                return Err(XmlError { span: name_at, message });
+            }
+            let same = |raw: &RawAttribute| text.get(super::span(raw.name.0, raw.name.1));
+            if twice.clone().any(|raw| same(raw) == Some(name)) {
+                let message = format!("the attribute {name} is there twice");
+                return Err(XmlError { span: name_at, message });
+            }
+            at = value.end + 1;
+            self.tree.attributes.push(RawAttribute {
+                name: (narrow(name_at.start), narrow(name_at.end)),
+                value: (narrow(value.start), narrow(value.end)),
+            });
+        }
+    }
+
+    /// Where the value of an attribute stands, between its quotes.
+    fn value(&self, name: &str, name_at: &Span, to: usize) -> Result<Span, XmlError> {
+        let rest = self.text.get(name_at.end..to).unwrap_or_default();
+        let quoted = rest.trim_start_matches(is_space).strip_prefix('=');
+        let quoted = quoted.map(|rest| rest.trim_start_matches(is_space));
+        let quote = quoted.and_then(|rest| rest.chars().next());
+        let (Some(quoted), Some(quote @ ('"' | '\''))) = (quoted, quote) else {
+            let message = format!("the attribute {name} has no value in quotes");
+            return Err(XmlError { span: name_at.clone(), message });
+        };
+        let start = to - quoted.len() + 1;
+        let Some(length) = quoted.get(1..).and_then(|rest| rest.find(quote)) else {
+            let message = format!("the value of {name} does not end");
+            return Err(XmlError { span: name_at.start..to, message });
+        };
+        let at = start..start + length;
+        let value = self.text.get(at.clone()).unwrap_or_default();
+        if let Some(place) = value.find('<') {
+            let span = start + place..start + place + 1;
+            return Err(error(span, "< is written &lt; in a value"));
+        }
+        for (place, _) in value.match_indices('&') {
+            self.check_reference(start + place, at.end)?;
+        }
+        Ok(at)
+    }
+
+    fn check_reference(&self, at: usize, to: usize) -> Result<(), XmlError> {
+        let text = self.text.get(at..to).unwrap_or_default();
+        if reference(text).is_some() {
+            return Ok(());
+        }
+        let length = text.find(';').map_or(1, |end| end + 1);
+        let name = text.get(..length).unwrap_or_default();
+        let message = match name {
+            "&" => "& is written &amp;".to_owned(),
+            _ => format!("{name} stands for nothing here; there are the five entities of XML"),
+        };
+        Err(XmlError { span: at..at + length, message })
+    }
+
+    fn end(&mut self, at: &Span) -> Result<(), XmlError> {
+        let tag = self.text.get(at.start + 2..at.end - 1).unwrap_or_default();
+        let name = tag.trim_end_matches(is_space);
+        let Some(id) = self.open.pop() else {
+            return Err(error(at.clone(), "this closes nothing"));
+        };
+        let open = self.tree.element(id);
+        if open.name() != name {
+            let message = format!("</{name}> closes <{}>", open.name());
+            return Err(XmlError { span: at.clone(), message });
+        }
+        let node = self.node(id);
+        node.content_end = narrow(at.start);
+        node.end = narrow(at.end);
+        Ok(())
+    }
+
+    fn characters(&mut self, at: &Span) -> Result<(), XmlError> {
+        let text = self.text.get(at.clone()).unwrap_or_default();
+        match text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+            true => Ok(()),
+            false => self.piece(PieceKind::Text, at, true),
+        }
+    }
+
+    fn reference(&mut self, at: &Span) -> Result<(), XmlError> {
+        self.check_reference(at.start, at.end)?;
+        self.piece(PieceKind::Text, at, true)
+    }
+
+    fn piece(&mut self, kind: PieceKind, at: &Span, inside: bool) -> Result<(), XmlError> {
+        if inside && self.open.is_empty() {
+            return Err(error(at.clone(), "text stands outside of the outermost element"));
+        }
+        self.tree.pieces.push(Piece { kind, start: narrow(at.start), end: narrow(at.end) });
+        Ok(())
+    }
+}
+
+fn error(span: Span, message: &str) -> XmlError {
+    XmlError { span, message: message.to_owned() }
+}
+
+/// White space (XML 1.0, 2.3).
+pub(super) fn is_space(one: char) -> bool {
+    matches!(one, ' ' | '\t' | '\n' | '\r')
+}
+
+/// Whether a text is a name (XML 1.0, 2.3), with every letter beyond ASCII taken for one.
+pub(super) fn is_name(text: &str) -> bool {
+    let begins = |one: char| one.is_ascii_alphabetic() || matches!(one, '_' | ':') || one > '\x7f';
+    let goes_on =
+        |one: char| begins(one) || one.is_ascii_digit() || matches!(one, '-' | '.' | '\u{b7}');
+    text.starts_with(begins) && text.chars().all(goes_on)
+}
+
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+/// An offset as it is kept: [`TEXT_BYTES_MAX`] and [`ELEMENTS_MAX`] are far below 4 billion.
+fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}

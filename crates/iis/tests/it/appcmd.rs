@@ -1,0 +1,559 @@
+//! The commands that administrators use most, with their output, exit codes and effects.
+
+use bindery_iis::appcmd::{Answer, Effect, Request, World, run};
+use proptest::prelude::*;
+
+use crate::sample::{SAMPLE, difference};
+
+/// Words as a shell makes them: blanks part them, double quotes are taken off.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
+    for one in line.chars() {
+        match one {
+            '"' => (quoted, begun) = (!quoted, true),
+            ' ' if !quoted => {
+                if begun {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            _ => {
+                word.push(one);
+                begun = true;
+            }
+        }
+    }
+    words.extend(begun.then_some(word));
+    words
+}
+
+fn on(text: &str, line: &str, stdin: Option<&str>) -> Answer {
+    let request = Request {
+        id: "fb0000008000000e".to_owned(),
+        verb: "GET".to_owned(),
+        url: "/wait.aspx?time=10000".to_owned(),
+        time_ms: 4276,
+        client: "localhost".to_owned(),
+        site: "X".to_owned(),
+        site_id: 3,
+    };
+    let backups = ["Monday".to_owned()];
+    let world =
+        World { text, backups: &backups, backup_name: "20260519T172530", requests: &[request] };
+    run(&words(line), stdin, &world)
+}
+
+/// Output, exit code, and the lines of the file that differ.
+#[track_caller]
+fn check(line: &str, output: &str, exit: u16, changed: &str) {
+    let answer = on(SAMPLE, line, None);
+    assert_eq!(answer.output, output, "{line}");
+    assert_eq!(answer.exit, exit, "{line}");
+    let text = answer.text.unwrap_or_else(|| SAMPLE.to_owned());
+    assert_eq!(difference(SAMPLE, &text), changed, "{line}");
+}
+
+#[track_caller]
+fn says(line: &str, output: &str) {
+    check(line, output, 0, "");
+}
+
+/// The file is changed, and one line says so.
+#[track_caller]
+fn does(line: &str, output: &str, changed: &str) {
+    check(line, &format!("{output}\n"), 0, changed);
+}
+
+#[track_caller]
+fn fails(line: &str, message: &str, exit: u16) {
+    check(line, &format!("ERROR ( message:{message} )\n"), exit, "");
+}
+
+const DEFAULT: &str = "SITE \"Default Web Site\" (id:1,bindings:http/*:80:,state:Started)\n";
+const X: &str = "SITE \"X\" (id:3,bindings:http/*:80:x.com,https/*:443:x.com,state:Started)\n";
+
+#[test]
+fn sites_are_listed() {
+    says("list sites", &format!("{DEFAULT}{X}"));
+    says("LIST SITE", &format!("{DEFAULT}{X}"));
+    says("list site x", X);
+    says("list site https://x.com/app1/a?b", X);
+    says("list site http://other.example:80/", DEFAULT);
+    says("list sites /id:3", X);
+    says("list sites -serverAutoStart:TRUE /text:name", "Default Web Site\nX\n");
+    says("list sites /text:limits.maxConnections", "4294967295\n4294967295\n");
+    check("list sites /state:Stopped", "", 1, "");
+    check("list site nobody", "", 1, "");
+    says(
+        "list site X /text:*",
+        "SITE\n  SITE.NAME:\"X\"\n  SITE.ID:\"3\"\n  bindings:\"http/*:80:x.com,https/*:443:x.com\"\n  state:\"Started\"\n  [site]\n    name:\"X\"\n    id:\"3\"\n    [application]\n      path:\"/\"\n      applicationPool:\"P\"\n      [virtualDirectory]\n        path:\"/\"\n        physicalPath:\"D:\\x\"\n    [application]\n      path:\"/app1\"\n      [virtualDirectory]\n        path:\"/\"\n        physicalPath:\"D:\\app1\"\n    [bindings]\n      [binding]\n        protocol:\"http\"\n        bindingInformation:\"*:80:x.com\"\n      [binding]\n        protocol:\"https\"\n        bindingInformation:\"*:443:x.com\"\n\n",
+    );
+    says(
+        "list site \"Default Web Site\" /xml",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<appcmd>\n    <SITE SITE.NAME=\"Default Web Site\" SITE.ID=\"1\" bindings=\"http/*:80:\" state=\"Started\" />\n</appcmd>\n",
+    );
+    says(
+        "list site \"Default Web Site\" /config",
+        "<site name=\"Default Web Site\" id=\"1\">\n  <application path=\"/\">\n    <virtualDirectory path=\"/\" physicalPath=\"C:\\inetpub\\wwwroot\" />\n  </application>\n  <bindings>\n    <binding protocol=\"http\" bindingInformation=\"*:80:\" />\n  </bindings>\n</site>\n",
+    );
+}
+
+#[test]
+fn sites_are_added_and_deleted() {
+    does(
+        "add site /name:Y /bindings:http/*:80:y.com /physicalPath:C:\\y",
+        "SITE object \"Y\" added\nAPP object \"Y/\" added\nVDIR object \"Y/\" added",
+        "+<site name=\"Y\" id=\"2\">\n+<application path=\"/\">\n+<virtualDirectory path=\"/\" physicalPath=\"C:\\y\" />\n+</application>\n+<bindings>\n+<binding protocol=\"http\" bindingInformation=\"*:80:y.com\" />\n+</bindings>\n+</site>",
+    );
+    does(
+        "add site /name:Y /id:77",
+        "SITE object \"Y\" added",
+        "+<site name=\"Y\" id=\"77\">\n+<bindings />\n+</site>",
+    );
+    fails("add site /name:x", "Failed to add duplicate collection element \"x\".", 183);
+    fails("add site /name:Y /id:3", "Failed to add duplicate collection element \"Y\".", 183);
+    fails("add site /name:Y /xyz:1", "Unknown attribute \"xyz\".  Replace with -? for help.", 87);
+    fails(
+        "add site /id:9",
+        "New SITE object missing required attributes.  The attribute \"name\" must be specified.",
+        87,
+    );
+    let gone = SAMPLE.lines().skip_while(|line| !line.contains("name=\"X\"")).take(12);
+    let gone: Vec<_> = gone.map(|line| format!("-{}", line.trim_start())).collect();
+    does("delete site X", "SITE object \"X\" deleted", &gone.join("\n"));
+    fails("delete site Missing", "Cannot find SITE object with identifier \"Missing\".", 1168);
+    fails("delete site", "Must specify the SITE object with identifier.", 87);
+}
+
+#[test]
+fn bindings_of_a_site_are_set() {
+    let added = "+<binding protocol=\"https\" bindingInformation=\"*:443:y.com\" sslFlags=\"1\" />";
+    for line in [
+        "set site \"X\" /+bindings.[protocol='https',bindingInformation='*:443:y.com',sslFlags='1']",
+        "set site X -+bindings.[PROTOCOL=https,bindinginformation=*:443:y.com,sslflags=1]",
+        "set site /+bindings.[protocol='https',bindingInformation='*:443:y.com',sslFlags='1'] x",
+    ] {
+        does(line, "SITE object \"X\" changed", added);
+    }
+    let http = "<binding protocol=\"http\" bindingInformation=\"*:80:x.com\" />";
+    does(
+        "set site X /-bindings.[protocol='http',bindingInformation='*:80:x.com']",
+        "SITE object \"X\" changed",
+        &format!("-{http}"),
+    );
+    does(
+        "set site X /bindings:\"http/*:80:x.com,https/*:443:y.com\"",
+        "SITE object \"X\" changed",
+        "-<binding protocol=\"https\" bindingInformation=\"*:443:x.com\" />\n+<binding protocol=\"https\" bindingInformation=\"*:443:y.com\" />",
+    );
+    does(
+        "set site X /bindings.[protocol='http',bindingInformation='*:80:x.com'].bindingInformation:*:81:",
+        "SITE object \"X\" changed",
+        &format!("-{http}\n+{}", http.replace("80:x.com", "81:")),
+    );
+    fails(
+        "set site X /+bindings.[protocol='http',bindingInformation='*:80:X.COM']",
+        "Failed to add duplicate collection element \"http\".",
+        183,
+    );
+    fails(
+        "set site X /-bindings.[protocol='http',bindingInformation='*:1:']",
+        "Cannot find requested collection element.",
+        1168,
+    );
+    fails(
+        "set site X /+bindings.[protocol='http'",
+        "Malformed collection indexer; format is [@position,name='value',name2='value2',...].  The @position specifier is optional, and be '@start', '@end', or '@N' where N is a numeric index into the collection.",
+        87,
+    );
+}
+
+#[test]
+fn what_else_a_site_has_is_set() {
+    let changed = "SITE object \"X\" changed";
+    does(
+        "set site X /name:Y",
+        changed,
+        "-<site name=\"X\" id=\"3\">\n+<site name=\"Y\" id=\"3\">\n-<location path=\"X\">\n+<location path=\"Y\">\n-<location path=\"X/app1\">\n+<location path=\"Y/app1\">",
+    );
+    does("set site X /id:9", changed, "-<site name=\"X\" id=\"3\">\n+<site name=\"X\" id=\"9\">");
+    does(
+        "set site X /serverautostart:false",
+        changed,
+        "-<site name=\"X\" id=\"3\">\n+<site name=\"X\" id=\"3\" serverAutoStart=\"false\">",
+    );
+    does(
+        "set site X /limits.maxConnections:100 /logFile.directory:D:\\logs",
+        changed,
+        "+<limits maxConnections=\"100\" />\n+<logFile directory=\"D:\\logs\" />",
+    );
+    let folder = "<virtualDirectory path=\"/\" physicalPath=\"D:\\x\" />";
+    does(
+        "set site X /[path='/'].[path='/'].physicalPath:D:\\new",
+        changed,
+        &format!("-{folder}\n+{}", folder.replace("D:\\x", "D:\\new")),
+    );
+    fails("set site X /xyz:1", "Unknown attribute \"xyz\".  Replace with -? for help.", 87);
+    fails("set site X /id:1", "Failed to add duplicate collection element \"X\".", 183);
+    fails("set site Y /id:1", "Cannot find SITE object with identifier \"Y\".", 1168);
+    does(
+        "stop site X",
+        "\"X\" successfully stopped",
+        "-<site name=\"X\" id=\"3\">\n+<site name=\"X\" id=\"3\" serverAutoStart=\"false\">",
+    );
+    says("start site x", "\"X\" successfully started.\n");
+    let stopped = on(SAMPLE, "stop site X", None).text.unwrap();
+    let listed = on(&stopped, "list sites /state:stopped", None).output;
+    assert_eq!(listed, X.replace("Started", "Stopped"));
+    assert_eq!(on(&stopped, "start site X", None).text.as_deref(), Some(SAMPLE));
+}
+
+#[test]
+fn applications_and_virtual_directories() {
+    says(
+        "list apps",
+        "APP \"Default Web Site/\" (applicationPool:DefaultAppPool)\nAPP \"X/\" (applicationPool:P)\nAPP \"X/app1\" (applicationPool:DefaultAppPool)\n",
+    );
+    says(
+        "list apps /site.name:\"x\" /path:/app1",
+        "APP \"X/app1\" (applicationPool:DefaultAppPool)\n",
+    );
+    says("list apps /apppool.name:p", "APP \"X/\" (applicationPool:P)\n");
+    does(
+        "add app /site.name:X /path:/app2 /physicalPath:C:\\app2",
+        "APP object \"X/app2\" added\nVDIR object \"X/app2/\" added",
+        "+<application path=\"/app2\">\n+<virtualDirectory path=\"/\" physicalPath=\"C:\\app2\" />\n+</application>",
+    );
+    does(
+        "set app X/app1 /applicationPool:P",
+        "APP object \"X/app1\" changed",
+        "-<application path=\"/app1\">\n+<application path=\"/app1\" applicationPool=\"P\">",
+    );
+    does(
+        "delete app \"X/app1\"",
+        "APP object \"X/app1\" deleted",
+        "-<application path=\"/app1\">\n-<virtualDirectory path=\"/\" physicalPath=\"D:\\app1\" />\n-</application>",
+    );
+    fails(
+        "delete app http://x.com/app1",
+        "Must use exact identifier for APP object with verb DELETE.",
+        87,
+    );
+    fails(
+        "add app /site.name:X /path:/app1",
+        "Failed to add duplicate collection element \"/app1\".",
+        183,
+    );
+    says("list vdirs /text:physicalPath", "C:\\inetpub\\wwwroot\nD:\\x\nD:\\app1\n");
+    says("list vdir X/app1", "VDIR \"X/app1/\" (physicalPath:D:\\app1)\n");
+    does(
+        "add vdir /app.name:\"X/\" /path:/img /physicalPath:C:\\img",
+        "VDIR object \"X/img\" added",
+        "+<virtualDirectory path=\"/img\" physicalPath=\"C:\\img\" />",
+    );
+    let folder = "<virtualDirectory path=\"/\" physicalPath=\"D:\\x\" />";
+    does(
+        "set vdir \"X/\" /physicalPath:D:\\new",
+        "VDIR object \"X/\" changed",
+        &format!("-{folder}\n+{}", folder.replace("D:\\x", "D:\\new")),
+    );
+}
+
+#[test]
+fn pools_are_kept_and_shown() {
+    says(
+        "list apppools",
+        "APPPOOL \"DefaultAppPool\" (MgdVersion:v4.0,MgdMode:Integrated,state:Started)\nAPPPOOL \"P\" (MgdVersion:,MgdMode:Integrated,state:Stopped)\n",
+    );
+    does("add apppool /name:Q", "APPPOOL object \"Q\" added", "+<add name=\"Q\" />");
+    does(
+        "set apppool \"P\" /processModel.idleTimeout:00:00:00",
+        "APPPOOL object \"P\" changed",
+        "-<processModel userName=\"svc\" password=\"not shown\" />\n+<processModel userName=\"svc\" password=\"not shown\" idleTimeout=\"00:00:00\" />",
+    );
+    says("recycle apppool P", "\"P\" successfully recycled\n");
+    does(
+        "start apppool P",
+        "\"P\" successfully started.",
+        "-<add name=\"P\" autoStart=\"false\">\n+<add name=\"P\">",
+    );
+    says("stop apppool P", "\"P\" successfully stopped\n");
+    let answer = on(SAMPLE, "recycle apppool P", None);
+    assert!(answer.notes.concat().contains("no worker processes"));
+    for line in ["list apppool P /text:*", "list apppool P /config", "list apppool P /config /xml"]
+    {
+        let answer = on(SAMPLE, line, None).output;
+        assert!(answer.contains("svc") && !answer.contains("not shown"), "{answer}");
+    }
+}
+
+const APPLIED: &str = "Applied configuration changes to section \"system.webServer/";
+
+fn applied(section: &str) -> String {
+    format!(
+        "{APPLIED}{section}\" for \"MACHINE/WEBROOT/APPHOST/X\" at configuration commit path \"MACHINE/WEBROOT/APPHOST\""
+    )
+}
+
+#[test]
+fn sections_are_set_at_the_location_of_their_path() {
+    does(
+        "set config \"X\" /section:directoryBrowse /enabled:false /commit:apphost",
+        &applied("directoryBrowse"),
+        "-<directoryBrowse enabled=\"true\" />\n+<directoryBrowse enabled=\"false\" />",
+    );
+    does(
+        "set config X /section:httpProtocol /+customHeaders.[name='H',value='v']",
+        &applied("httpProtocol"),
+        "+<httpProtocol>\n+<customHeaders>\n+<add name=\"H\" value=\"v\" />\n+</customHeaders>\n+</httpProtocol>",
+    );
+    does(
+        "set config X /section:staticContent /+[fileExtension='.webp',mimeType='image/webp']",
+        &applied("staticContent"),
+        "+<staticContent>\n+<mimeMap fileExtension=\".webp\" mimeType=\"image/webp\" />\n+</staticContent>",
+    );
+    does(
+        "set config X -section:system.webserver/defaultdocument /+files.[value='home.html']",
+        &applied("defaultDocument"),
+        "+<defaultDocument>\n+<files>\n+<add value=\"home.html\" />\n+</files>\n+</defaultDocument>",
+    );
+    does(
+        "set config X /section:access /sslFlags:Ssl /commit:apphost",
+        &applied("security/access"),
+        "+<security>\n+<access sslFlags=\"Ssl\" />\n+</security>",
+    );
+    does(
+        "set config \"X/app1/old\" /section:httpRedirect /enabled:true /destination:https://y",
+        &applied("httpRedirect").replace("APPHOST/X", "APPHOST/X/app1/old"),
+        "+<location path=\"X/app1/old\">\n+<system.webServer>\n+<httpRedirect enabled=\"true\" destination=\"https://y\" />\n+</system.webServer>\n+</location>",
+    );
+    does(
+        "set config /section:defaultDocument /+files.[value='first.html',@start]",
+        &applied("defaultDocument").replace("APPHOST/X", "APPHOST"),
+        "+<add value=\"first.html\" />",
+    );
+}
+
+#[test]
+fn what_is_inherited_is_taken_out_and_what_is_locked_stays() {
+    does(
+        "set config X /section:httpProtocol /-customHeaders.[name='x-server']",
+        &applied("httpProtocol"),
+        "+<httpProtocol>\n+<customHeaders>\n+<remove name=\"X-Server\" />\n+</customHeaders>\n+</httpProtocol>",
+    );
+    does(
+        "set config X /section:ownModule /any.thing:1",
+        &applied("ownModule"),
+        "+<ownModule>\n+<any thing=\"1\" />\n+</ownModule>",
+    );
+    does(
+        "clear config X /section:directoryBrowse",
+        &applied("directoryBrowse"),
+        "-<location path=\"X\">\n-<system.webServer>\n-<directoryBrowse enabled=\"true\" />\n-</system.webServer>\n-</location>",
+    );
+    fails(
+        "set config X /section:httpProtocol /+customHeaders.[name='X-Server',value='2']",
+        "Failed to add duplicate collection element \"X-Server\".",
+        183,
+    );
+    fails(
+        "set config X /section:httpErrors /defaultPath:/a",
+        "Lock violation: attribute \"defaultPath\" of section \"system.webServer/httpErrors\" is locked at MACHINE/WEBROOT/APPHOST.",
+        33,
+    );
+    fails(
+        "set config X /section:nonsense /a:b",
+        "Unknown config section \"nonsense\".  Replace with -? for help.",
+        87,
+    );
+    fails(
+        "set config Z /section:access /sslFlags:Ssl",
+        "Cannot find CONFIG object with identifier \"Z\".",
+        1168,
+    );
+    fails(
+        "set config X /section:access /sslFlags:Ssl /commit:site",
+        "/commit:site is not supported: changes are written to applicationHost.config.  Use /commit:apphost, or edit the web.config itself.",
+        87,
+    );
+}
+
+#[test]
+fn sections_are_listed_searched_and_locked() {
+    says(
+        "list config X /section:defaultDocument",
+        "<system.webServer>\n  <defaultDocument enabled=\"true\">\n    <files>\n      <add value=\"Default.htm\" />\n      <add value=\"index.html\" />\n    </files>\n  </defaultDocument>\n</system.webServer>\n",
+    );
+    says(
+        "list config X /section:directoryBrowse /config:*",
+        "<system.webServer>\n  <directoryBrowse enabled=\"true\" />\n</system.webServer>\n",
+    );
+    says(
+        "list config X/app1 /section:httpErrors",
+        "<system.webServer>\n  <httpErrors lockAttributes=\"defaultPath\">\n    <error statusCode=\"500\" path=\"500.htm\" />\n    <error statusCode=\"404\" path=\"/404.html\" />\n  </httpErrors>\n</system.webServer>\n",
+    );
+    says(
+        "list config /section:httpLogging /config:*",
+        "<system.webServer>\n  <httpLogging dontLog=\"false\" selectiveLogging=\"LogAll\" />\n</system.webServer>\n",
+    );
+    says("list config X /section:directoryBrowse /text:enabled", "true\n");
+    says(
+        "search config /section:directoryBrowse /enabled:true",
+        "CONFIGSEARCH \"MACHINE/WEBROOT/APPHOST/X\"\n",
+    );
+    does(
+        "unlock config /section:handlers",
+        "Unlocked section \"system.webServer/handlers\" at configuration path \"MACHINE/WEBROOT/APPHOST\".",
+        "-<section name=\"handlers\" overrideModeDefault=\"Deny\" />\n+<section name=\"handlers\" overrideModeDefault=\"Allow\" />",
+    );
+    does(
+        "lock config X /section:directoryBrowse",
+        "Locked section \"system.webServer/directoryBrowse\" at configuration path \"MACHINE/WEBROOT/APPHOST/X\".",
+        "-<location path=\"X\">\n+<location path=\"X\" overrideMode=\"Deny\">",
+    );
+    let locked = on(SAMPLE, "lock config X /section:directoryBrowse", None).text.unwrap();
+    assert_eq!(on(&locked, "lock config X /section:directoryBrowse", None).text, None);
+    let locked = on(SAMPLE, "lock config /section:access", None).text.unwrap();
+    assert_eq!(
+        difference(SAMPLE, &locked),
+        "-<security>\n-<access sslFlags=\"None\" />\n-</security>\n+<security />\n+<location path=\"\" overrideMode=\"Deny\">\n+<system.webServer>\n+<security>\n+<access sslFlags=\"None\" />\n+</security>\n+</system.webServer>\n+</location>"
+    );
+}
+
+#[test]
+fn backups_requests_and_what_is_not_here() {
+    let backup = |line: &str, output: &str, effect: Effect| {
+        let answer = on(SAMPLE, line, None);
+        assert_eq!((answer.output.as_str(), answer.exit), (output, 0), "{line}");
+        assert_eq!((answer.effect, answer.text), (Some(effect), None));
+    };
+    backup("add backup \"B\"", "BACKUP object \"B\" added\n", Effect::AddBackup("B".to_owned()));
+    let time = "20260519T172530";
+    backup(
+        "add backup",
+        &format!("BACKUP object \"{time}\" added\n"),
+        Effect::AddBackup(time.to_owned()),
+    );
+    says("list backups", "BACKUP \"Monday\"\n");
+    backup(
+        "restore backup monday",
+        "Restored configuration from backup \"Monday\"\n",
+        Effect::RestoreBackup("Monday".to_owned()),
+    );
+    backup(
+        "delete backup Monday",
+        "BACKUP object \"Monday\" deleted\n",
+        Effect::DeleteBackup("Monday".to_owned()),
+    );
+    fails("restore backup B", "Cannot find BACKUP object with identifier \"B\".", 1168);
+    fails("add backup ../x", "\"../x\" cannot be the name of a backup.", 87);
+    let request = "REQUEST \"fb0000008000000e\" (url:GET /wait.aspx?time=10000,time:4276 msec,client:localhost)\n";
+    says("list requests /elapsed:1000", request);
+    says("list requests /site.id:3 /url:/wait.aspx?time=10000", request);
+    check("list requests /elapsed:5000", "", 1, "");
+    says("list wps", "");
+    says("list modules", "");
+    assert!(on(SAMPLE, "list wp", None).notes.concat().contains("no worker processes"));
+    fails(
+        "list foo",
+        "Object 'FOO' is not supported.  Run 'appcmd.exe /?' to display supported objects.",
+        87,
+    );
+    fails(
+        "restart site X",
+        "Command 'RESTART' is not supported on object 'SITE'.  Run 'appcmd.exe SITE /?' to display supported commands.",
+        87,
+    );
+    assert_eq!((on(SAMPLE, "/?", None).exit, on(SAMPLE, "", None).exit), (1, 1));
+    let broken = on("<configuration>\n<sites>", "list sites", None);
+    assert_eq!((broken.exit, broken.text), (13, None));
+    assert!(broken.output.contains("line 2"), "{}", broken.output);
+}
+
+#[test]
+fn what_one_command_lists_another_takes() {
+    let sites = on(SAMPLE, "list site /config /xml", None).output;
+    let empty = "<configuration>\n    <system.applicationHost>\n        <sites />\n    </system.applicationHost>\n</configuration>\n";
+    let answer = on(empty, "add site /in", Some(&sites));
+    assert_eq!(answer.output, "SITE object \"Default Web Site\" added\nSITE object \"X\" added\n");
+    let moved = answer.text.unwrap();
+    assert_eq!(on(&moved, "list sites", None).output, format!("{DEFAULT}{X}"));
+    let own = |text: &str| {
+        let from = text.find("<site name").unwrap();
+        text[from..text.rfind("</site>").unwrap()].to_owned()
+    };
+    assert_eq!(own(&moved), own(SAMPLE), "with everything in them");
+    let plain = on(SAMPLE, "list sites /xml", None).output;
+    let stopped = on(SAMPLE, "stop site -", Some(&plain));
+    assert_eq!(
+        stopped.output,
+        "\"Default Web Site\" successfully stopped\n\"X\" successfully stopped\n"
+    );
+    assert_eq!(stopped.text.unwrap().matches("serverAutoStart=\"false\"").count(), 2);
+    let apps = on(SAMPLE, "list app /in", Some(&plain)).output;
+    assert_eq!(apps, on(SAMPLE, "list apps", None).output);
+    let twice = on(SAMPLE, "add site /in", Some(&sites));
+    assert_eq!((twice.exit, twice.text), (183, None), "all or none");
+    assert_eq!(on(SAMPLE, "add site /in", Some("<appcmd>")).exit, 87);
+}
+
+#[test]
+fn two_sites_on_one_certificate_record_are_told() {
+    let answer = on(
+        SAMPLE,
+        "set site \"Default Web Site\" /+bindings.[protocol='https',bindingInformation='*:443:shop.example']",
+        None,
+    );
+    assert_eq!(
+        (answer.output.as_str(), answer.exit),
+        ("SITE object \"Default Web Site\" changed\n", 0)
+    );
+    assert!(answer.text.is_some(), "IIS writes it");
+    let warning = answer.warning.unwrap();
+    assert_eq!(
+        (warning.site.as_str(), warning.binding.as_str()),
+        ("Default Web Site", "https/*:443:shop.example")
+    );
+    assert_eq!(warning.others, [("X".to_owned(), "*:443:x.com".to_owned())]);
+    assert!(warning.message.contains("0.0.0.0:443"), "{}", warning.message);
+    let commands: Vec<_> = warning.ways.iter().flat_map(|way| &way.commands).collect();
+    assert_eq!(
+        commands,
+        [
+            "appcmd set site \"Default Web Site\" \"/bindings.[protocol='https',bindingInformation='*:443:shop.example'].sslFlags:1\"",
+            "netsh http add sslcert hostnameport=shop.example:443 certhash=<thumbprint> appid={4dc3e181-e14b-4a21-b022-59fc669b0914} certstorename=MY",
+            "netsh http update sslcert ipport=0.0.0.0:443 certhash=<thumbprint> appid={4dc3e181-e14b-4a21-b022-59fc669b0914} certstorename=MY",
+        ]
+    );
+    // The first way out is one.
+    let text = answer.text.unwrap();
+    let out = on(&text, commands[0].strip_prefix("appcmd ").unwrap(), None);
+    assert_eq!((out.exit, &out.warning), (0, &None));
+    let quiet = [
+        "set site \"Default Web Site\" /+bindings.[protocol='https',bindingInformation='*:443:s',sslFlags='1']",
+        "set site \"Default Web Site\" /+bindings.[protocol='https',bindingInformation='*:444:s']",
+        "set site X /+bindings.[protocol='https',bindingInformation='*:443:s']",
+    ];
+    for line in quiet {
+        assert_eq!(on(SAMPLE, line, None).warning, None, "{line}");
+    }
+    for line in ["stop site X", "set site X /name:Z", "set site X /id:8"] {
+        assert_eq!(on(&text, line, None).warning, None, "{line}: it was so before");
+    }
+    let by_list = on(SAMPLE, "add site /name:Z /bindings:https/*:443:z", None);
+    assert_eq!(by_list.warning.unwrap().site, "Z");
+}
+
+proptest! {
+    #[test]
+    fn any_command_leaves_a_file_that_can_be_read(
+        line in "(list|set|add|delete|start|stop|search|lock|unlock|clear) (site|app|vdir|apppool|config|backup)( X| X/app1| \"Default Web Site\")?( /[+~-]?[a-z.\\[\\]='@,]{0,12}(:[ -~]{0,10})?){0,3}",
+        section in prop_oneof![Just(""), Just(" /section:access"), Just(" /section:system.webServer/a/b")],
+    ) {
+        let answer = on(SAMPLE, &format!("{line}{section}"), None);
+        if let Some(text) = answer.text {
+            let again = on(&text, "list sites", None);
+            prop_assert_ne!(again.exit, 13, "{}", again.output);
+        }
+    }
+}
