@@ -2,6 +2,8 @@
 //!
 //! Words come from any shell: quotes in brackets may be there, of either kind, or may be gone.
 
+use crate::xml::is_character;
+
 /// A command as it was typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
@@ -83,6 +85,9 @@ pub enum GrammarError {
         "Malformed collection indexer; format is [@position,name='value',name2='value2',...].  The @position specifier is optional, and be '@start', '@end', or '@N' where N is a numeric index into the collection."
     )]
     Brackets,
+    /// What no file in XML can hold (XML 1.0, 2.2).
+    #[error("The parameter \"{0}\" has a character that cannot be written to the configuration.")]
+    Character(String),
     /// A parameter without a name.
     #[error("The parameter \"{0}\" has no name.")]
     NoName(String),
@@ -140,6 +145,9 @@ pub fn parse(words: &[String]) -> Result<Command, GrammarError> {
     let mut command = Command::default();
     let mut plain = 0;
     for word in words {
+        if !word.chars().all(is_character) {
+            return Err(GrammarError::Character(word.escape_debug().to_string()));
+        }
         if let Some(rest) = parameter_text(word) {
             command.parameters.push(parameter(rest)?);
             continue;
@@ -356,6 +364,8 @@ mod tests {
             );
         }
         assert!(matches!(read(&["set", "site", "X", "/"]), Err(GrammarError::NoName(_))));
+        let unwritable = read(&["set", "config", "X", "/+a.[name='\u{2}']"]);
+        assert!(matches!(unwritable, Err(GrammarError::Character(_))), "{unwritable:?}");
     }
 
     proptest! {

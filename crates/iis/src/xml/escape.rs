@@ -102,6 +102,6 @@ pub(super) fn reference(text: &str) -> Option<(char, usize)> {
 }
 
 /// What a text may have in it (XML 1.0, 2.2).
-pub(super) fn is_character(one: char) -> bool {
+pub(crate) fn is_character(one: char) -> bool {
     matches!(one, '\t' | '\n' | '\r') || (one >= ' ' && !matches!(one, '\u{fffe}' | '\u{ffff}'))
 }

@@ -23,6 +23,7 @@ use std::borrow::Cow;
 use bindery_model::problem::Span;
 
 pub use escape::escape;
+pub(crate) use escape::is_character;
 pub use parse::{ATTRIBUTES_MAX, DEPTH_MAX, ELEMENTS_MAX, TEXT_BYTES_MAX, parse};
 
 /// Why a text is no XML, or none that is taken.
