@@ -259,7 +259,9 @@ fn item(text: &str) -> Result<(Item, &str), GrammarError> {
         } else {
             let (name, behind) = rest.split_once('=').ok_or(GrammarError::Brackets)?;
             let (value, behind) = value(behind.trim_start())?;
-            if name.trim().is_empty() || name.contains(']') {
+            // An element has an attribute once.
+            let again = |own: &(String, String)| own.0.eq_ignore_ascii_case(name.trim());
+            if name.trim().is_empty() || name.contains(']') || item.attributes.iter().any(again) {
                 return Err(GrammarError::Brackets);
             }
             item.attributes.push((name.trim().to_owned(), value));
@@ -356,7 +358,7 @@ mod tests {
             property("/bindings:\"http/*:80:a,https/*:443:a\"").value.as_deref(),
             Some("http/*:80:a,https/*:443:a")
         );
-        for broken in ["/+[a='b'", "/+[a]", "/+[@x]", "/[a='b']c", "/+[='b']"] {
+        for broken in ["/+[a='b'", "/+[a]", "/+[@x]", "/[a='b']c", "/+[='b']", "/+[a='b',A='c']"] {
             assert_eq!(
                 read(&["set", "site", "X", broken]),
                 Err(GrammarError::Brackets),
