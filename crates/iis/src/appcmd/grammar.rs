@@ -261,7 +261,10 @@ fn item(text: &str) -> Result<(Item, &str), GrammarError> {
             let (value, behind) = value(behind.trim_start())?;
             // An element has an attribute once.
             let again = |own: &(String, String)| own.0.eq_ignore_ascii_case(name.trim());
-            if name.trim().is_empty() || name.contains(']') || item.attributes.iter().any(again) {
+            let letter = |one: char| one.is_ascii_alphanumeric() || "-_.:".contains(one);
+            let is_name = name.trim().starts_with(|one: char| one.is_ascii_alphabetic())
+                && name.trim().chars().all(letter);
+            if !is_name || item.attributes.iter().any(again) {
                 return Err(GrammarError::Brackets);
             }
             item.attributes.push((name.trim().to_owned(), value));
