@@ -40,8 +40,12 @@ pub fn parse(text: &str) -> Result<Tree<'_>, XmlError> {
         let message = format!("the character U+{:04X} cannot stand in XML", u32::from(one));
         return Err(XmlError { span, message });
     }
-    let mark = text.len() - text.trim_start_matches('\u{feff}').len();
-    let mark = mark.min('\u{feff}'.len_utf8());
+    let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mark = text.len() - rest.len();
+    // quick-xml would pass over a second one, and then count from behind it.
+    if rest.starts_with('\u{feff}') {
+        return Err(error(mark..2 * mark, "text stands outside of the outermost element"));
+    }
     Builder::new(text, mark).read()
 }
 

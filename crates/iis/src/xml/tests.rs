@@ -67,6 +67,7 @@ fn what_is_no_xml_is_refused_where_it_is_wrong() {
     refused("<a>\u{1}</a>", "\u{1}", "U+0001");
     refused("<a/><?xml version='1.0'?>", "<?xml version='1.0'?>", "beginning");
     refused("<1a/>", "1a", "no name");
+    assert_eq!(parse("\u{feff}\u{feff}<a/>").unwrap_err().span, 3..6);
     let deep = "<a>".repeat(DEPTH_MAX + 1);
     assert!(parse(&deep).unwrap_err().message.contains("inside of one another"));
     let wide: String = (0..=ATTRIBUTES_MAX).fold(String::new(), |mut all, number| {
