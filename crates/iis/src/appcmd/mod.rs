@@ -181,6 +181,11 @@ fn answer(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Result<An
     }
     let text = run.host.draft.finish();
     if text != world.text {
+        // Names and characters are looked at where they are typed; depths and numbers here.
+        if let Err(error) = xml::parse(&text) {
+            let message = format!("This would write what cannot be read again: {error}.");
+            return Err(Failure::usage(message));
+        }
         if command.object == "SITE" {
             let before = trap::Shared::of(&Draft::new(&tree), before);
             run.answer.warning = before.compare(&run.host);

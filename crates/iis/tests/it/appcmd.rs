@@ -471,6 +471,17 @@ fn backups_requests_and_what_is_not_here() {
 }
 
 #[test]
+fn what_could_not_be_read_again_is_not_written() {
+    let deep = format!("set config /section:own/section /+{}", "a.".repeat(200));
+    let wide: String = (0..300).map(|number| format!(" /a{number}:1")).collect();
+    for line in [format!("{deep}[b=1]"), format!("set config /section:own/section{wide}")] {
+        let answer = on(SAMPLE, &line, None);
+        assert_eq!((answer.exit, answer.text), (87, None), "{}", answer.output);
+        assert!(answer.output.contains("cannot be read again: more than"), "{}", answer.output);
+    }
+}
+
+#[test]
 fn what_one_command_lists_another_takes() {
     let sites = on(SAMPLE, "list site /config /xml", None).output;
     let empty = "<configuration>\n    <system.applicationHost>\n        <sites />\n    </system.applicationHost>\n</configuration>\n";

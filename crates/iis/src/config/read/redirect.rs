@@ -114,7 +114,9 @@ fn usable(
         None => "a variable in it is not known here, or stands where it cannot".to_owned(),
         Some(own) => match read_target(&own.to) {
             Err(why) => why,
-            Ok(_) if Replacement::new(&own.path, &own.to).is_ok() => return rule,
+            Ok(to) if Replacement::new(&own.path, &to).is_ok() => {
+                return rule.map(|own| RedirectRule { to, ..own });
+            }
             Ok(_) => "it does not go with its pattern".to_owned(),
         },
     };

@@ -183,7 +183,7 @@ impl<'a> Rule<'a> {
         let status = kind.as_deref().map_or(Some(301), |text| word(text, &kinds));
         let status = status.ok_or("its redirectType is not known")?;
         let to = self.target(url)?;
-        read_target(&to).map_err(|why| format!("no redirect goes to {url:?}: {why}"))?;
+        let to = read_target(&to).map_err(|why| format!("no redirect goes to {url:?}: {why}"))?;
         Replacement::new(&self.pattern, &to).map_err(|error| error.to_string())?;
         let keep_query = self.keeps_query();
         Ok(Outcome::Redirect(RedirectRule { path: self.pattern, to, status, keep_query }))

@@ -194,6 +194,21 @@ fn the_sample_is_served_without_an_error() {
 }
 
 #[test]
+fn a_redirect_goes_to_what_a_location_field_can_have() {
+    let inner = "<httpRedirect enabled='true' destination='https://bücher.example$V$Q' exactDestination='true'/>
+        <rewrite><rules><rule name='r'><match url='^a$'/><action type='Redirect' url='https://bücher.example/a'/></rule></rules></rewrite>";
+    let document = web_config("", "/srv/d/a/f", inner).read();
+    let sites = document.configuration.table.sites.iter();
+    let rules = sites.flat_map(Site::all_routes).flat_map(|route| &route.rules.redirects);
+    let targets: Vec<_> = rules.map(|rule| rule.to.as_str()).collect();
+    assert_eq!(targets.len(), 2, "{:?}", document.problems);
+    assert!(
+        targets.iter().all(|to| to.starts_with("https://xn--bcher-kva.example/")),
+        "{targets:?}"
+    );
+}
+
+#[test]
 fn every_problem_of_the_sample_has_its_line() {
     let document = Given::text(CONTOSO).read();
     let told = told(&document, CONTOSO);
