@@ -95,8 +95,8 @@ fn server_of(
     home: &Home,
     door: history::Door,
 ) -> Result<Option<Client>, Failure> {
-    let state_dir = &settings.state_dir;
-    let client = Client::new(state_dir, door).map_err(failure)?;
+    let state_dir = home.state_folder(settings);
+    let client = Client::new(&state_dir, door).map_err(failure)?;
     match client.is_running() {
         Ok(true) => {}
         Ok(false) => return Ok(None),
@@ -236,7 +236,7 @@ impl Door {
             return Ok(Self::Server(Box::new(client), loaded.home));
         }
         let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
-        let owner = owner.map(|user| (user, settings.state_dir.clone()));
+        let owner = owner.map(|user| (user, loaded.state_folder()));
         let applier = Applier::open(loaded, Observer::default()).map_err(|refused| {
             let problems = "it has errors and cannot be changed by commands; `bindery check` \
                             explains them";

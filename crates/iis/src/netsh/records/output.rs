@@ -145,8 +145,8 @@ impl Reader {
                     });
                     // A timeout before a list that is named like a hash says what it is, in English.
                     let other = named(&all, label).is_some_and(|place| place > 0);
-                    let begins = key(value).is_some()
-                        && (hash_follows && !other || !within && !further);
+                    let begins =
+                        key(value).is_some() && (hash_follows && !other || !within && !further);
                     if begins {
                         blocks.push(Vec::new());
                         (within, further) = (true, false);
