@@ -10,6 +10,7 @@ use std::{
 };
 
 use bindery_control::{
+    api::RequestRecord,
     applier::{Request, What},
     history,
     home::Form,
@@ -30,11 +31,12 @@ use bindery_server::clock;
 use super::{
     change::refused_said,
     dialect::{Words, own_options},
+    request::NO_SERVER,
     steps::{COLUMNS, wrapped},
 };
 use crate::{
     ConfigOption,
-    door::{Door, NotMade, Seen, actor, form_name},
+    door::{Door, NotMade, Seen, actor, form_name, running},
     output::{self, Failure},
 };
 
@@ -79,11 +81,17 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
     let names = backups.names();
     let now: String = timestamp(clock::now()).chars().filter(char::is_ascii_alphanumeric).collect();
+    let (mut requests, mut no_server) = (Vec::new(), false);
+    if is_about_requests(&words) {
+        let found = running(&config, |client| client.requests(None, None, None))?;
+        no_server = found.is_none();
+        requests = found.unwrap_or_default().into_iter().map(request).collect();
+    }
     let world = World {
         text: &text,
         backups: &names,
         backup_name: now.trim_end_matches('Z'),
-        requests: &[],
+        requests: &requests,
     };
     let mut answer = appcmd::run(&words, input.as_deref(), &world);
     if is_about_pools(&words) && seen.home.form == Form::Toml && answer.text.take().is_some() {
@@ -128,8 +136,8 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     }
     output::print(&answer.output);
     told(&answer);
-    if is_about_requests(&words) {
-        output::note("bindery: requests under way are counted, not listed: see `bindery status`");
+    if no_server {
+        output::note(format_args!("bindery: {NO_SERVER}"));
     }
     // Of the number that Windows has, a shell sees the lowest byte.
     Ok(ExitCode::from(answer.exit.to_le_bytes()[0]))
@@ -184,6 +192,23 @@ fn is_about_pools(words: &[String]) -> bool {
 
 fn is_about_requests(words: &[String]) -> bool {
     grammar::parse(words).is_ok_and(|command| command.object == "REQUEST")
+}
+
+/// A request under way as appcmd shows it.
+fn request(own: RequestRecord) -> appcmd::Request {
+    let RequestRecord { id, site, site_id, method, url, client, elapsed_ms, .. } = own;
+    appcmd::Request {
+        id,
+        verb: method,
+        url,
+        time_ms: elapsed_ms,
+        client: match client.is_loopback() {
+            true => "localhost".to_owned(),
+            false => client.to_string(),
+        },
+        site: site.unwrap_or_default(),
+        site_id,
+    }
 }
 
 /// What makes the new text of IIS's form so, here.

@@ -194,6 +194,7 @@ impl Run<'_, '_> {
                     ("REQUEST.NAME", request.id.clone()),
                     ("SITE.ID", request.site_id.to_string()),
                     ("SITE.NAME", request.site.clone()),
+                    ("APPPOOL.NAME", self.pool_at(&request.site, &request.url)),
                     ("VERB", request.verb.clone()),
                     ("url", request.url.clone()),
                     ("time", time.to_string()),
@@ -202,6 +203,19 @@ impl Run<'_, '_> {
             }
         })
         .collect()
+    }
+
+    /// The pool of the application that serves a URL of a site; nothing where there is none.
+    fn pool_at(&self, site: &str, url: &str) -> String {
+        let Some(site) = self.host.site(site) else { return String::new() };
+        let path = url.split('?').next().unwrap_or_default();
+        let all = self.host.draft.children_named(site, "application").into_iter();
+        let serving = all.filter_map(|node| {
+            let own = self.host.draft.value(node, "path")?;
+            below(path, &own).is_some().then_some((own.len(), node))
+        });
+        let found = serving.max_by_key(|(length, _)| *length);
+        found.map(|(_, node)| pool_of(&self.host, node)).unwrap_or_default()
     }
 
     /// Whether an object is the one that an identifier names: by its name, or by a URL that it
