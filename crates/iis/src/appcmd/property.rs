@@ -5,12 +5,9 @@ use super::{
     grammar::{Act, Item, Parameter, Place, Segment},
     schema,
 };
-use crate::{
-    config::host::Host,
-    xml::{
-        draft::{Draft, Node},
-        edit::{NewElement, Position},
-    },
+use crate::xml::{
+    draft::{Draft, Node},
+    edit::{NewElement, Position},
 };
 
 /// Finds the value of a property by its dotted path: what is written, otherwise the default.
@@ -275,17 +272,4 @@ fn attribute_name(
 pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|one: char| one.is_ascii_alphabetic() || one == '_')
         && name.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.'))
-}
-
-/// The pool of an application.
-pub(super) fn pool_of(host: &Host<'_>, application: Node) -> String {
-    let draft = &host.draft;
-    let own = draft.value(application, "applicationPool");
-    let of_site = || {
-        let defaults = draft.child(draft.parent(application)?, "applicationDefaults")?;
-        draft.value(defaults, "applicationPool")
-    };
-    let of_all = || draft.value(host.defaults("applicationDefaults")?, "applicationPool");
-    let found = own.or_else(of_site).or_else(of_all);
-    found.map_or_else(|| "DefaultAppPool".to_owned(), std::borrow::Cow::into_owned)
 }

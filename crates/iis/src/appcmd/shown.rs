@@ -3,11 +3,16 @@
 use super::{
     Failure, Run,
     grammar::{Act, Command},
-    property::{pool_of, value},
+    property::value,
     section::without_secrets,
 };
 use crate::{
-    config::{host::below, keys, text_of},
+    config::{
+        host::below,
+        keys,
+        pools::{self, pool_of},
+        text_of,
+    },
     xml::{
         draft::{Draft, Node},
         edit::NewElement,
@@ -151,7 +156,7 @@ impl Run<'_, '_> {
 
     fn pools(&self) -> Vec<Listed> {
         let draft = &self.host.draft;
-        let Some(pools) = self.pools_node() else { return Vec::new() };
+        let Some(pools) = pools::node(draft) else { return Vec::new() };
         let defaults = draft.child(pools, "applicationPoolDefaults");
         let all = draft.children_named(pools, "add").into_iter();
         all.map(|node| {
