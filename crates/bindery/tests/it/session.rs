@@ -163,12 +163,19 @@ appcmd add vdir /app.name:"X/" /path:/img /physicalPath:FOLDER/www
 appcmd set vdir "X/img" /physicalPath:FOLDER/new
 appcmd set vdir "X/" /physicalPath:FOLDER/nowhere
 appcmd delete vdir "X/img"
-appcmd delete app "X/app1"
 appcmd list apppools
 appcmd add apppool /name:P
 appcmd set apppool "P" /processModel.idleTimeout:00:00:00
 appcmd recycle apppool "P"
 appcmd stop apppool "P"
+appcmd set app "X/app1" /applicationPool:P
+appcmd list apps /apppool.name:P
+appcmd list apppool P /text:processModel.idleTimeout
+appcmd add apppool /name:Q /managedRuntimeVersion:v4.0
+appcmd set apppool "Q" "/+environmentVariables.[name='A',value='1']"
+appcmd list apppools
+appcmd delete apppool "Q"
+appcmd delete app "X/app1"
 appcmd set config "X" /section:directoryBrowse /enabled:true
 appcmd set config "X" /section:httpProtocol "/+customHeaders.[name='H',value='v']"
 appcmd set config "X" /section:staticContent "/+[fileExtension='.webx',mimeType='image/webx']"
@@ -176,6 +183,11 @@ appcmd set config "X" /section:defaultDocument "/+files.[value='home.html']"
 appcmd set config "X" /section:access /sslFlags:Ssl /commit:apphost
 appcmd set config "X" /section:httpRedirect /enabled:true /destination:https://y
 appcmd list config "X" /section:defaultDocument
+appcmd set config "X" /section:directoryBrowse /showFlags:Date /commit:site
+appcmd set config /section:directoryBrowse /lockAttributes:showFlags
+appcmd reset config /section:directoryBrowse
+appcmd search config /section:directoryBrowse /enabled:true
+appcmd migrate config
 appcmd unlock config /section:access
 appcmd lock config /section:access
 appcmd clear config "X" /section:httpRedirect
@@ -187,6 +199,7 @@ appcmd restore backup "B"
 appcmd list sites
 appcmd list wps
 appcmd list requests /elapsed:1000
+appcmd list request
 appcmd list sites /xml > sites.xml; appcmd set site /in /limits.maxConnections:5 < sites.xml
 appcmd list site X --dry-run
 appcmd set site X /name:Q --dry-run
