@@ -148,3 +148,64 @@ fn flatten(table: &Fields, prefix: &str, attributes: &mut PoolAttributes) -> Opt
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::document::{Document, parse};
+
+    fn read(text: &str) -> Document {
+        let text = format!("version = 1\n{text}");
+        parse(&text, Path::new("/etc/bindery"))
+    }
+
+    const SITE: &str = "[[site]]\nname = 'a'\nrespond = ''\nbindings = ['http/*:80:a']\n";
+
+    #[test]
+    fn pools_are_read_with_their_attributes_and_applications_with_their_pool() {
+        let document = read(&format!(
+            "[server.application_pools.P]\nautoStart = 'false'\nprocessModel.idleTimeout = '00:00:00'\n\
+             [server.application_pools.'Q R']\n[server.application_pools.DefaultAppPool]\n\
+             {SITE}application_pool = 'P'\n[[site.applications]]\npath = '/b'\nrespond = ''\n\
+             application_pool = 'defaultapppool'\n[[site.applications]]\npath = '/c'\nrespond = ''\n\
+             application_pool = 'Q R'\n"
+        ));
+        assert!(document.problems.is_empty(), "{:?}", document.problems);
+        let pools = &document.configuration.settings.application_pools;
+        assert_eq!(pools.keys().collect::<Vec<_>>(), ["P", "Q R"], "what is there anyway is not");
+        let own: Vec<_> =
+            pools["P"].iter().map(|(path, own)| (path.as_str(), own.as_str())).collect();
+        assert_eq!(own, [("autoStart", "false"), ("processModel.idleTimeout", "00:00:00")]);
+        let site = &document.configuration.table.sites[0];
+        let pools: Vec<_> = site.routes.iter().map(|route| route.pool.as_deref()).collect();
+        assert_eq!((site.root.pool.as_deref(), pools), (Some("P"), vec![None, Some("Q R")]));
+        assert_eq!(
+            pools_of(&value(&document.configuration.settings.application_pools)).unwrap(),
+            { document.configuration.settings.application_pools.clone() }
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        for (wrong, why) in [
+            ("{ 'a/b' = {} }", "\"a/b\" is no name of an application pool"),
+            ("{ P = {}, p = {} }", "there twice"),
+            ("{ P = { queueLength = 5 } }", "string"),
+            ("{ P = { processModel = { password = 'x' } } }", "no attribute that is kept"),
+            ("{ P = { name = 'x' } }", "no attribute that is kept"),
+            ("{ P = { 'a b' = 'x' } }", "no attribute that is kept"),
+            ("{ P = { a.b.c.d.e.f.g = 'x' } }", "no attribute that is kept"),
+            ("'P'", "a table"),
+        ] {
+            let document = read(&format!("[server]\napplication_pools = {wrong}\n{SITE}"));
+            let [problem] = document.problems.as_slice() else { panic!("{:?}", document.problems) };
+            let told = format!("{} {}", problem.message, problem.help);
+            assert!(told.contains(why), "{wrong}: {told}");
+            assert!(!told.contains('x') || !wrong.contains("password"), "{told}");
+        }
+        let document = read(&format!("{SITE}application_pool = 'a<b'\n"));
+        assert!(document.problems[0].message.contains("no name of an application pool"));
+    }
+}
