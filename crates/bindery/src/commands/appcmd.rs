@@ -78,17 +78,12 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
     let names = backups.names();
     let now: String = timestamp(clock::now()).chars().filter(char::is_ascii_alphanumeric).collect();
-    let (mut requests, mut no_server) = (Vec::new(), false);
-    if is_about_requests(&words) {
-        let found = running(&config, |client| client.requests(None, None, None))?;
-        no_server = found.is_none();
-        requests = found.unwrap_or_default().into_iter().map(request).collect();
-    }
+    let requests = requests(&words, &config)?;
     let world = World {
         text: &text,
         backups: &names,
         backup_name: now.trim_end_matches('Z'),
-        requests: &requests,
+        requests: requests.as_deref().unwrap_or_default(),
     };
     let mut answer = appcmd::run(&words, input.as_deref(), &world);
     if seen.home.form == Form::Toml && answer.text.is_some() {
@@ -137,7 +132,7 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     }
     output::print(&answer.output);
     told(&answer);
-    if no_server {
+    if requests.is_none() {
         output::note(format_args!("bindery: {NO_SERVER}"));
     }
     // Of the number that Windows has, a shell sees the lowest byte.
@@ -250,6 +245,18 @@ fn unkept(words: &[String]) -> Option<NotMade> {
 
 fn is_about_requests(words: &[String]) -> bool {
     grammar::parse(words).is_ok_and(|command| command.object == "REQUEST")
+}
+
+/// The requests under way, for a command that lists them; `None` where there is no server to ask.
+fn requests(
+    words: &[String],
+    config: &ConfigOption,
+) -> Result<Option<Vec<appcmd::Request>>, Failure> {
+    if !is_about_requests(words) {
+        return Ok(Some(Vec::new()));
+    }
+    let found = running(config, |client| client.requests(None, None, None))?;
+    Ok(found.map(|all| all.into_iter().map(request).collect()))
 }
 
 /// A request under way as appcmd shows it.

@@ -112,6 +112,10 @@ fn sites_are_added_and_deleted() {
     );
     fails("add site /name:x", "Failed to add duplicate collection element \"x\".", 183);
     fails("add site /name:Y /id:3", "Failed to add duplicate collection element \"Y\".", 183);
+    for path in ["bindings/binding", "limits/", "/limits", "bindings/binding[protocol='x']"] {
+        let answer = on(SAMPLE, &format!("set site X /+{path}[a='b']"), None);
+        assert_eq!((answer.exit, answer.text), (87, None), "{path}: {}", answer.output);
+    }
     fails("add site /name:Y /xyz:1", "Unknown attribute \"xyz\".  Replace with -? for help.", 87);
     fails(
         "add site /id:9",
