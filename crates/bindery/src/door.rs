@@ -116,6 +116,17 @@ fn server_of(
     }
 }
 
+/// What `ask` gets of the server that runs with this configuration; nothing where none does.
+pub(crate) fn running<T>(
+    config: &ConfigOption,
+    ask: impl FnOnce(&Client) -> Result<T, ClientError>,
+) -> Result<Option<T>, Failure> {
+    let loaded = config.load()?;
+    let settings = &loaded.document.configuration.settings;
+    let client = server_of(settings, &loaded.home, history::Door::Cli)?;
+    client.map(|client| ask(&client).map_err(failure)).transpose()
+}
+
 fn seen_at(client: &Client, home: Home) -> Result<Seen, Failure> {
     let text = client.text().map_err(failure)?;
     let records = client.records().map_err(failure)?;

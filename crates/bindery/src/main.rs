@@ -72,6 +72,9 @@ enum Command {
     /// Listeners that differ from the defaults: list, add, set, remove.
     #[command(subcommand)]
     Listener(commands::server::ListenerCommand),
+    /// Requests under way: list.
+    #[command(subcommand)]
+    Request(commands::request::RequestCommand),
     /// Settings of the whole server: show, set.
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
@@ -128,6 +131,7 @@ fn run(command: Command) -> Result<ExitCode, output::Failure> {
         Command::Vdir(command) => commands::route::run(RouteKind::VirtualDirectory, &command),
         Command::Cert(command) => commands::server::run_cert(&command),
         Command::Listener(command) => commands::server::run_listener(&command),
+        Command::Request(command) => commands::request::run(&command),
         Command::Server(command) => commands::server::run(&command),
         Command::Diff(arguments) => commands::history::diff(&arguments),
         Command::History(arguments) => commands::history::history(&arguments),

@@ -20,8 +20,8 @@ use tokio::{net::UnixStream, runtime::Runtime, time::timeout};
 
 use crate::{
     api::{
-        CertificateRecord, DOOR, Page, ProblemDocument, RevisionDifference, RevisionRecord,
-        part_of_path, socket_path,
+        CertificateRecord, DOOR, Page, ProblemDocument, RequestRecord, RevisionDifference,
+        RevisionRecord, part_of_path, socket_path,
     },
     applier::Outcome,
     history::{Door, Record},
@@ -364,6 +364,32 @@ impl Client {
         let text = String::from_utf8(answer.body.to_vec()).map_err(|_| wrong("it is no UTF-8"))?;
         let revision = revision.ok_or_else(|| wrong("the configuration has no revision"))?;
         Ok(Text { revision, form, text })
+    }
+
+    /// All requests under way that fit: those of `site`, and those that take `elapsed_ms` already.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn requests(
+        &self,
+        site: Option<&str>,
+        elapsed_ms: Option<u64>,
+        search: Option<&str>,
+    ) -> Result<Vec<RequestRecord>, ClientError> {
+        let mut all = Vec::new();
+        let mut wanted =
+            Wanted { search: search.map(str::to_owned), after: None, limit: Some(1000) };
+        loop {
+            let asked = Asked::get("/v1/requests").page(&wanted);
+            let asked = asked.with("site", site).with("elapsed_ms", elapsed_ms);
+            let Page { items, next } = self.json(asked)?;
+            all.extend(items);
+            match next {
+                None => return Ok(all),
+                next => wanted.after = next,
+            }
+        }
     }
 
     /// Certificate records.

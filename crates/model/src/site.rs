@@ -86,6 +86,9 @@ pub struct Route {
     pub action: RouteAction,
     /// What happens around it; shared with the site where the route says nothing of its own.
     pub rules: Arc<Rules>,
+    /// The application pool that it is put into, of applications; `None` for the default one. Kept
+    /// for who administers by pools: nothing comes of it.
+    pub pool: Option<Arc<str>>,
 }
 
 /// What answers a request.

@@ -9,13 +9,18 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
+    time::Instant,
 };
 
 use bindery_model::binding::BindingInformation;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::{http::waits::Waits, snapshot::Snapshot};
+use crate::{
+    http::waits::Waits,
+    running::{Running, RunningRequest},
+    snapshot::Snapshot,
+};
 
 /// Neighbours in time fall into different shards, so that cores seldom meet.
 const SHARDS: usize = 16;
@@ -54,6 +59,8 @@ pub struct Connection {
     waker: AtomicWaker,
     /// What it came for: the binding of its handshake, or without TLS that of its first request.
     binding: Mutex<Option<BindingInformation>>,
+    /// Its requests that take time.
+    pub(crate) running: Running,
 }
 
 impl Connection {
@@ -71,6 +78,7 @@ impl Connection {
             upstream: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             binding: Mutex::default(),
+            running: Running::default(),
         }
     }
 
@@ -220,6 +228,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(waits) = &self.waits {
             waits.set_source(false);
+            waits.unlist();
         }
         self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
@@ -265,6 +274,18 @@ impl Connections {
         };
         let closed = self.requests.load(Ordering::Relaxed);
         closed + self.shards.iter().map(of_open).sum::<u64>()
+    }
+
+    /// The requests that take time and are under way, in no order. Looks at every connection.
+    pub fn running(&self) -> Vec<RunningRequest> {
+        let (mut all, now) = (Vec::new(), Instant::now());
+        for shard in &self.shards {
+            let open = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for (id, connection) in open.iter() {
+                connection.running.show(*id, now, &mut all);
+            }
+        }
+        all
     }
 
     /// Tells those to end that `which` names. Answers how many.

@@ -13,6 +13,7 @@
 //! | [`inspect`] | what is wrong with a configuration that only this machine can tell? |
 //! | [`rules`] | what happens around the answer? |
 //! | [`log`] | what is written about it? |
+//! | [`running`] | which requests are under way? |
 //! | [`limits`] | how much of anything can a peer have? |
 
 mod addresses;
@@ -28,6 +29,7 @@ pub mod log;
 mod metrics;
 pub mod process;
 pub mod rules;
+pub mod running;
 pub mod server;
 pub mod snapshot;
 pub mod tls;

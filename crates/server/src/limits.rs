@@ -122,6 +122,10 @@ pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 /// up to 180 for a site. More are answered 431.
 pub const HTTP2_COOKIES_MAX: usize = 200;
 
+/// What is shown of the path and query of a request under way, in bytes: so much is held for each
+/// while it runs. Longer ones are cut, with `...` behind them.
+pub const RUNNING_URL_BYTES_MAX: usize = 1024;
+
 /// Requests under way on one HTTP/2 connection; further ones are refused (RFC 9113, 5.1.2).
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 

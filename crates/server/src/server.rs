@@ -25,6 +25,7 @@ use crate::{
     listener::{Listeners, Prepared},
     metrics::Scrape,
     process::Process,
+    running::RunningRequest,
     snapshot::{Live, Policies, Revision, Snapshot},
     text_of,
     tls::{
@@ -272,6 +273,15 @@ impl Server {
             certificates_in_memory: process.certificates.count(),
             certificate_problems: problems.map(|(files, text)| (files.file, text)).collect(),
         }
+    }
+
+    /// The requests that take time and are under way, those that came to be tunnels too, in the order
+    /// of their ids.
+    #[must_use]
+    pub fn running(&self) -> Vec<RunningRequest> {
+        let mut all = self.shared.process.connections.running();
+        all.sort_unstable_by_key(|request| request.id);
+        all
     }
 
     /// How the upstream servers in use fare.

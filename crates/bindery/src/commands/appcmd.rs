@@ -10,6 +10,7 @@ use std::{
 };
 
 use bindery_control::{
+    api::RequestRecord,
     applier::{Request, What},
     history,
     home::Form,
@@ -30,20 +31,17 @@ use bindery_server::clock;
 use super::{
     change::refused_said,
     dialect::{Words, own_options},
+    request::NO_SERVER,
     steps::{COLUMNS, wrapped},
 };
 use crate::{
     ConfigOption,
-    door::{Door, NotMade, Seen, actor, form_name},
+    door::{Door, NotMade, Seen, actor, form_name, running},
     output::{self, Failure},
 };
 
 /// Where backups are, in the state folder: a folder for each, with the configuration in it.
 const BACKUPS: &str = "backup";
-
-/// What is said where pools are made or changed, and there is no place to keep them.
-const POOLS: &str = "bindery.toml has no application pools: one process serves all sites, and \
-                     nothing was kept";
 
 /// What `appcmd` takes.
 #[derive(clap::Args)]
@@ -68,7 +66,8 @@ pub(crate) fn run_as_appcmd(
 }
 
 fn answer(own: Words) -> Result<ExitCode, Failure> {
-    let Words { words, config, dry_run } = own;
+    let Words { mut words, mut config, dry_run } = own;
+    take_config(&mut words, &mut config);
     let seen = Seen::look(&config)?;
     let backups = Backups(seen.home.state_folder(&seen.configuration().settings).join(BACKUPS));
     let text = match seen.home.form {
@@ -79,18 +78,23 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
     let names = backups.names();
     let now: String = timestamp(clock::now()).chars().filter(char::is_ascii_alphanumeric).collect();
+    let requests = requests(&words, &config)?;
     let world = World {
         text: &text,
         backups: &names,
         backup_name: now.trim_end_matches('Z'),
-        requests: &[],
+        requests: requests.as_deref().unwrap_or_default(),
     };
     let mut answer = appcmd::run(&words, input.as_deref(), &world);
-    if is_about_pools(&words) && seen.home.form == Form::Toml && answer.text.take().is_some() {
-        answer.notes.push(POOLS.to_owned());
+    if seen.home.form == Form::Toml && answer.text.is_some() {
+        if let Some(refused) = unkept(&words) {
+            return refuse(&refused);
+        }
+        // A note of where it stands in a file that is not there.
+        answer.notes.retain(|note| !note.contains("applicationHost.config"));
     }
     let what = match (&answer.text, &answer.effect) {
-        (Some(new), _) => Some(change_of(&seen, &text, new)?),
+        (Some(new), _) => Some(change_of(&seen, &words, (&text, new))?),
         (None, Some(Effect::RestoreBackup(name))) => Some(Ok(backups.restored(&seen, name)?)),
         (None, _) => None,
     };
@@ -128,8 +132,8 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     }
     output::print(&answer.output);
     told(&answer);
-    if is_about_requests(&words) {
-        output::note("bindery: requests under way are counted, not listed: see `bindery status`");
+    if requests.is_none() {
+        output::note(format_args!("bindery: {NO_SERVER}"));
     }
     // Of the number that Windows has, a shell sees the lowest byte.
     Ok(ExitCode::from(answer.exit.to_le_bytes()[0]))
@@ -171,23 +175,113 @@ fn has_input(words: &[String]) -> bool {
     grammar::parse(words).is_ok_and(|command| command.general("in").is_some())
 }
 
-/// Pools alone, or the pool of an application.
-fn is_about_pools(words: &[String]) -> bool {
+/// Takes `/apphostconfig:FILE` out, which says where the configuration is, as `--config` does.
+fn take_config(words: &mut Vec<String>, config: &mut ConfigOption) {
+    const NAME: &str = "apphostconfig:";
+    words.retain(|word| {
+        let rest = word.strip_prefix(['/', '-']).unwrap_or_default();
+        match rest.get(..NAME.len()) {
+            Some(head) if head.eq_ignore_ascii_case(NAME) => {
+                let file = rest.get(NAME.len()..).unwrap_or_default().trim_matches('"');
+                config.config = Some(PathBuf::from(file));
+                false
+            }
+            _ => true,
+        }
+    });
+}
+
+/// Whether nothing was asked for but a pool that an application is in already.
+fn is_same_pool(words: &[String]) -> bool {
     grammar::parse(words).is_ok_and(|command| {
         let mut properties = command.properties();
-        command.object == "APPPOOL"
-            || command.object == "APP"
-                && command.verb == "SET"
-                && properties.all(|own| own.is("applicationPool"))
+        command.object == "APP"
+            && command.verb == "SET"
+            && properties.all(|own| own.is("applicationPool"))
     })
+}
+
+/// What `bindery.toml` cannot keep of what a command says, though it keeps the rest, and what to do
+/// instead.
+fn unkept(words: &[String]) -> Option<NotMade> {
+    let command = grammar::parse(words).ok()?;
+    let is_list = |own: &grammar::Parameter| {
+        own.path.iter().any(|step| matches!(step, grammar::Segment::Item(_)))
+    };
+    let begins = |own: &grammar::Parameter, with: &str| {
+        own.name().to_ascii_lowercase().split('.').next() == Some(with)
+    };
+    let any = |of: &dyn Fn(&grammar::Parameter) -> bool| command.properties().any(of);
+    let (what, help) = match (command.object.as_str(), command.verb.as_str()) {
+        ("APPPOOL", _) if any(&is_list) => (
+            "of an application pool bindery.toml keeps attributes, no lists",
+            "give the program that needs them its environment or schedule itself",
+        ),
+        ("APPPOOL", _) if any(&|own| own.name().to_ascii_lowercase().ends_with("password")) => (
+            "of an application pool bindery.toml keeps no password",
+            "there are no worker processes that could be started with it; leave it out",
+        ),
+        ("SITE", _) if any(&|own| begins(own, "logfile") && !own.is("logFile.enabled")) => (
+            "sites of bindery.toml are logged alike, each in its own folder W3SVC<id>",
+            "`bindery server set access_log=FOLDER` says below which folder; for more, access_log \
+             in docs/configuration.md",
+        ),
+        ("SITE", _) if any(&|own| begins(own, "tracefailedrequestslogging")) => (
+            "failed requests are not traced",
+            "the errors log beside the access log has what was refused, and why",
+        ),
+        ("CONFIG", "LOCK" | "UNLOCK") => (
+            "bindery.toml has no locks: no web.config is read beside it that could override it",
+            "who may change what is said by the roles of tokens: `bindery token add --role`",
+        ),
+        ("CONFIG", "SET") if any(&|own| own.name().to_ascii_lowercase().contains("lock")) => (
+            "bindery.toml has no locks: no web.config is read beside it that could override it",
+            "who may change what is said by the roles of tokens: `bindery token add --role`",
+        ),
+        _ => return None,
+    };
+    Some(NotMade { what: what.to_owned(), problems: Vec::new(), help: Some(help.to_owned()) })
 }
 
 fn is_about_requests(words: &[String]) -> bool {
     grammar::parse(words).is_ok_and(|command| command.object == "REQUEST")
 }
 
+/// The requests under way, for a command that lists them; `None` where there is no server to ask.
+fn requests(
+    words: &[String],
+    config: &ConfigOption,
+) -> Result<Option<Vec<appcmd::Request>>, Failure> {
+    if !is_about_requests(words) {
+        return Ok(Some(Vec::new()));
+    }
+    let found = running(config, |client| client.requests(None, None, None))?;
+    Ok(found.map(|all| all.into_iter().map(request).collect()))
+}
+
+/// A request under way as appcmd shows it.
+fn request(own: RequestRecord) -> appcmd::Request {
+    let RequestRecord { id, site, site_id, method, url, client, elapsed_ms, .. } = own;
+    appcmd::Request {
+        id,
+        verb: method,
+        url,
+        time_ms: elapsed_ms,
+        client: match client.is_loopback() {
+            true => "localhost".to_owned(),
+            false => client.to_string(),
+        },
+        site: site.unwrap_or_default(),
+        site_id,
+    }
+}
+
 /// What makes the new text of IIS's form so, here.
-fn change_of(seen: &Seen, text: &str, after: &str) -> Result<Result<What, NotMade>, Failure> {
+fn change_of(
+    seen: &Seen,
+    words: &[String],
+    (text, after): (&str, &str),
+) -> Result<Result<What, NotMade>, Failure> {
     if seen.home.form == Form::Iis {
         return Ok(Ok(What::Text(after.to_owned())));
     }
@@ -203,9 +297,11 @@ fn change_of(seen: &Seen, text: &str, after: &str) -> Result<Result<What, NotMad
     let mut difference = write::difference(&before.configuration, &after.configuration);
     let (empty, _) = config::write(&Configuration::default());
     without_standards(&empty, &|text| read(seen, text), &mut difference);
-    if difference.0.is_empty() {
+    if difference.0.is_empty() && !is_same_pool(words) {
         let what = "bindery.toml has no place for what was changed".to_owned();
-        let help = Some("it would stay without effect, and be lost".to_owned());
+        let help = "it would stay without effect, and be lost; docs/configuration.md says what \
+                    there is, and `bindery site set` sets it";
+        let help = Some(help.to_owned());
         return Ok(Err(NotMade { what, problems: Vec::new(), help }));
     }
     let difference = moved_bindings(difference);

@@ -14,6 +14,7 @@ pub(crate) mod import;
 mod listing;
 pub(crate) mod netsh;
 pub(crate) mod probe;
+pub(crate) mod request;
 pub(crate) mod route;
 pub(crate) mod server;
 pub(crate) mod site;

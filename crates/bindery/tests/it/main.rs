@@ -17,6 +17,7 @@ mod netsh;
 mod probe;
 mod program;
 mod reload;
+mod requests;
 mod root;
 mod run;
 mod session;

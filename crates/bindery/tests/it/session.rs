@@ -144,6 +144,9 @@ appcmd add site /name:Y /bindings:http/*:PORT:y.com /physicalPath:FOLDER/www
 appcmd add site /name:Y /bindings:http/*:PORT:z.com /physicalPath:FOLDER/www
 appcmd set site "X" "/+bindings.[protocol='http',bindingInformation='*:PORT:b.com']"
 appcmd set site "X" "/-bindings.[protocol='http',bindingInformation='*:PORT:b.com']"
+appcmd set site "X" "/+bindings.[protocol='https',bindingInformation='*:8443:x.com',sslFlags='1']"
+appcmd list site "X"
+appcmd set site "X" "/-bindings.[protocol='https',bindingInformation='*:8443:x.com']"
 appcmd set site "X" /bindings:"http/*:PORT:x.com,http/*:PORT:www.x.com"
 appcmd set site "Y" /name:Z
 appcmd set site "Z" /id:7
@@ -163,12 +166,20 @@ appcmd add vdir /app.name:"X/" /path:/img /physicalPath:FOLDER/www
 appcmd set vdir "X/img" /physicalPath:FOLDER/new
 appcmd set vdir "X/" /physicalPath:FOLDER/nowhere
 appcmd delete vdir "X/img"
-appcmd delete app "X/app1"
 appcmd list apppools
 appcmd add apppool /name:P
 appcmd set apppool "P" /processModel.idleTimeout:00:00:00
 appcmd recycle apppool "P"
 appcmd stop apppool "P"
+appcmd start apppool "P"
+appcmd set app "X/app1" /applicationPool:P
+appcmd list apps /apppool.name:P
+appcmd list apppool P /text:processModel.idleTimeout
+appcmd add apppool /name:Q /managedRuntimeVersion:v4.0
+appcmd set apppool "Q" "/+environmentVariables.[name='A',value='1']"
+appcmd list apppools
+appcmd delete apppool "Q"
+appcmd delete app "X/app1"
 appcmd set config "X" /section:directoryBrowse /enabled:true
 appcmd set config "X" /section:httpProtocol "/+customHeaders.[name='H',value='v']"
 appcmd set config "X" /section:staticContent "/+[fileExtension='.webx',mimeType='image/webx']"
@@ -176,6 +187,12 @@ appcmd set config "X" /section:defaultDocument "/+files.[value='home.html']"
 appcmd set config "X" /section:access /sslFlags:Ssl /commit:apphost
 appcmd set config "X" /section:httpRedirect /enabled:true /destination:https://y
 appcmd list config "X" /section:defaultDocument
+appcmd list config "X" /section:directoryBrowse /config:*
+appcmd set config "X" /section:directoryBrowse /showFlags:Date /commit:site
+appcmd set config /section:directoryBrowse /lockAttributes:showFlags
+appcmd reset config /section:directoryBrowse
+appcmd search config /section:directoryBrowse /enabled:true
+appcmd migrate config
 appcmd unlock config /section:access
 appcmd lock config /section:access
 appcmd clear config "X" /section:httpRedirect
@@ -187,6 +204,7 @@ appcmd restore backup "B"
 appcmd list sites
 appcmd list wps
 appcmd list requests /elapsed:1000
+appcmd list request
 appcmd list sites /xml > sites.xml; appcmd set site /in /limits.maxConnections:5 < sites.xml
 appcmd list site X --dry-run
 appcmd set site X /name:Q --dry-run
@@ -209,8 +227,10 @@ fn appcmd(folder: &Folder, port: u16) -> String {
 fn appcmd_changes_bindery_toml() {
     let port = free_port();
     let folder = Folder::new(&format!(
-        "\n[[site]]\nname = \"X\"   # kept\nroot = \"www\"\nbindings = [\"http/*:{port}:x.com\"]\n"
+        "\n[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n\n[[site]]\nname = \"X\"   # kept\n\
+         root = \"www\"\nbindings = [\"http/*:{port}:x.com\"]\n"
     ));
+    folder.certificate("x", &["x.com"]);
     let said = appcmd(&folder, port);
     let file = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
     transcript(&(said + &steady(&file, folder.path(), port)), "appcmd-toml");
@@ -219,7 +239,8 @@ fn appcmd_changes_bindery_toml() {
 #[test]
 fn appcmd_changes_application_host_config_in_place() {
     let port = free_port();
-    let folder = Folder::new("");
+    let folder = Folder::new("\n[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n");
+    folder.certificate("x", &["x.com"]);
     let www = fs::canonicalize(folder.path()).unwrap().join("www");
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<configuration>\r\n  \
@@ -243,6 +264,8 @@ fn appcmd_changes_application_host_config_in_place() {
         .replace("appcmd ", "appcmd --config applicationHost.config ");
     let said = steady(&typed(folder.path(), &commands), folder.path(), port);
     let said = said.replace("appcmd --config applicationHost.config ", "appcmd ");
+    let there = typed(folder.path(), "appcmd list sites /apphostconfig:applicationHost.config");
+    assert!(there.contains("SITE \"X\" (id:1,"), "{there}");
     let file = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
     assert!(file.contains("\r\n  <!-- kept -->\r\n"), "{file}");
     transcript(&(said + &steady(&file, folder.path(), port)), "appcmd-iis");

@@ -7,7 +7,7 @@
 //! | `operations` | what can be asked, and what does each take? |
 //! | `access`, `tokens` | who asks, and may they? |
 //! | `body` | what do they send? |
-//! | `things`, `certificates`, `whole`, `events` | what is done, and answered? |
+//! | `things`, `certificates`, `whole`, `events`, `requests` | what is done, and answered? |
 //! | `problem` | why not? |
 //! | `openapi` | how is that said to programs? |
 //! | `connection`, `socket` | where? |
@@ -20,6 +20,7 @@ mod events;
 mod openapi;
 mod operations;
 mod problem;
+mod requests;
 mod socket;
 mod things;
 mod tokens;
@@ -54,6 +55,7 @@ pub use certificates::{BindingOfSite, CertificateRecord};
 pub use connection::{Connections, serve_connection};
 pub use openapi::document as openapi;
 pub use problem::{ProblemDocument, ProblemItem};
+pub use requests::RequestRecord;
 pub use socket::{listen, serve, socket_path};
 pub use tokens::{Token, TokenError, TokenFile};
 pub use whole::{RevisionDifference, RevisionRecord};

@@ -104,7 +104,7 @@ fn has_tag(operation: &Operation) -> bool {
             schema,
             "Status" | "Explanation" | "Revision" | "RevisionDifference" | "OpenApi"
         ),
-        Gives::Page(schema) => schema != "Record",
+        Gives::Page(schema) => !matches!(schema, "Record" | "RunningRequest"),
         Gives::Text => true,
         Gives::Outcome | Gives::Created | Gives::Events => false,
     }

@@ -3,7 +3,7 @@
 
 use axum::{response::Response, routing::MethodFilter};
 
-use super::{Call, Role, certificates, events, openapi, problem::Problem, things, whole};
+use super::{Call, Role, certificates, events, openapi, problem::Problem, requests, things, whole};
 
 /// What is done with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -432,6 +432,23 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         gives: Gives::Json("Status"),
         run: whole::status,
         ..get("/v1/status", "get_status", "What the server does.")
+    },
+    Operation {
+        parameters: &[
+            number("elapsed_ms", "Those that are under way for so many milliseconds or longer."),
+            text("site", "Those of the site of this name."),
+            text("search", "Those whose host or URL has this in it."),
+            AFTER,
+            LIMIT,
+        ],
+        gives: Gives::Page("RunningRequest"),
+        run: requests::list,
+        ..get(
+            "/v1/requests",
+            "list_requests",
+            "Requests under way that take time: those that wait for another server, a program, a \
+             disk or their client, and tunnels.",
+        )
     },
     Operation {
         parameters: &[

@@ -10,6 +10,7 @@
 
 mod api;
 mod api_doors;
+mod api_requests;
 mod api_words;
 mod crash;
 mod edited;

@@ -8,10 +8,12 @@
 //! | `property` | how is a property read and set? |
 //! | `objects` | sites, applications, virtual directories, pools |
 //! | `section` | `config` |
+//! | `locks` | what may not be set below an element? |
 //! | `shown` | what is printed of an object |
 //! | `trap` | which bindings share a certificate without wanting it? |
 
 pub mod grammar;
+mod locks;
 mod objects;
 mod property;
 mod schema;
@@ -90,6 +92,8 @@ struct Failure {
     message: String,
 }
 
+/// Win32's ERROR_NOT_SUPPORTED.
+const NOT_SUPPORTED: u16 = 50;
 const USAGE: u16 = 87;
 const EXISTS: u16 = 183;
 const NOT_FOUND: u16 = 1168;
@@ -134,7 +138,7 @@ const OBJECTS: [(&str, &str); 11] = [
     ("APP", "list set add delete"),
     ("VDIR", "list set add delete"),
     ("APPPOOL", "list set add delete start stop recycle"),
-    ("CONFIG", "list set search lock unlock clear"),
+    ("CONFIG", "list set search lock unlock clear reset migrate"),
     ("WP", "list"),
     ("REQUEST", "list"),
     ("MODULE", "list"),
@@ -228,7 +232,7 @@ fn help(command: &Command) -> String {
     {
         text.push_str(&format!("  {object:<8}  {verbs}\n"));
     }
-    text.push_str("\nGeneral parameters:\n\n  /?  /text[:*|:attribute]  /xml  /in  -  /config[:*]  /commit:apphost\n");
+    text.push_str("\nGeneral parameters:\n\n  /?  /text[:*|:attribute]  /xml  /in  -  /config[:*]  /commit:apphost  /apphostconfig:FILE\n");
     text
 }
 

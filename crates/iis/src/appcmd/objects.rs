@@ -1,17 +1,15 @@
 //! Sites, applications, virtual directories and pools: added, set, deleted, started, stopped.
 
+use bindery_model::document::is_pool_name;
+
 use super::{
     Done, Failure, Run,
     grammar::{Act, Command, Parameter, Segment},
     shown::Listed,
 };
 use crate::{
-    config::keys,
-    xml::{
-        self, Element,
-        draft::{Draft, Node},
-        edit::{NewElement, Position},
-    },
+    config::{keys, pools},
+    xml::{self, Element, draft::Node, edit::NewElement},
 };
 
 const NO_POOLS: &str =
@@ -250,21 +248,11 @@ impl Run<'_, '_> {
         if !self.named("APPPOOL", Some(&name)).is_empty() {
             return Err(Failure::exists(&name));
         }
-        let root = self.host.draft.root();
-        if self.host.draft.name(root) != "configuration" {
-            return Err(no_place());
+        if !is_pool_name(&name) {
+            let message = format!("\"{name}\" cannot be the name of an application pool.");
+            return Err(Failure::usage(message));
         }
-        let pools = match self.pools_node() {
-            Some(pools) => pools,
-            None => {
-                let group = self.host.draft.ensure(root, "system.applicationHost");
-                // Where IIS has it: before the sites.
-                let mut first = self.host.draft.children(group).into_iter();
-                let first = first.find_map(|child| self.host.draft.element(child));
-                let at = first.map_or(Position::End, |first| Position::Before(first.id()));
-                self.host.draft.insert(group, at, &NewElement::new("applicationPools"))
-            }
-        };
+        let Some(pools) = pools::ensure(&mut self.host.draft) else { return Err(no_place()) };
         let mut element = NewElement::new("add").with("name", name.as_str());
         let copied = copied.unwrap_or_default();
         for (attribute, value) in copied.attributes.iter().filter(|(own, _)| own != "name") {
@@ -277,13 +265,6 @@ impl Run<'_, '_> {
         }
         self.line(&format!("APPPOOL object \"{name}\" added"));
         Ok(())
-    }
-
-    /// The element that pools stand in.
-    pub(super) fn pools_node(&self) -> Option<Node> {
-        let draft: &Draft<'_> = &self.host.draft;
-        let groups = draft.children_named(draft.root(), "system.applicationHost");
-        groups.into_iter().find_map(|group| draft.child(group, "applicationPools"))
     }
 
     /// Executes a command for each object of `/in`: what `list ... /xml` wrote.

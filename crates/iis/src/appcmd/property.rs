@@ -3,14 +3,11 @@
 use super::{
     Done, Failure, Run,
     grammar::{Act, Item, Parameter, Place, Segment},
-    schema,
+    locks, schema,
 };
-use crate::{
-    config::host::Host,
-    xml::{
-        draft::{Draft, Node},
-        edit::{NewElement, Position},
-    },
+use crate::xml::{
+    draft::{Draft, Node},
+    edit::{NewElement, Position},
 };
 
 /// Finds the value of a property by its dotted path: what is written, otherwise the default.
@@ -50,6 +47,7 @@ impl Run<'_, '_> {
             match step {
                 Segment::Name(name) => {
                     let name = child_name(&self.host.draft, node, &kind, name)?;
+                    locks::check_element(inherited.as_ref(), &kind, &name)?;
                     node = self.host.draft.ensure(node, &name);
                     let above = inherited.as_ref().map(|above| above.children.iter());
                     inherited = above.and_then(|mut children| {
@@ -72,6 +70,7 @@ impl Run<'_, '_> {
                     let message = format!("Must specify a value for attribute \"{name}\".");
                     return Err(Failure::usage(message));
                 };
+                locks::check_attribute(inherited.as_ref(), &kind, &name)?;
                 self.host.draft.set(node, &name, value.as_str());
                 Ok(())
             }
@@ -80,12 +79,14 @@ impl Run<'_, '_> {
                 self.remove_item(node, &kind, item, inherited.as_ref())
             }
             (Act::Remove | Act::Clear, Segment::Name(name)) => {
-                if let Ok(attribute) = attribute_name(&self.host.draft, node, &kind, name)
-                    && self.host.draft.unset(node, &attribute)
-                {
-                    return Ok(());
+                if let Ok(attribute) = attribute_name(&self.host.draft, node, &kind, name) {
+                    locks::check_attribute(inherited.as_ref(), &kind, &attribute)?;
+                    if self.host.draft.unset(node, &attribute) {
+                        return Ok(());
+                    }
                 }
                 let name = child_name(&self.host.draft, node, &kind, name)?;
+                locks::check_element(inherited.as_ref(), &kind, &name)?;
                 if let Some(child) = self.host.draft.child(node, &name) {
                     self.host.draft.remove(child);
                 }
@@ -105,13 +106,15 @@ impl Run<'_, '_> {
         inherited: Option<&NewElement>,
     ) -> Done {
         let (name, keys) = items(kind);
+        locks::check_element(inherited, kind, name)?;
         let inner = format!("{kind}/{name}");
         let mut element = NewElement::new(name);
         for (attribute, value) in &item.attributes {
             let attribute = match schema::at(&inner) {
                 Some(known) => {
-                    let found = known.attribute(attribute);
-                    found.ok_or_else(|| Failure::unknown(attribute))?.0.to_owned()
+                    let found = known.attribute(attribute).map(|(name, _)| name);
+                    let found = found.or_else(|| locks::name(attribute));
+                    found.ok_or_else(|| Failure::unknown(attribute))?.to_owned()
                 }
                 None => attribute.clone(),
             };
@@ -168,9 +171,11 @@ impl Run<'_, '_> {
         }
         // What comes from above is taken out of this level.
         let (name, keys) = items(kind);
+        locks::check_element(inherited, kind, "remove")?;
         let above =
             inherited.and_then(|above| above.children.iter().find(|own| is(own, name, item)));
         let above = above.ok_or_else(no_element)?;
+        locks::check_item(above, kind)?;
         let mut removed = NewElement::new("remove");
         let own = above.attributes.iter();
         removed.attributes = own
@@ -258,8 +263,9 @@ fn attribute_name(
     kind: &str,
     name: &str,
 ) -> Result<String, Failure> {
-    let known = schema::at(kind).and_then(|kind| kind.attribute(name));
-    if let Some((known, _)) = known {
+    let known = schema::at(kind).and_then(|kind| kind.attribute(name)).map(|(name, _)| name);
+    let lock = || locks::name(name).filter(|_| kind.starts_with("system."));
+    if let Some(known) = known.or_else(lock) {
         return Ok(known.to_owned());
     }
     let own = draft.attributes(node).into_iter();
@@ -275,17 +281,4 @@ fn attribute_name(
 pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|one: char| one.is_ascii_alphabetic() || one == '_')
         && name.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.'))
-}
-
-/// The pool of an application.
-pub(super) fn pool_of(host: &Host<'_>, application: Node) -> String {
-    let draft = &host.draft;
-    let own = draft.value(application, "applicationPool");
-    let of_site = || {
-        let defaults = draft.child(draft.parent(application)?, "applicationDefaults")?;
-        draft.value(defaults, "applicationPool")
-    };
-    let of_all = || draft.value(host.defaults("applicationDefaults")?, "applicationPool");
-    let found = own.or_else(of_site).or_else(of_all);
-    found.map_or_else(|| "DefaultAppPool".to_owned(), std::borrow::Cow::into_owned)
 }

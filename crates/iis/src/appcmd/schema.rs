@@ -106,6 +106,10 @@ pub(super) fn knows(path: &str) -> bool {
 
 /// The name of an element in another, as it is written.
 pub(super) fn child(path: &str, name: &str) -> Option<&'static str> {
+    // A name, and not the path of one further in.
+    if name.contains('/') {
+        return None;
+    }
     let whole = format!("{path}/{name}");
     let of = |kind: &Kind| {
         kind.path.get(..whole.len()).is_some_and(|head| {

@@ -1,24 +1,34 @@
 //! `config`: sections, at the server or at a path of a site.
 
-use super::{Done, Failure, Run, grammar::Command, property::is_name, schema};
+use super::{
+    Done, Failure, Run,
+    grammar::{Command, Parameter},
+    locks,
+    property::is_name,
+    schema,
+};
 use crate::xml::{
     draft::Node,
     edit::{NewElement, Position},
 };
 
 /// Where everything stands: `applicationHost.config`.
-const HOST: &str = "MACHINE/WEBROOT/APPHOST";
+pub(super) const HOST: &str = "MACHINE/WEBROOT/APPHOST";
 
 impl Run<'_, '_> {
     /// Every verb of `config`.
     pub(super) fn config(&mut self, command: &Command) -> Done {
+        if command.verb == "MIGRATE" {
+            let message = "Nothing can be migrated: httpModules and httpHandlers of system.web are of ASP.NET, which is not run here.";
+            return Err(Failure { exit: super::NOT_SUPPORTED, message: message.to_owned() });
+        }
         let location = self.location_of(command)?;
         let section = match command.general("section") {
             Some(name) => Some(self.section_of(name)?),
             None => None,
         };
         if let (Some(commit), true) = (command.general("commit"), command.verb != "LIST") {
-            committed(commit)?;
+            committed(commit, &location)?;
         }
         let Some(section) = section else {
             return match command.verb.as_str() {
@@ -43,13 +53,19 @@ impl Run<'_, '_> {
                 Ok(())
             }
             "SET" => self.set_section(command, &location, &section),
+            "RESET" => {
+                // Whether anything was set or not: afterwards nothing is.
+                self.host.remove_section(&location, &section);
+                self.applied(command, &location, &section);
+                Ok(())
+            }
             "CLEAR" => {
                 if !self.host.remove_section(&location, &section) {
                     let message =
                         format!("Section \"{section}\" is not set at {}.", shown(&location));
                     return Err(Failure { exit: super::NOT_FOUND, message });
                 }
-                self.applied(&location, &section);
+                self.applied(command, &location, &section);
                 Ok(())
             }
             verb => {
@@ -146,35 +162,27 @@ impl Run<'_, '_> {
             Some((above, _)) => self.effective(above, section),
             None => self.effective("", section),
         };
-        let locked = inherited.as_ref().and_then(|above| above.value("lockAttributes"));
-        let locked = locked.unwrap_or_default().split(',').map(|name| name.trim().to_lowercase());
-        // Nothing is locked by an empty list, and paths with brackets have no plain name.
-        let locked: Vec<_> = locked.filter(|name| !name.is_empty()).collect();
         if command.properties().next().is_none() {
             return Err(Failure::usage("Must specify what to set, as in /attribute:value."));
         }
         let node = self.host.ensure_section(location, section);
         for parameter in command.properties() {
-            if locked.contains(&parameter.name().to_lowercase()) {
-                let name = parameter.name();
-                let message = format!(
-                    "Lock violation: attribute \"{name}\" of section \"{section}\" is locked at {HOST}."
-                );
-                return Err(Failure { exit: 33, message });
-            }
             self.apply(node, section, parameter, inherited.as_ref())?;
         }
-        if command.general("commit").is_none() && !location.is_empty() {
-            let note = format!(
-                "written to the location element of {location:?} in applicationHost.config; IIS without /commit:apphost would write a web.config"
-            );
-            self.answer.notes.push(note);
-        }
-        self.applied(location, section);
+        self.applied(command, location, section);
         Ok(())
     }
 
-    fn applied(&mut self, location: &str, section: &str) {
+    fn applied(&mut self, command: &Command, location: &str, section: &str) {
+        let host = command.general("commit").is_some_and(is_host);
+        if !host && !location.is_empty() {
+            let note = format!(
+                "written to the location element of {location:?} in applicationHost.config, as with /commit:apphost; IIS would write a web.config, and what such a one says still goes before it"
+            );
+            if !self.answer.notes.contains(&note) {
+                self.answer.notes.push(note);
+            }
+        }
         let path = shown(location);
         self.line(&format!(
             "Applied configuration changes to section \"{section}\" for \"{path}\" at configuration commit path \"{HOST}\""
@@ -201,11 +209,12 @@ impl Run<'_, '_> {
             let mode = self.host.location(location).filter(|_| !location.is_empty());
             let mode = mode.and_then(|node| self.host.draft.value(node, "overrideMode"));
             let mode = mode.map_or_else(|| "Inherit".to_owned(), std::borrow::Cow::into_owned);
+            let locked = self.is_locked(location, section);
             let config = NewElement::new("CONFIG")
                 .with("CONFIG.SECTION", section)
                 .with("path", shown(location))
                 .with("overrideMode", mode)
-                .with("locked", "false")
+                .with("locked", locked.to_string())
                 .holding(whole);
             let text = NewElement::new("appcmd").holding(config).text("    ");
             self.line(&format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{text}"));
@@ -271,14 +280,8 @@ impl Run<'_, '_> {
                 None => self.host.section(&path, "system.webServer"),
             };
             let Some(node) = node else { continue };
-            let own = self.host.draft.attributes(node);
-            let fits = command.properties().all(|filter| {
-                let mut own = own.iter().filter(|(name, _)| filter.is(name));
-                let wanted = filter.value.as_ref().map(|value| value.to_lowercase());
-                own.any(|(_, own)| {
-                    wanted.as_ref().is_none_or(|wanted| own.to_lowercase() == *wanted)
-                })
-            });
+            let own = self.host.draft.copy(node);
+            let fits = command.properties().all(|filter| says(&own, filter));
             if fits {
                 found = true;
                 self.line(&format!("CONFIGSEARCH \"{}\"", shown(&path)));
@@ -287,19 +290,44 @@ impl Run<'_, '_> {
         self.answer.exit = u16::from(!found);
     }
 
+    /// Whether a section cannot be set below a path.
+    fn is_locked(&mut self, location: &str, section: &str) -> bool {
+        let declared = self.declared_mode(section);
+        let mut locked = declared.is_some_and(|mode| mode.eq_ignore_ascii_case("Deny"));
+        for level in levels(location) {
+            let holder = self.host.section(level, section).and_then(|node| self.holder(node));
+            let mode = holder.and_then(|holder| self.host.draft.value(holder, "overrideMode"));
+            match mode.as_deref() {
+                Some(mode) if mode.eq_ignore_ascii_case("Deny") => locked = true,
+                Some(mode) if mode.eq_ignore_ascii_case("Allow") => locked = false,
+                _ => {}
+            }
+        }
+        locked
+    }
+
+    /// Where the file declares a section.
+    fn declaration(&self, section: &str) -> Option<Node> {
+        let draft = &self.host.draft;
+        let sections = draft.child(draft.root(), "configSections")?;
+        section.split('/').try_fold(sections, |node, name| {
+            let mut all = draft.children(node).into_iter();
+            all.find(|child| draft.value(*child, "name").is_some_and(|own| own == name))
+        })
+    }
+
+    fn declared_mode(&self, section: &str) -> Option<String> {
+        let node = self.declaration(section)?;
+        Some(self.host.draft.value(node, "overrideModeDefault")?.into_owned())
+    }
+
     /// Says whether a section can be set below a path. Where the file declares it that is said
     /// there, as long as nothing closer says otherwise; elsewhere in a `location` element of its
     /// own, which takes what the section has at that path along.
     fn relock(&mut self, location: &str, section: &str, lock: bool) {
         let mode = if lock { "Deny" } else { "Allow" };
-        let draft = &mut self.host.draft;
-        let root = draft.root();
-        let declared = draft.child(root, "configSections").and_then(|sections| {
-            section.split('/').try_fold(sections, |node, name| {
-                let mut all = draft.children(node).into_iter();
-                all.find(|child| draft.value(*child, "name").is_some_and(|own| own == name))
-            })
-        });
+        let root = self.host.draft.root();
+        let declared = self.declaration(section);
         let node = self.host.section(location, section);
         let holder = node.and_then(|node| self.holder(node));
         let draft = &mut self.host.draft;
@@ -342,6 +370,25 @@ impl Run<'_, '_> {
     }
 }
 
+/// Whether an element has what a filter of `search` asks for: an attribute, of an element in it
+/// where dots are, with this value or any.
+fn says(element: &NewElement, filter: &Parameter) -> bool {
+    let mut steps: Vec<_> = filter.name().split('.').map(str::to_owned).collect();
+    let last = steps.pop().unwrap_or_default();
+    let mut found = Some(element);
+    for step in steps {
+        found = found.and_then(|own| {
+            own.children.iter().find(|child| child.name.eq_ignore_ascii_case(&step))
+        });
+    }
+    let mut own = found.into_iter().flat_map(|own| &own.attributes);
+    own.any(|(name, own)| {
+        let wanted = filter.value.as_ref();
+        name.eq_ignore_ascii_case(&last)
+            && wanted.is_none_or(|wanted| own.to_lowercase() == wanted.to_lowercase())
+    })
+}
+
 /// How many sections a `location` element has.
 fn section_count(element: &NewElement) -> usize {
     let is_group = |name: &str| {
@@ -368,7 +415,11 @@ fn levels(location: &str) -> Vec<&str> {
 /// Adds what a level says: attributes and new elements, and `clear` and `remove` of collections.
 fn merge(whole: &mut NewElement, own: &NewElement, kind: &str) {
     for (name, value) in &own.attributes {
-        whole.set(name, value.as_str());
+        // What is locked above stays so.
+        match whole.value(name).filter(|_| locks::is_list(name)) {
+            Some(before) => whole.set(name, locks::union(before, value)),
+            None => whole.set(name, value.as_str()),
+        }
     }
     let item = schema::at(kind).and_then(schema::Kind::items).map(|(name, _)| name);
     let is_item = |name: &str| {
@@ -425,12 +476,37 @@ fn shown(location: &str) -> String {
     }
 }
 
-/// Changes go to `applicationHost.config`. A `web.config` belongs to who owns the site's folder.
-fn committed(commit: &str) -> Done {
-    if commit.eq_ignore_ascii_case("apphost") || commit.eq_ignore_ascii_case(HOST) {
+/// Whether `/commit` names `applicationHost.config`.
+fn is_host(commit: &str) -> bool {
+    commit.eq_ignore_ascii_case("apphost") || commit.eq_ignore_ascii_case(HOST)
+}
+
+/// Changes go to `applicationHost.config`, to the `location` of their path: what holds there is the
+/// same whichever file on the way to it says so. A `web.config` belongs to who owns its folder.
+fn committed(commit: &str, location: &str) -> Done {
+    const WAYS: [&str; 5] = ["path", "url", "site", "app", "parent"];
+    let above = || {
+        let path = commit.get(HOST.len()..)?.trim_matches('/');
+        let head = commit.get(..HOST.len())?.eq_ignore_ascii_case(HOST);
+        (head && crate::config::host::below(location, path).is_some()).then_some(())
+    };
+    if is_host(commit) || above().is_some() {
         return Ok(());
     }
+    if WAYS.iter().any(|way| commit.eq_ignore_ascii_case(way)) {
+        return match location {
+            "" => Err(Failure::usage(format!(
+                "/commit:{commit} needs a path of a site to set the section for."
+            ))),
+            _ => Ok(()),
+        };
+    }
+    if ["webroot", "machine"].iter().any(|way| commit.eq_ignore_ascii_case(way)) {
+        return Err(Failure::usage(format!(
+            "/commit:{commit} is not supported: there is no .NET framework here whose configuration could be changed.  Use /commit:apphost."
+        )));
+    }
     Err(Failure::usage(format!(
-        "/commit:{commit} is not supported: changes are written to applicationHost.config.  Use /commit:apphost, or edit the web.config itself."
+        "/commit:{commit} is not supported.  Use /commit:apphost, or path, site, app, parent or url for a path of a site."
     )))
 }

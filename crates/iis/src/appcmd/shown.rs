@@ -3,11 +3,16 @@
 use super::{
     Failure, Run,
     grammar::{Act, Command},
-    property::{pool_of, value},
+    property::value,
     section::without_secrets,
 };
 use crate::{
-    config::{host::below, keys, text_of},
+    config::{
+        host::below,
+        keys,
+        pools::{self, pool_of},
+        text_of,
+    },
     xml::{
         draft::{Draft, Node},
         edit::NewElement,
@@ -151,7 +156,7 @@ impl Run<'_, '_> {
 
     fn pools(&self) -> Vec<Listed> {
         let draft = &self.host.draft;
-        let Some(pools) = self.pools_node() else { return Vec::new() };
+        let Some(pools) = pools::node(draft) else { return Vec::new() };
         let defaults = draft.child(pools, "applicationPoolDefaults");
         let all = draft.children_named(pools, "add").into_iter();
         all.map(|node| {
@@ -194,6 +199,7 @@ impl Run<'_, '_> {
                     ("REQUEST.NAME", request.id.clone()),
                     ("SITE.ID", request.site_id.to_string()),
                     ("SITE.NAME", request.site.clone()),
+                    ("APPPOOL.NAME", self.pool_at(&request.site, &request.url)),
                     ("VERB", request.verb.clone()),
                     ("url", request.url.clone()),
                     ("time", time.to_string()),
@@ -202,6 +208,19 @@ impl Run<'_, '_> {
             }
         })
         .collect()
+    }
+
+    /// The pool of the application that serves a URL of a site; nothing where there is none.
+    fn pool_at(&self, site: &str, url: &str) -> String {
+        let Some(site) = self.host.site(site) else { return String::new() };
+        let path = url.split('?').next().unwrap_or_default();
+        let all = self.host.draft.children_named(site, "application").into_iter();
+        let serving = all.filter_map(|node| {
+            let own = self.host.draft.value(node, "path")?;
+            below(path, &own).is_some().then_some((own.len(), node))
+        });
+        let found = serving.max_by_key(|(length, _)| *length);
+        found.map(|(_, node)| pool_of(&self.host, node)).unwrap_or_default()
     }
 
     /// Whether an object is the one that an identifier names: by its name, or by a URL that it

@@ -6,7 +6,7 @@ use bindery_model::{
     name::HostPattern,
 };
 
-use super::{host::Host, keys};
+use super::{host::Host, keys, pools};
 use crate::xml::{
     self,
     draft::{Draft, Node},
@@ -56,8 +56,15 @@ impl<'t> Editor<'t> {
     pub(super) fn change(&mut self, change: &Change) -> Result<(), EditError> {
         let at = &change.at;
         match (at, &change.act) {
-            (Place::Server | Place::Listener(_) | Place::Certificate(_), act) => {
-                self.elsewhere(at, act)
+            (Place::Server, Act::Add(fields)) => {
+                fields.iter().try_for_each(|(key, value)| self.of_server(at, key, Some(value)))
+            }
+            (Place::Server, Act::Set(keys)) => {
+                keys.iter().try_for_each(|(key, value)| self.of_server(at, key, value.as_ref()))
+            }
+            // Listeners and certificates stand in the bindery.toml beside this file.
+            (Place::Server | Place::Listener(_) | Place::Certificate(_), _) => {
+                self.no_place(at, "it")
             }
             (Place::Site(name), Act::Add(fields)) => self.add_site(at, name, fields),
             (Place::Binding { site, on }, Act::Add(fields)) => {
@@ -100,14 +107,12 @@ impl<'t> Editor<'t> {
         }
     }
 
-    /// Settings, listeners and certificates stand in the `bindery.toml` beside this file.
-    fn elsewhere(&mut self, at: &Place, act: &Act) -> Result<(), EditError> {
-        let key = match (at, act) {
-            (Place::Server, Act::Add(fields)) => fields.keys().next().cloned(),
-            (Place::Server, Act::Set(keys)) => keys.keys().next().cloned(),
-            _ => None,
-        };
-        self.no_place(at, &key.unwrap_or_else(|| "it".to_owned()))
+    /// What is IIS's too; other settings stand in the `bindery.toml` beside this file.
+    fn of_server(&mut self, at: &Place, key: &str, value: Option<&Value>) -> Result<(), EditError> {
+        match key {
+            pools::POOLS => pools::set_pools(self, at, value),
+            key => self.no_place(at, key),
+        }
     }
 
     pub(super) fn no_place(&mut self, at: &Place, key: &str) -> Result<(), EditError> {

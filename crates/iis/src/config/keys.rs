@@ -2,7 +2,7 @@
 
 use bindery_model::change::{EditError, Fields, Place, Value};
 
-use super::{edit::Editor, host::Host};
+use super::{edit::Editor, host::Host, pools};
 use crate::xml::{
     draft::{Draft, Node},
     edit::{NewElement, Position},
@@ -56,6 +56,17 @@ pub(super) fn set(
     }
     match key {
         "root" => set_root(editor, at, node, value),
+        pools::POOL => {
+            let application = match at {
+                Place::Site(_) => editor.host.application(node, "/"),
+                Place::Application { .. } => Some(node),
+                _ => None,
+            };
+            match application {
+                Some(application) => pools::set_pool(&mut editor.host, at, application, value),
+                None => editor.no_place(at, key),
+            }
+        }
         _ => in_location(editor, at, node, key, value),
     }
 }

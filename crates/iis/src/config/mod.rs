@@ -3,6 +3,7 @@
 mod edit;
 pub(crate) mod host;
 pub(crate) mod keys;
+pub(crate) mod pools;
 mod read;
 mod write;
 

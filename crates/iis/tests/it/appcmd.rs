@@ -112,6 +112,10 @@ fn sites_are_added_and_deleted() {
     );
     fails("add site /name:x", "Failed to add duplicate collection element \"x\".", 183);
     fails("add site /name:Y /id:3", "Failed to add duplicate collection element \"Y\".", 183);
+    for path in ["bindings/binding", "limits/", "/limits", "bindings/binding[protocol='x']"] {
+        let answer = on(SAMPLE, &format!("set site X /+{path}[a='b']"), None);
+        assert_eq!((answer.exit, answer.text), (87, None), "{path}: {}", answer.output);
+    }
     fails("add site /name:Y /xyz:1", "Unknown attribute \"xyz\".  Replace with -? for help.", 87);
     fails(
         "add site /id:9",
@@ -371,11 +375,135 @@ fn what_is_inherited_is_taken_out_and_what_is_locked_stays() {
         "Cannot find CONFIG object with identifier \"Z\".",
         1168,
     );
+}
+
+#[test]
+fn settings_are_committed_to_the_location_of_their_path() {
+    let whole = "set config X/app1 /section:access /sslFlags:Ssl";
+    let changed = "+<security>\n+<access sslFlags=\"Ssl\" />\n+</security>";
+    let output = applied("security/access").replace("APPHOST/X", "APPHOST/X/app1");
+    for commit in ["apphost", "site", "APP", "url", "path", "parent", "MACHINE/WEBROOT/APPHOST/X"] {
+        let line = format!("{whole} /commit:{commit}");
+        does(&line, &output, changed);
+        let told = on(SAMPLE, &line, None).notes.concat();
+        assert_eq!(told.contains("web.config"), commit != "apphost", "{line}: {told}");
+    }
+    does(whole, &output, changed);
     fails(
-        "set config X /section:access /sslFlags:Ssl /commit:site",
-        "/commit:site is not supported: changes are written to applicationHost.config.  Use /commit:apphost, or edit the web.config itself.",
+        "set config /section:access /sslFlags:Ssl /commit:site",
+        "/commit:site needs a path of a site to set the section for.",
         87,
     );
+    for framework in ["webroot", "machine"] {
+        fails(
+            &format!("{whole} /commit:{framework}"),
+            &format!(
+                "/commit:{framework} is not supported: there is no .NET framework here whose configuration could be changed.  Use /commit:apphost."
+            ),
+            87,
+        );
+    }
+    for nonsense in ["nowhere", "MACHINE/WEBROOT/APPHOST/Y", ""] {
+        let answer = on(SAMPLE, &format!("{whole} /commit:{nonsense}"), None);
+        assert_eq!((answer.exit, answer.text), (87, None), "{nonsense}");
+    }
+}
+
+#[test]
+fn sections_are_reset_and_there_is_nothing_to_migrate() {
+    let gone = "-<location path=\"X\">\n-<system.webServer>\n-<directoryBrowse enabled=\"true\" />\n-</system.webServer>\n-</location>";
+    does("reset config X /section:directoryBrowse", &applied("directoryBrowse"), gone);
+    does("reset config X /section:httpLogging", &applied("httpLogging"), "");
+    fails("reset config X", "Must specify the section with /section:name.", 87);
+    fails(
+        "migrate config X",
+        "Nothing can be migrated: httpModules and httpHandlers of system.web are of ASP.NET, which is not run here.",
+        50,
+    );
+}
+
+/// The text after a command that must be done.
+#[track_caller]
+fn after(text: &str, line: &str) -> String {
+    let answer = on(text, line, None);
+    assert_eq!(answer.exit, 0, "{line}: {}", answer.output);
+    answer.text.unwrap_or_else(|| text.to_owned())
+}
+
+#[track_caller]
+fn locked(text: &str, line: &str, what: &str) {
+    let answer = on(text, line, None);
+    let message = format!("ERROR ( message:Lock violation: {what}");
+    assert!(answer.output.starts_with(&message), "{line}: {}", answer.output);
+    assert_eq!((answer.exit, answer.text), (33, None), "{line}");
+}
+
+#[test]
+fn fine_locks_are_set_and_hold_below() {
+    let section = "system.webServer/httpProtocol";
+    let text = after(SAMPLE, "set config /section:httpProtocol /lockAttributes:allowKeepAlive");
+    let keep = "set config X /section:httpProtocol /allowKeepAlive:false";
+    locked(&text, keep, &format!("attribute \"allowKeepAlive\" of section \"{section}\""));
+    let same = "set config X /section:httpProtocol /allowKeepAlive:true";
+    locked(&text, same, &format!("attribute \"allowKeepAlive\" of section \"{section}\""));
+    // Where the lock is it can be set, and taken away again.
+    after(&text, "set config /section:httpProtocol /allowKeepAlive:false");
+    let open = after(&text, "set config /section:httpProtocol /~lockAttributes");
+    after(&open, keep);
+    let header = "set config X /section:httpProtocol /+customHeaders.[name='H',value='v']";
+    after(&text, header);
+
+    let text = after(SAMPLE, "set config /section:httpProtocol /lockElements:customHeaders");
+    locked(&text, header, "element \"customHeaders\"");
+    after(&text, keep);
+    let text =
+        after(SAMPLE, "set config /section:httpProtocol /customHeaders.lockElements:add,remove");
+    locked(&text, header, "element \"add\"");
+    let remove = "set config X /section:httpProtocol /-customHeaders.[name='X-Server']";
+    locked(&text, remove, "element \"remove\"");
+
+    let all = "set config /section:httpErrors /lockAllAttributesExcept:errorMode";
+    let text = after(SAMPLE, all);
+    after(&text, "set config X /section:httpErrors /errorMode:Custom");
+    locked(&text, "set config X /section:httpErrors /existingResponse:Auto", "attribute");
+    // A level below adds its locks, and takes none away.
+    let text = after(SAMPLE, "set config X /section:httpErrors /lockAttributes:errorMode");
+    for name in ["defaultPath", "errorMode"] {
+        let line = format!("set config X/app1 /section:httpErrors /{name}:Custom");
+        locked(&text, &line, &format!("attribute \"{name}\""));
+    }
+
+    let line =
+        "set config /section:httpProtocol /+customHeaders.[name='Z',value='z',lockItem='true']";
+    let text = after(SAMPLE, line);
+    locked(
+        &text,
+        "set config X /section:httpProtocol /-customHeaders.[name='Z']",
+        "element \"add\"",
+    );
+    after(&text, remove);
+    fails(
+        "set site X /lockItem:true",
+        "Unknown attribute \"lockItem\".  Replace with -? for help.",
+        87,
+    );
+}
+
+#[test]
+fn whether_a_section_is_locked_is_shown() {
+    let shown = |text: &str, line: &str| {
+        let output = on(text, line, None).output;
+        let at = output.find(" locked=\"").unwrap() + " locked=\"".len();
+        output[at..].split('"').next().unwrap().to_owned()
+    };
+    let handlers = "list config X /section:handlers /xml";
+    assert_eq!(shown(SAMPLE, handlers), "true", "as it is declared");
+    let open = after(SAMPLE, "unlock config /section:handlers");
+    assert_eq!(shown(&open, handlers), "false");
+    let browse = "list config X/app1 /section:directoryBrowse /xml";
+    assert_eq!(shown(SAMPLE, browse), "false");
+    let text = after(SAMPLE, "lock config X /section:directoryBrowse");
+    assert_eq!(shown(&text, browse), "true");
 }
 
 #[test]
@@ -397,6 +525,11 @@ fn sections_are_listed_searched_and_locked() {
         "<system.webServer>\n  <httpLogging dontLog=\"false\" selectiveLogging=\"LogAll\" />\n</system.webServer>\n",
     );
     says("list config X /section:directoryBrowse /text:enabled", "true\n");
+    says(
+        "search config /section:httpErrors /lockAttributes",
+        "CONFIGSEARCH \"MACHINE/WEBROOT/APPHOST\"\n",
+    );
+    check("search config X /section:httpProtocol /customHeaders.none:1", "", 1, "");
     says(
         "search config /section:directoryBrowse /enabled:true",
         "CONFIGSEARCH \"MACHINE/WEBROOT/APPHOST/X\"\n",
@@ -450,6 +583,9 @@ fn backups_requests_and_what_is_not_here() {
     let request = "REQUEST \"fb0000008000000e\" (url:GET /wait.aspx?time=10000,time:4276 msec,client:localhost)\n";
     says("list requests /elapsed:1000", request);
     says("list requests /site.id:3 /url:/wait.aspx?time=10000", request);
+    says("list requests /apppool.name:p /text:APPPOOL.NAME", "P\n");
+    check("list requests /apppool.name:DefaultAppPool", "", 1, "");
+    check("list requests /wp.name:3577", "", 1, "");
     check("list requests /elapsed:5000", "", 1, "");
     says("list wps", "");
     says("list modules", "");

@@ -261,3 +261,59 @@ fn a_change_and_its_inverse_leave_the_text_as_it_was() {
         assert_eq!(again.replace("path=\"shop\"", "path=\"Shop\""), FILE, "{change:?}");
     }
 }
+
+#[test]
+fn pools_are_set_for_the_server_and_for_applications() {
+    let table = |pairs: Fields| Value::Table(pairs);
+    let idle = table(fields([("idleTimeout", text("00:00:00"))]));
+    let pools = table(fields([
+        ("P", table(fields([("queueLength", text("5")), ("processModel", idle)]))),
+        ("q", table(Fields::new())),
+    ]));
+    let application = Place::Application { site: "shop".to_owned(), path: "/api".to_owned() };
+    let changes = [
+        set(Place::Server, [("application_pools", Some(pools))]),
+        set(site("shop"), [("application_pool", Some(text("q")))]),
+        set(application.clone(), [("application_pool", Some(text("q")))]),
+    ];
+    check(
+        &changes,
+        r#"
++<applicationPools>
++<add name="P" queueLength="5">
++<processModel idleTimeout="00:00:00" />
++</add>
++<add name="q" />
++</applicationPools>
+-<application path="/" applicationPool="p">
++<application path="/" applicationPool="q">
+-<application path="/api">
++<application path="/api" applicationPool="q">
+"#,
+    );
+    let made = edit(FILE, &changes).unwrap();
+    // What is not kept of a pool stays; what is not said of it any more goes, as pools do.
+    let kept = made.replace(
+        "<add name=\"q\" />",
+        "<add name=\"q\" autoStart=\"false\"><processModel password=\"x\" idleTimeout=\"1\" /></add>",
+    );
+    let only = table(fields([("Q", table(Fields::new()))]));
+    let fewer = edit(&kept, &[set(Place::Server, [("application_pools", Some(only))])]).unwrap();
+    assert_eq!(
+        difference(&kept, &fewer),
+        "-<add name=\"P\" queueLength=\"5\">\n-<processModel idleTimeout=\"00:00:00\" />\n-</add>\n\
+         -<add name=\"q\" autoStart=\"false\"><processModel password=\"x\" idleTimeout=\"1\" /></add>\n\
+         +<add name=\"q\"><processModel password=\"x\" /></add>"
+    );
+    let back = edit(&made, &[set(application, [("application_pool", None)])]).unwrap();
+    assert_eq!(
+        difference(&made, &back),
+        "-<application path=\"/api\" applicationPool=\"q\">\n+<application path=\"/api\">"
+    );
+    for wrong in [text("P"), Value::Table(fields([("P", text("x"))]))] {
+        let refused = edit(FILE, &[set(Place::Server, [("application_pools", Some(wrong))])]);
+        assert!(matches!(refused, Err(EditError::Wrong { .. })), "{refused:?}");
+    }
+    let elsewhere = edit(FILE, &[set(Place::Server, [("workers", Some(Value::Integer(2)))])]);
+    assert!(matches!(elsewhere, Err(EditError::NoPlace { .. })), "{elsewhere:?}");
+}

@@ -106,6 +106,10 @@ fn what_sites_say_of_files_comes_back() {
          root = \"/srv/b\"\ndefault_documents = [\"b.html\"]",
         "request_bytes_max = 5\nunknown_types = \"listed\"\n[[site.applications]]\npath = \"/b\"\n\
          root = \"/srv/b\"\nunknown_types = \"bytes\"\nrequest_bytes_max = false",
+        "application_pool = \"P\"\n[[site.applications]]\npath = \"/b\"\nroot = \"/srv/b\"\n\
+         application_pool = \"Q\"\n[server.application_pools.P]\nqueueLength = \"5\"\n\
+         processModel.idleTimeout = \"00:00:00\"\n[server.application_pools.Q]\n\
+         [server.application_pools.DefaultAppPool]\nautoStart = \"false\"",
     ] {
         check(&format!("{PLAIN}{own}\n"), &[]);
     }

@@ -8,6 +8,7 @@
 //! | `before` | which of them were read already? |
 //! | `read` | what is a value, and where does it stand? |
 //! | `settings`, `certificate`, `site`, `route`, `binding`, `log` | what does each table mean? |
+//! | `pools` | which application pools are kept? |
 //! | `action`, `files`, `proxy`, `fastcgi` | what answers? |
 //! | `rules`, `rewrite`, `fields`, `cors` | what happens around it? |
 //! | `value`, `address`, `target` | what is a media type, a network, a server, a URL? |
@@ -35,6 +36,7 @@ mod log;
 mod nearest;
 mod parse;
 mod parts;
+mod pools;
 mod proxy;
 mod read;
 mod review;
@@ -48,7 +50,7 @@ mod target;
 mod value;
 pub mod write;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
@@ -56,6 +58,7 @@ pub use before::Before;
 pub use fields::is_of_the_server;
 pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after};
 pub use parts::Parts;
+pub use pools::{DEFAULT_POOL, PoolAttributes, is_kept, is_pool_name, pools_of};
 pub use review::review;
 pub use target::{read_path_target, read_target};
 pub use value::{is_field_value, is_media_type, is_token};
@@ -111,6 +114,8 @@ pub struct Settings {
     /// Where the folders of Windows are here, as the table `[paths]` has them: `C:\\inetpub` is
     /// `/srv/inetpub`. Only who reads `applicationHost.config` goes by it.
     pub paths: Vec<(String, PathBuf)>,
+    /// Application pools by name, with what was set of each. The default one is there in any case.
+    pub application_pools: BTreeMap<String, PoolAttributes>,
 }
 
 /// A folder of certificates named after hosts, as IIS's central certificate store.
@@ -264,6 +269,7 @@ impl Default for Settings {
             connections_per_address_max: None,
             client_ca: None,
             paths: Vec::new(),
+            application_pools: BTreeMap::new(),
         }
     }
 }

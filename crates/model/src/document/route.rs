@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
-    action, files,
+    action, files, pools,
     read::{Reader, Section, Text, called},
     rules, value,
 };
@@ -42,12 +42,14 @@ impl RouteKind {
 
     /// The keys of one.
     fn keys(self) -> Vec<&'static str> {
-        let actions = match self {
-            Self::Application => action::ACTIONS.as_slice(),
-            Self::VirtualDirectory => &["root"],
+        let (own, actions) = match self {
+            Self::Application => {
+                (["path", "application_pool"].as_slice(), action::ACTIONS.as_slice())
+            }
+            Self::VirtualDirectory => (["path"].as_slice(), ["root"].as_slice()),
         };
         let options = files::OPTIONS.iter().chain(&rules::KEYS);
-        ["path"].iter().chain(actions).chain(options).copied().collect()
+        own.iter().chain(actions).chain(options).copied().collect()
     }
 }
 
@@ -107,7 +109,11 @@ fn read_route<'d>(
     };
     let rules = rules::read(reader, section, inherited.rules);
     rules::report_idle(reader, section);
-    Some(Route { kind, path: path?, action, rules })
+    let pool = match kind {
+        RouteKind::Application => pools::read_pool(reader, section),
+        RouteKind::VirtualDirectory => None,
+    };
+    Some(Route { kind, path: path?, action, rules, pool })
 }
 
 /// Reports what an application can have and a virtual directory cannot.

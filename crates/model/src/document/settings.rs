@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use hashbrown::HashMap;
 
 use super::{
-    CentralStore, Listener, Positions, Settings, binding, log,
+    CentralStore, Listener, Positions, Settings, binding, log, pools,
     read::{Reader, Section, called},
 };
 use crate::{
@@ -23,7 +23,7 @@ const DRAIN_SECONDS_MAX: i64 = 3600;
 /// As many connections as a server takes, whatever is written.
 const CONNECTIONS_MAX: u32 = 262_144;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "state_dir",
     "workers",
     "order",
@@ -36,6 +36,7 @@ const KEYS: [&str; 12] = [
     "connections_max",
     "connections_per_address_max",
     "client_ca",
+    "application_pools",
 ];
 
 /// Reads `version`, which says how to read the rest.
@@ -84,6 +85,7 @@ pub(super) fn read_server<'d>(
     settings.connections_per_address_max =
         reader.count(&server, "connections_per_address_max", 1..=CONNECTIONS_MAX);
     settings.client_ca = reader.path(&server, "client_ca").map(|(path, _)| path);
+    settings.application_pools = pools::read_pools(reader, &server);
     settings
 }
 

@@ -9,7 +9,7 @@ use super::{
     before::{Circumstances, Known, KnownSite},
     binding,
     certificate::Certificates,
-    files,
+    files, pools,
     read::{Reader, Section, Text},
     route::{self, Inherited},
     rules,
@@ -186,6 +186,7 @@ pub(super) fn keys() -> Vec<&'static str> {
         "limits",
         "access_log",
         "ignore_case",
+        "application_pool",
         "applications",
         "virtual_directories",
     ];
@@ -218,7 +219,8 @@ fn read_routes<'d>(
     };
     let routes = route::read(reader, section, &Inherited { rules: &rules, files });
     let kind = RouteKind::Application;
-    let root = Route { kind, path: "/".to_owned(), action, rules };
+    let pool = pools::read_pool(reader, section);
+    let root = Route { kind, path: "/".to_owned(), action, rules, pool };
     rules::report_idle(reader, section);
     Routes { root, action_at, routes }
 }

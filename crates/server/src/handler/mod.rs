@@ -30,6 +30,7 @@ use crate::{
         content::Content,
         dispatch::ConnInfo,
         error::RequestError,
+        waits::Waits,
     },
     metrics::HandlerKind,
     process::Process,
@@ -128,6 +129,8 @@ pub struct RequestCtx<'a> {
     pub site: &'a SiteRuntime,
     /// What of it answers.
     pub route: &'a RouteRuntime,
+    /// What it waits for, and its place among the requests under way.
+    pub(crate) waits: &'a Waits,
 }
 
 impl RequestCtx<'_> {

@@ -41,11 +41,12 @@ use crate::{
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
     log::{
         errors::{ErrorsLine, Reason},
-        line::{Connected, Head, Line, SiteLog},
+        line::{Connected, Head, Line, SiteLog, asked},
         substatus::Substatus,
     },
     metrics::{HandlerKind, Outcome},
     rules::{self, site::Share},
+    running::{self, Noted},
     snapshot::{Revision, Snapshot},
     text_of,
     tls::{TlsInfo, stream::Stream},
@@ -157,7 +158,7 @@ pub(super) fn dispatch(request: Request<Incoming>, info: &Arc<ConnInfo>) -> Answ
     }
     let waits = content.waits();
     let in_flight = in_flight.watched_by(&waits);
-    let rest = (begun, in_flight);
+    let rest = (begun, in_flight, Arc::clone(&waits));
     let answer = answer_later(request, content, seen, Arc::clone(info), rest);
     Answer::Later(Box::pin(answer), waits)
 }
@@ -235,10 +236,11 @@ async fn answer_later(
     mut content: Content,
     mut seen: Seen,
     info: Arc<ConnInfo>,
-    (begun, in_flight): (Option<Begun>, InFlight),
+    (begun, in_flight, waits): (Option<Begun>, InFlight, Arc<Waits>),
 ) -> Response<Counted> {
     let mut passage = None;
-    let answer = answer(&mut request, &mut content, &info, (begun, &mut seen), &mut passage);
+    let known = (begun, &mut seen, &*waits);
+    let answer = answer(&mut request, &mut content, &info, known, &mut passage);
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
     if let Err(error) = drop_content(content, &request).await {
@@ -256,7 +258,7 @@ async fn answer(
     request: &mut http::request::Parts,
     content: &mut Content,
     info: &Arc<ConnInfo>,
-    (begun, seen): (Option<Begun>, &mut Seen),
+    (begun, seen, waits): (Option<Begun>, &mut Seen, &Waits),
     kept: &mut Option<Box<Passage>>,
 ) -> Result<Response<Body>, RequestError> {
     let begun = match begun {
@@ -276,16 +278,40 @@ async fn answer(
             }
         }
     };
+    waits.list(noted(&begun, request, info, seen.begun));
     let (passage, stage) = match begun {
         Begun::Passage(passage, stage) => (passage, stage),
         Begun::Plain(site, place) => {
             let (site, route) = (&site.runtime, site.runtime.route_at(place));
             seen.kind = route.kind;
-            return route.handler.handle(request, content, &RequestCtx { info, site, route }).await;
+            let ctx = RequestCtx { info, site, route, waits };
+            return route.handler.handle(request, content, &ctx).await;
         }
     };
     // Boxed, so that requests without rules do not carry its state.
-    Box::pin(walk(kept.insert(passage), stage, request, content, info)).await
+    Box::pin(walk(kept.insert(passage), stage, request, content, (info, waits))).await
+}
+
+/// What who looks at requests under way is shown of this one.
+fn noted(
+    begun: &Begun,
+    request: &http::request::Parts,
+    info: &ConnInfo,
+    since: Option<Instant>,
+) -> Noted {
+    let site = match begun {
+        Begun::Plain(site, _) => site,
+        Begun::Passage(passage, _) => passage.remembered(),
+    };
+    let asked = asked(request);
+    Noted {
+        site: site.runtime.id,
+        method: request.method.clone(),
+        host: site.authority.clone(),
+        url: running::cut(asked.path_and_query().map_or("/", |url| url.as_str())),
+        client: rules::client(request, info, &site.runtime).0,
+        begun: since.unwrap_or_else(Instant::now),
+    }
 }
 
 /// Takes a request through the steps that take time.
@@ -294,7 +320,7 @@ async fn walk(
     mut stage: Stage,
     request: &mut http::request::Parts,
     content: &mut Content,
-    info: &Arc<ConnInfo>,
+    (info, waits): (&Arc<ConnInfo>, &Waits),
 ) -> Result<Response<Body>, RequestError> {
     loop {
         stage = match stage {
@@ -303,7 +329,7 @@ async fn walk(
             Stage::Handler => match passage.limit(request, content) {
                 Ok(()) => {
                     let (site, route) = (passage.site(), passage.route());
-                    let ctx = RequestCtx { info, site, route };
+                    let ctx = RequestCtx { info, site, route, waits };
                     Stage::Answered(route.handler.handle(request, content, &ctx).await)
                 }
                 Err(error) => error.into(),

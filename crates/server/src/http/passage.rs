@@ -106,6 +106,10 @@ impl Passage {
         (passage, stage)
     }
 
+    pub(super) fn remembered(&self) -> &Remembered {
+        &self.site
+    }
+
     pub(super) fn site(&self) -> &SiteRuntime {
         &self.site.runtime
     }

@@ -80,11 +80,16 @@ impl Tunnel {
         }
     }
 
+    /// `guard` too is dropped when it ends.
+    pub(crate) fn hold(&mut self, guard: impl Any + Send) {
+        let before = std::mem::replace(&mut self.guard, Box::new(()));
+        self.guard = Box::new((before, guard));
+    }
+
     /// Counts among the requests of its site until it ends, and sends to the client at its pace, as
     /// answers do.
     pub(crate) fn limit(&mut self, site: &LimitedSite) {
-        let before = std::mem::replace(&mut self.guard, Box::new(()));
-        self.guard = Box::new((before, site.go_on()));
+        self.hold(site.go_on());
         self.to_client.pace = site.pace().map(Box::new);
     }
 

@@ -6,17 +6,22 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
 
-use crate::connections::Connection;
+use crate::{
+    connections::Connection,
+    running::{Listed, Noted},
+};
 
 /// What one request waits for. Shared by its content, its answer, and who makes the answer.
 pub(crate) struct Waits {
     connection: Arc<Connection>,
     bits: AtomicU8,
+    /// Its number among the requests under way; 0 where it is not among them.
+    listed: AtomicU32,
 }
 
 /// The answer, or more of it, is not there yet.
@@ -29,7 +34,8 @@ const ANSWERED: u8 = 4;
 
 impl Waits {
     pub(crate) fn new(connection: &Arc<Connection>) -> Arc<Self> {
-        Arc::new(Self { connection: Arc::clone(connection), bits: AtomicU8::new(0) })
+        let connection = Arc::clone(connection);
+        Arc::new(Self { connection, bits: AtomicU8::new(0), listed: AtomicU32::new(0) })
     }
 
     /// Polls who makes the answer, and looks whether it has come.
@@ -52,6 +58,25 @@ impl Waits {
     /// Whether the client is to send more content.
     pub(crate) fn set_content(&self, pending: bool) {
         self.set(CONTENT, pending);
+    }
+
+    /// From now on the request is among those under way, until [`Self::unlist`].
+    pub(crate) fn list(&self, request: Noted) {
+        let number = self.connection.running.add(request);
+        self.listed.store(number, Ordering::Relaxed);
+    }
+
+    /// The request is over.
+    pub(crate) fn unlist(&self) {
+        drop(self.hand_over());
+    }
+
+    /// What the request has become, a tunnel, is under way in its place.
+    pub(crate) fn hand_over(&self) -> Option<Listed> {
+        match self.listed.swap(0, Ordering::Relaxed) {
+            0 => None,
+            number => Some(Listed::new(&self.connection, number)),
+        }
     }
 
     fn set(&self, bit: u8, on: bool) {

@@ -262,7 +262,7 @@ struct Numbers {
 }
 
 /// What the client asked for, whatever a rewrite has made of it.
-fn asked(request: &Parts) -> &Uri {
+pub(crate) fn asked(request: &Parts) -> &Uri {
     request.extensions.get::<OriginalUri>().map_or(&request.uri, |original| &original.0)
 }
 

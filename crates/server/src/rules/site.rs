@@ -264,6 +264,7 @@ mod tests {
                 path: "/".to_owned(),
                 action: RouteAction::Files(Files::of(PathBuf::new())),
                 rules: Arc::new(Rules::default()),
+                pool: None,
             },
             routes: Vec::new(),
         }

@@ -26,6 +26,7 @@ mod proxy_ways;
 mod rest;
 mod resumption;
 mod rules;
+mod running;
 mod setup;
 mod sockets;
 mod stop;

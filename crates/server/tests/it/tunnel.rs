@@ -51,7 +51,7 @@ impl Met {
     }
 
     /// Switches to what was asked for.
-    async fn switch(&mut self) {
+    pub(crate) async fn switch(&mut self) {
         let protocol = self.field("upgrade").unwrap().to_owned();
         self.say(format!("{SWITCHING}Upgrade: {protocol}\r\n\r\n")).await;
     }
@@ -94,7 +94,7 @@ where
 }
 
 /// One whose connections come out of a queue.
-async fn upstream_queue() -> (u16, mpsc::UnboundedReceiver<Met>) {
+pub(crate) async fn upstream_queue() -> (u16, mpsc::UnboundedReceiver<Met>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let port = upstream(move |met| {
         drop(sender.send(met));
@@ -148,7 +148,9 @@ impl Site {
 const ASK: &str =
     "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n";
 
-async fn switched(client: &mut Http1<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>) {
+pub(crate) async fn switched(
+    client: &mut Http1<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>,
+) {
     client.send(ASK).await.unwrap();
     let head = client.head().await.unwrap();
     assert_eq!(head.status, 101);
@@ -193,7 +195,7 @@ async fn websocket_passes_between_programs_that_others_wrote() {
 }
 
 /// An HTTP/2 connection, and what can be asked on it once the server's settings have come.
-async fn http2(port: u16) -> h2::client::SendRequest<Bytes> {
+pub(crate) async fn http2(port: u16) -> h2::client::SendRequest<Bytes> {
     let client = bindery_testkit::tls::TestClient::with_alpn(&["h2"]);
     let stream = connected(&client, port, "a.example").await.stream;
     let (requests, connection) = soon("settings", h2::client::handshake(stream)).await.unwrap();
@@ -217,13 +219,13 @@ fn connect(protocol: &'static str) -> Request<()> {
 }
 
 /// A stream that was asked for by an extended CONNECT.
-struct Stream2 {
+pub(crate) struct Stream2 {
     send: h2::SendStream<Bytes>,
     receive: h2::RecvStream,
     unread: Vec<u8>,
 }
 
-async fn stream2(
+pub(crate) async fn stream2(
     requests: &mut h2::client::SendRequest<Bytes>,
     protocol: &'static str,
 ) -> Response<Stream2> {
@@ -243,7 +245,7 @@ impl Stream2 {
         }
     }
 
-    async fn hear(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn hear(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             let chunk = soon("an echo", self.receive.data()).await.unwrap().unwrap();
             self.receive.flow_control().release_capacity(chunk.len()).unwrap();

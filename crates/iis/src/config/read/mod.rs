@@ -44,7 +44,7 @@ use self::{
     rules::Ruler,
     sections::{Level, Sections, Shared},
 };
-use super::Sources;
+use super::{Sources, pools};
 use crate::xml::{self, Element};
 
 /// What a text says of sites, before they are made.
@@ -176,6 +176,7 @@ impl<'a> Reader<'a> {
 
     /// What `system.applicationHost` has beside sites and logs.
     fn read_host(&mut self, host: Element<'a>) {
+        self.parts.settings.application_pools = pools::read(host);
         let report = &mut self.shared.report;
         for element in host.children() {
             match (element.name(), support::kind(element.name())) {

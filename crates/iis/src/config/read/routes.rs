@@ -13,7 +13,7 @@ use std::{
 };
 
 use bindery_model::{
-    document::{NamedPath, PathKind},
+    document::{DEFAULT_POOL, NamedPath, PathKind},
     problem::{Code, Problem, Span},
     rules::{Hsts, Rules},
     site::{Route, RouteAction, RouteKind},
@@ -55,6 +55,8 @@ struct Directory {
     span: Span,
     /// Whether folders below may have a `web.config`.
     sub_config: bool,
+    /// The pool of an application, where it is not the default one.
+    pool: Option<Arc<str>>,
 }
 
 /// The text of a `web.config`.
@@ -125,6 +127,11 @@ impl<'a> Reader<'a> {
         let mut directories: Vec<Directory> = Vec::new();
         for application in site.children_named("application") {
             self.look_at(application, "sites/site/application");
+            let pool = pool_of([
+                Some(application),
+                site.child("applicationDefaults"),
+                defaults.application,
+            ]);
             for element in application.children_named("virtualDirectory") {
                 self.look_at(element, "sites/site/application/virtualDirectory");
                 let inner = element.value("path").unwrap_or_default();
@@ -147,6 +154,7 @@ impl<'a> Reader<'a> {
                     folder,
                     span,
                     sub_config: sub_config.unwrap_or(true),
+                    pool: pool.clone(),
                 });
             }
         }
@@ -418,6 +426,7 @@ impl SiteReader<'_, '_> {
             kind: RouteKind::Application,
             action: respond(503),
             rules: Arc::new(Rules::default()),
+            pool: None,
         };
         Made {
             root: root.unwrap_or_else(nothing),
@@ -575,8 +584,16 @@ impl SiteReader<'_, '_> {
             true => RouteKind::Application,
             false => RouteKind::VirtualDirectory,
         };
-        Route { path: node.path.clone(), kind, action, rules }
+        let pool = own.filter(|own| own.application).and_then(|own| own.pool.clone());
+        Route { path: node.path.clone(), kind, action, rules, pool }
     }
+}
+
+/// The pool that the first of these names, where that is not the default one.
+fn pool_of(all: [Option<Element<'_>>; 3]) -> Option<Arc<str>> {
+    let named = all.into_iter().flatten().find_map(|one| one.value("applicationPool"))?;
+    let named = named.trim();
+    (!named.is_empty() && !named.eq_ignore_ascii_case(DEFAULT_POOL)).then(|| named.into())
 }
 
 /// Where the file of a path of the site is.

@@ -26,6 +26,7 @@ const NAME_BYTES_MAX: usize = 255;
 #[derive(Clone, Copy, Default)]
 pub(super) struct Defaults<'a> {
     pub(super) site: Option<Element<'a>>,
+    pub(super) application: Option<Element<'a>>,
     pub(super) virtual_directory: Option<Element<'a>>,
 }
 
@@ -57,6 +58,7 @@ impl<'a> Reader<'a> {
         for sites in &found.sites {
             let defaults = Defaults {
                 site: sites.child("siteDefaults"),
+                application: sites.child("applicationDefaults"),
                 virtual_directory: sites.child("virtualDirectoryDefaults"),
             };
             for element in sites.children() {

@@ -190,7 +190,7 @@ pub(super) const HOST: &[Kind] = &[
         path: "applicationPools",
         how: How::Kept,
         locked: false,
-        meaning: "kept for appcmd; there are no worker processes",
+        meaning: "names and attributes, for appcmd and exports; there are no worker processes",
         attributes: &[],
     },
     Kind {

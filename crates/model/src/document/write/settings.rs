@@ -8,7 +8,7 @@ use crate::{
     certificate::{CertificateFiles, CertificateSource},
     change::{Fields, Value},
     decide::{Fallback, ListenerRules},
-    document::{CentralStore, Listener, Settings},
+    document::{CentralStore, Listener, Settings, pools},
     log::{AccessLog, LogFormat, Roll},
 };
 
@@ -28,6 +28,7 @@ pub(super) fn server(settings: &Settings) -> Fields {
         paths: _,
         connections_max,
         connections_per_address_max,
+        application_pools,
     } = settings;
     let mut keys = Keys::default();
     keys.put_some("state_dir", state_dir.as_deref());
@@ -44,6 +45,9 @@ pub(super) fn server(settings: &Settings) -> Fields {
     keys.put_some("client_ca", client_ca.as_deref());
     keys.put_some("connections_max", *connections_max);
     keys.put_some("connections_per_address_max", *connections_per_address_max);
+    if !application_pools.is_empty() {
+        keys.put("application_pools", pools::value(application_pools));
+    }
     keys.0
 }
 

@@ -59,6 +59,7 @@ pub(super) fn own(site: &Site) -> Fields {
     keys.put_other("https_redirect", (*https_redirect, true), |own| own);
     keys.put_other("access_log", (*access_log, true), |own| own);
     keys.put_other("ignore_case", (*ignore_case, false), |own| own);
+    keys.put_some("application_pool", root.pool.as_deref());
     let SiteLimits { requests_max, bytes_per_second_max } = limits;
     let mut own = Keys::default();
     own.put_some("requests_max", *requests_max);
@@ -83,6 +84,7 @@ pub(super) fn route(site: &Site, route: &Route) -> Fields {
         }
     };
     let mut keys = Keys::default();
+    keys.put_some("application_pool", route.pool.as_deref());
     action::put(&mut keys, &route.action, inherited);
     if !std::sync::Arc::ptr_eq(&route.rules, &site.root.rules) {
         rules::put(&mut keys, &route.rules, &site.root.rules);

@@ -175,6 +175,7 @@ impl Proxy {
             if let Some(limits) = ctx.site.limits() {
                 tunnel.limit(limits);
             }
+            tunnel.hold(ctx.waits.hand_over());
             match end {
                 Some(end) => {
                     *answer.status_mut() = StatusCode::OK;

@@ -34,6 +34,14 @@ const SERVER: &[(&str, &[&str])] = &[
     ("connections_max", &["77"]),
     ("client_ca", &["'ca.pem'"]),
     ("connections_per_address_max", &["5"]),
+    (
+        "application_pools",
+        &[
+            "{}",
+            "{ P = {}, 'Q R' = { autoStart = 'false', processModel.idleTimeout = '00:00:00' } }",
+            "{ DefaultAppPool = { queueLength = '2000' } }",
+        ],
+    ),
 ];
 
 const SITE: &[(&str, &[&str])] = &[
@@ -41,6 +49,7 @@ const SITE: &[(&str, &[&str])] = &[
     ("https_redirect", &["true", "false"]),
     ("access_log", &["false"]),
     ("ignore_case", &["true", "false"]),
+    ("application_pool", &["'P'", "'DefaultAppPool'"]),
     (
         "limits",
         &["{}", "{ requests_max = 9 }", "{ requests_max = 1, bytes_per_second_max = 8000000000 }"],
