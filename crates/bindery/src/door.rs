@@ -2,25 +2,31 @@
 //! none does. Commands go by one door and do not know which.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
 };
 
 use bindery_control::{
-    api::user_name,
+    api::{CertificateRecord, certificates, user_name},
     applier::{Applier, Outcome, Refused, Request, What},
-    client::{Client, ClientError, Refusal, Terms},
+    client::{Client, ClientError, Refusal, Terms, all},
     history::{self, Actor, Record},
     home::{Form, Home, HomeError, Loaded},
     problems::PlacedProblem,
     steps::Observer,
+    things,
 };
 use bindery_iis::netsh::records::Records;
-use bindery_model::document::{Configuration, Document, Settings};
+use bindery_model::{
+    change::{Difference, Fields, Place},
+    document::{Configuration, Document, Settings},
+};
 use bindery_server::text_of;
 
 use crate::{
-    ConfigOption, config,
+    ConfigOption,
     output::{self, Failure},
     privileges::User,
 };
@@ -32,6 +38,12 @@ pub(crate) enum Door {
     /// None does: this process is the one writer for as long as the command takes.
     Offline(Offline),
 }
+
+/// Another command that changes the files may take so long.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So often it is looked whether it is done.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The writer of a configuration that no server serves.
 pub(crate) struct Offline {
@@ -57,12 +69,11 @@ pub(crate) struct Seen {
 impl Seen {
     /// Looks without changing anything, also where the state folder is not ours to write.
     pub(crate) fn look(config: &ConfigOption) -> Result<Self, Failure> {
-        let loaded = config.load()?;
-        let settings = &loaded.document.configuration.settings;
-        if let Some(client) = server_of(settings, &loaded.home, history::Door::Cli)? {
-            return seen_at(&client, loaded.home);
+        let (home, settings) = config.find()?;
+        if let Some(client) = server_of(&settings, &home, history::Door::Cli)? {
+            return seen_at(&client, home);
         }
-        let Loaded { home, text, records, document, .. } = loaded;
+        let Loaded { home, text, records, document, .. } = config.load()?;
         Ok(Self { home, revision: None, text, records, document })
     }
 
@@ -89,6 +100,91 @@ impl Seen {
     }
 }
 
+/// What is in force, thing by thing: of a server only what is asked for is told, and read.
+pub(crate) enum Things {
+    /// A server runs, and is asked.
+    Server(Box<Client>),
+    /// None does.
+    Files(Box<Document>),
+}
+
+impl Things {
+    /// Looks without changing anything.
+    pub(crate) fn look(config: &ConfigOption) -> Result<Self, Failure> {
+        let (home, settings) = config.find()?;
+        Ok(match server_of(&settings, &home, history::Door::Cli)? {
+            Some(client) => Self::Server(Box::new(client)),
+            None => Self::Files(Box::new(config.load()?.document)),
+        })
+    }
+
+    /// A thing with the key that names it.
+    pub(crate) fn one(&self, at: &Place) -> Result<Fields, Failure> {
+        let found = match self {
+            Self::Server(client) => match client.one(at) {
+                Ok(found) => Some(found),
+                Err(ClientError::Refused(refusal)) if refusal.0.word() == "not-found" => None,
+                Err(error) => return Err(failure(error)),
+            },
+            Self::Files(document) => things::one(&document.configuration, at),
+        };
+        found.ok_or_else(|| Failure::new(format!("there is no {at}; {}", what_there_is(at))))
+    }
+
+    /// Sites in the order of their numbers, whose name or a host has this in it.
+    pub(crate) fn sites(&self, search: Option<&str>) -> Result<Vec<Fields>, Failure> {
+        match self {
+            Self::Server(client) => all(search, |wanted| client.sites(wanted)).map_err(failure),
+            Self::Files(document) => {
+                let table = &document.configuration.table;
+                let mut found = things::sites(table, search, None);
+                found.sort_unstable();
+                Ok(found.into_iter().map(|(_, place)| things::site(table, place)).collect())
+            }
+        }
+    }
+
+    /// This site, or all of them.
+    pub(crate) fn site_or_all(&self, name: Option<&str>) -> Result<Vec<Fields>, Failure> {
+        match name {
+            Some(name) => Ok(vec![self.one(&Place::Site(name.to_owned()))?]),
+            None => self.sites(None),
+        }
+    }
+
+    /// Listeners that have rules of their own.
+    pub(crate) fn listeners(&self) -> Result<Vec<Fields>, Failure> {
+        match self {
+            Self::Server(client) => all(None, |wanted| client.listeners(wanted)).map_err(failure),
+            Self::Files(document) => Ok(things::listeners(&document.configuration)),
+        }
+    }
+
+    /// Certificates with what is in their files.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateRecord>, Failure> {
+        match self {
+            Self::Server(client) => {
+                all(None, |wanted| client.certificates(wanted)).map_err(failure)
+            }
+            Self::Files(document) => Ok(certificates(&document.configuration.table)),
+        }
+    }
+}
+
+/// Where to look for what was meant.
+fn what_there_is(at: &Place) -> String {
+    let list = match at {
+        Place::Server => "server show",
+        Place::Listener(_) => "listener list",
+        Place::Certificate(_) => "cert list",
+        Place::Site(_) => "site list",
+        Place::Binding { .. } => "binding list",
+        Place::Application { .. } => "app list",
+        Place::VirtualDirectory { .. } => "vdir list",
+    };
+    format!("`bindery {list}` shows what there is")
+}
+
 /// The server that runs with this state folder, where one does and serves this file.
 fn server_of(
     settings: &Settings,
@@ -97,22 +193,16 @@ fn server_of(
 ) -> Result<Option<Client>, Failure> {
     let state_dir = &settings.state_dir;
     let client = Client::new(state_dir, door).map_err(failure)?;
-    match client.is_running() {
-        Ok(true) => {}
-        Ok(false) => return Ok(None),
-        Err(error) => return Err(failure(error)),
-    }
-    let status = client.status().map_err(failure)?;
-    // As the server was told, from where it was started.
-    let serves = Path::new("/proc").join(status.pid.to_string()).join("cwd").join(&status.config);
-    match fs::canonicalize(serves) {
-        Ok(serves) if serves != home.file => Err(Failure::new(format!(
+    match client.about() {
+        Err(ClientError::NotRunning(_)) => Ok(None),
+        Err(error) => Err(failure(error)),
+        Ok(about) if about.file != home.file => Err(Failure::new(format!(
             "the server with the state folder {} serves {}; name that by --config, or give this \
              configuration a state_dir of its own",
             state_dir.display(),
-            serves.display()
+            about.file.display()
         ))),
-        _ => Ok(Some(client)),
+        Ok(_) => Ok(Some(client)),
     }
 }
 
@@ -230,20 +320,29 @@ impl From<NotMade> for Failure {
 impl Door {
     /// Opens the door to the configuration that is meant.
     pub(crate) fn open(config: &ConfigOption, door: history::Door) -> Result<Self, Failure> {
-        let loaded = config::load(&config.path()?)?;
-        let settings = &loaded.document.configuration.settings;
-        if let Some(client) = server_of(settings, &loaded.home, door)? {
-            return Ok(Self::Server(Box::new(client), loaded.home));
+        let began = Instant::now();
+        loop {
+            let (home, settings) = config.find()?;
+            if let Some(client) = server_of(&settings, &home, door)? {
+                return Ok(Self::Server(Box::new(client), home));
+            }
+            let applier = Applier::open(config.load()?, Observer::default()).map_err(|refused| {
+                let problems = "it has errors and cannot be changed by commands; `bindery check` \
+                                explains them";
+                let NotMade { problems: all, .. } = NotMade::from(refused);
+                Failure::from(NotMade { what: problems.to_owned(), problems: all, help: None })
+            })?;
+            let busy = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            if applier.state().is_err_and(busy) && began.elapsed() < LOCK_TIMEOUT {
+                // Another command, which ends soon, or a server that begins, which answers soon.
+                drop(applier);
+                thread::sleep(LOCK_INTERVAL);
+                continue;
+            }
+            let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
+            let owner = owner.map(|user| (user, settings.state_dir.clone()));
+            return Ok(Self::Offline(Offline { applier, owner }));
         }
-        let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
-        let owner = owner.map(|user| (user, settings.state_dir.clone()));
-        let applier = Applier::open(loaded, Observer::default()).map_err(|refused| {
-            let problems = "it has errors and cannot be changed by commands; `bindery check` \
-                            explains them";
-            let NotMade { problems: all, .. } = NotMade::from(refused);
-            Failure::from(NotMade { what: problems.to_owned(), problems: all, help: None })
-        })?;
-        Ok(Self::Offline(Offline { applier, owner }))
     }
 
     /// Makes a change.
@@ -300,21 +399,20 @@ impl Door {
         }
     }
 
-    /// The text that a revision had.
-    pub(crate) fn text_of(&self, revision: u64) -> Result<String, Failure> {
-        let text = match self {
-            Self::Server(client, _) => match client.revision(revision) {
-                Ok(found) => Some(found.text),
-                Err(ClientError::Refused(_)) => None,
-                Err(error) => return Err(failure(error)),
-            },
-            Self::Offline(Offline { applier, .. }) => applier.text_of(revision).map_err(unread)?,
-        };
-        text.ok_or_else(|| {
-            Failure::new(format!(
-                "revision {revision} is not in the history; `bindery history` lists those that are"
-            ))
-        })
+    /// What the revision `to` has otherwise than `from`; what is in force has, where there is none.
+    pub(crate) fn difference(&self, from: u64, to: Option<u64>) -> Result<Difference, Failure> {
+        match self {
+            Self::Server(client, _) => {
+                let to = to.map_or_else(|| client.about().map(|about| about.revision), Ok);
+                let told = to.and_then(|to| client.difference(Some(from), to));
+                told.map(|told| told.difference).map_err(|error| NotMade::of_server(error, None))
+            }
+            Self::Offline(Offline { applier, .. }) => {
+                let to = to.unwrap_or_else(|| applier.current().revision);
+                applier.difference(from, to).map_err(NotMade::from)
+            }
+        }
+        .map_err(Failure::from)
     }
 }
 

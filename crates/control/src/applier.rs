@@ -130,6 +130,15 @@ pub struct Current {
     pub problems: Vec<Problem>,
 }
 
+/// What the history keeps of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The text of the file.
+    pub text: String,
+    /// Certificate records.
+    pub records: Records,
+}
+
 /// What others are told.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
@@ -191,7 +200,8 @@ fn counted(problems: &[PlacedProblem]) -> String {
 }
 
 /// What else takes part in a change, as an endpoint of its own: opens what the new settings need,
-/// which may fail, and gives what makes it so, which may not.
+/// which may fail, and gives what makes it so, which may not. The one writer has it, so it may not
+/// have the one writer.
 pub type Beside =
     Box<dyn Fn(&Settings) -> Result<Adopt, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
@@ -393,16 +403,33 @@ impl Applier {
         }
     }
 
-    /// The text that a revision had, where it is kept.
+    /// What a revision was, where it is kept.
     ///
     /// # Errors
     ///
     /// When the history cannot be read.
-    pub fn text_of(&self, revision: u64) -> io::Result<Option<String>> {
-        match &self.inner.state {
-            Ok(state) => Ok(state.history.texts(revision)?.map(|texts| texts.config)),
-            Err(_) => Ok(None),
-        }
+    pub fn kept(&self, revision: u64) -> io::Result<Option<Kept>> {
+        let Ok(state) = &self.inner.state else { return Ok(None) };
+        let Some(Texts { config, records }) = state.history.texts(revision)? else {
+            return Ok(None);
+        };
+        Ok(Some(Kept { text: config, records: serde_json::from_str(&records)? }))
+    }
+
+    /// What the revision `to` has otherwise than `from`, each read with its own certificate
+    /// records. Files beside the text, as `web.config`, are read as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NoRevision`], or that the history cannot be read.
+    pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
+        let home = &self.current().home;
+        let read = |revision| -> Result<Configuration, Refused> {
+            let kept = self.kept(revision).map_err(Refused::State)?;
+            let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
+            Ok(home.holding(&text).read(&text, &records).0.configuration)
+        };
+        Ok(write::difference(&read(from)?, &read(to)?))
     }
 
     /// Events from now on.

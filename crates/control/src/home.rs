@@ -13,9 +13,10 @@ use bindery_iis::{
 };
 use bindery_model::{
     change::{Change, EditError},
-    document::{self, Before, Document, edit},
+    document::{self, Before, Document, Settings, edit},
     problem::Severity,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     problems::{self, PlacedProblem},
@@ -40,7 +41,8 @@ const RECORDS: &str = "sslcert.json";
 const WEB_CONFIG_NAMES: [&str; 3] = ["web.config", "Web.config", "WEB.CONFIG"];
 
 /// Which form a configuration has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// `bindery.toml`.
     Toml,
@@ -132,6 +134,27 @@ impl Home {
             false => self.read(&text, &records),
         };
         Ok(Loaded { home: self, text, records, document, beside })
+    }
+
+    /// What the table `[server]` says, without the sites. Of IIS's form that is the `bindery.toml`
+    /// beside it. Takes a small part of the time of [`Self::load`]; what is wrong is not told.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is no UTF-8.
+    pub fn find_settings(path: &Path) -> Result<(Self, Settings), HomeError> {
+        let (home, text) = Self::find_with_text(path)?;
+        let settings = match home.form {
+            Form::Toml => document::parse_settings(&text, &home.folder),
+            Form::Iis => home.companion().0.configuration.settings,
+        };
+        Ok((home, settings))
+    }
+
+    /// The same file with another text in it, which decides on the form.
+    #[must_use]
+    pub(crate) fn holding(&self, text: &str) -> Self {
+        Self { form: form(text), ..self.clone() }
     }
 
     /// The text that the file has now.

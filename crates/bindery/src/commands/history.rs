@@ -11,10 +11,7 @@ use bindery_control::{
     history::{Door as By, Record},
     words::timestamp,
 };
-use bindery_model::{
-    change::{Difference, How},
-    document::write,
-};
+use bindery_model::{change::How, document::write};
 use serde_json::json;
 
 use super::{
@@ -151,31 +148,15 @@ pub(crate) struct DiffArguments {
 pub(crate) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
     let DiffArguments { from, to, config, json } = arguments;
     let door = Door::open(config, By::Cli)?;
-    let seen = door.seen()?;
-    let text = |revision: &Option<u64>| match revision {
-        Some(revision) => door.text_of(*revision).map(Some),
-        None => Ok(None),
-    };
-    let before = text(from)?;
-    let after = match from {
-        Some(_) => text(to)?,
+    let difference = match from {
+        Some(from) => door.difference(*from, *to)?,
         None => {
+            let seen = door.seen()?;
             let text = seen.home.text();
-            Some(text.map_err(|error| Failure::because("the file cannot be compared", error))?)
+            let text =
+                text.map_err(|error| Failure::because("the file cannot be compared", error))?;
+            write::difference(seen.configuration(), &seen.read(&text)?.configuration)
         }
-    };
-    let read = |text: Option<String>| text.map(|text| seen.read(&text)).transpose();
-    let (before, after) = (read(before)?, read(after)?);
-    let configuration = |document: &Option<bindery_model::document::Document>| match document {
-        Some(document) => write::difference(seen.configuration(), &document.configuration),
-        None => Difference::default(),
-    };
-    let difference = match (&before, &after) {
-        (Some(before), Some(after)) => {
-            write::difference(&before.configuration, &after.configuration)
-        }
-        (Some(before), None) => write::difference(&before.configuration, seen.configuration()),
-        (None, _) => configuration(&after),
     };
     match json {
         true => output::print_json(&json!({ "difference": difference }))?,

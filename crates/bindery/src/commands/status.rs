@@ -44,7 +44,7 @@ const PROBLEMS_SHOWN: usize = 10;
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let state_dir = match &arguments.state_dir {
         Some(folder) => folder.clone(),
-        None => arguments.config.load()?.document.configuration.settings.state_dir,
+        None => arguments.config.find()?.1.state_dir,
     };
     let status = ask(&state_dir)?;
     if arguments.json {

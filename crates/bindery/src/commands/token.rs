@@ -121,7 +121,7 @@ impl Of {
     fn tokens(&self) -> Result<TokenFile, Failure> {
         let folder = match &self.state_dir {
             Some(folder) => folder.clone(),
-            None => self.config.load()?.document.configuration.settings.state_dir,
+            None => self.config.find()?.1.state_dir,
         };
         expect_folder(&folder)?;
         Ok(TokenFile::of(&folder))

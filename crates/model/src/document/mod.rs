@@ -54,7 +54,7 @@ use ipnet::IpNet;
 
 pub use before::Before;
 pub use fields::is_of_the_server;
-pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after};
+pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after, parse_settings};
 pub use parts::Parts;
 pub use review::review;
 pub use target::{read_path_target, read_target};
