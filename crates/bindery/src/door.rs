@@ -9,11 +9,11 @@ use std::{
 };
 
 use bindery_control::{
-    api::{CertificateRecord, certificates, user_name},
+    api::{CertificateRecord, ProblemDocument, certificates, user_name},
     applier::{Applier, Outcome, Refused, Request, What},
     client::{Client, ClientError, Refusal, Terms, all},
     history::{self, Actor, Record},
-    home::{Form, Home, HomeError, Loaded},
+    home::{Form, Home, Loaded},
     problems::PlacedProblem,
     steps::Observer,
     things,
@@ -128,7 +128,9 @@ impl Things {
             },
             Self::Files(document) => things::one(&document.configuration, at),
         };
-        found.ok_or_else(|| Failure::new(format!("there is no {at}; {}", what_there_is(at))))
+        found.ok_or_else(|| {
+            Failure::new(format!("there is no {at}; {} shows what there is", things::list(at)))
+        })
     }
 
     /// Sites in the order of their numbers, whose name or a host has this in it.
@@ -169,20 +171,6 @@ impl Things {
             Self::Files(document) => Ok(certificates(&document.configuration.table)),
         }
     }
-}
-
-/// Where to look for what was meant.
-fn what_there_is(at: &Place) -> String {
-    let list = match at {
-        Place::Server => "server show",
-        Place::Listener(_) => "listener list",
-        Place::Certificate(_) => "cert list",
-        Place::Site(_) => "site list",
-        Place::Binding { .. } => "binding list",
-        Place::Application { .. } => "app list",
-        Place::VirtualDirectory { .. } => "vdir list",
-    };
-    format!("`bindery {list}` shows what there is")
 }
 
 /// The server that runs with this state folder, where one does and serves this file.
@@ -241,29 +229,15 @@ pub(crate) struct NotMade {
     pub(crate) help: Option<String>,
 }
 
-/// What to do where a change was based on another revision.
-fn since(expected: u64) -> String {
-    format!(
-        "`bindery diff {expected}` shows what has changed since; then ask again with the revision \
-         in force"
-    )
-}
-
-/// What to do where a revision is not there.
-const NO_REVISION_HELP: &str = "`bindery history` lists those that are kept";
+/// What to do where files cannot be used.
+const PERMISSION_HELP: &str = "ask as root or as the user that the server runs as";
 
 impl From<Refused> for NotMade {
     fn from(refused: Refused) -> Self {
-        let what = text_of(&refused);
-        let help = match &refused {
-            Refused::Outdated { expected, .. } => Some(since(*expected)),
-            Refused::NoRevision(_) => Some(NO_REVISION_HELP.into()),
-            Refused::Home(HomeError::Edited { .. }) => Some("ask again".into()),
-            Refused::State(_) | Refused::Home(_) => {
-                Some("ask as root or as the user that the server runs as".into())
-            }
-            _ => None,
-        };
+        let (what, mut help) = (text_of(&refused), refused.help());
+        if matches!(refused, Refused::State(_) | Refused::Home(_)) && help.is_none() {
+            help = Some(PERMISSION_HELP.to_owned());
+        }
         let problems = match refused {
             Refused::Problems(problems) | Refused::Edited(problems) => problems,
             _ => Vec::new(),
@@ -272,24 +246,13 @@ impl From<Refused> for NotMade {
     }
 }
 
-impl NotMade {
-    fn of_server(error: ClientError, expected: Option<u64>) -> Self {
+impl From<ClientError> for NotMade {
+    fn from(error: ClientError) -> Self {
         let ClientError::Refused(refusal) = error else {
             return Self { what: text_of(&error), problems: Vec::new(), help: None };
         };
-        let Refusal(document) = *refusal;
-        let (mut what, mut help) = (document.detail.clone(), None);
-        match (document.word(), expected, document.revision) {
-            ("outdated", Some(expected), Some(current)) => {
-                what = Refused::Outdated { expected, current }.to_string();
-                help = Some(since(expected));
-            }
-            ("not-found", ..) if what.contains("is not in the history") => {
-                help = Some(NO_REVISION_HELP.to_owned());
-            }
-            _ => {}
-        }
-        let problems = document.problems.into_iter().filter(|own| own.file.is_some());
+        let Refusal(ProblemDocument { detail, help, problems, .. }) = *refusal;
+        let problems = problems.into_iter().filter(|own| own.file.is_some());
         let problems = problems.map(|own| PlacedProblem {
             severity: own.severity,
             code: own.code,
@@ -299,7 +262,7 @@ impl NotMade {
             message: own.message,
             help: own.help,
         });
-        Self { what, problems: problems.collect(), help }
+        Self { what: detail, problems: problems.collect(), help }
     }
 }
 
@@ -363,7 +326,7 @@ impl Door {
             What::Undo(to) => client.undo(*to, terms),
             What::Reload | What::Anew => client.reload(terms),
         }
-        .map_err(|error| NotMade::of_server(error, expected))
+        .map_err(NotMade::from)
     }
 
     /// What is in force.
@@ -405,7 +368,7 @@ impl Door {
             Self::Server(client, _) => {
                 let to = to.map_or_else(|| client.about().map(|about| about.revision), Ok);
                 let told = to.and_then(|to| client.difference(Some(from), to));
-                told.map(|told| told.difference).map_err(|error| NotMade::of_server(error, None))
+                told.map(|told| told.difference).map_err(NotMade::from)
             }
             Self::Offline(Offline { applier, .. }) => {
                 let to = to.unwrap_or_else(|| applier.current().revision);

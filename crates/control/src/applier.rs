@@ -28,7 +28,7 @@ use std::{
 
 use bindery_iis::netsh::records::{RecordChange, RecordError, Records};
 use bindery_model::{
-    change::{Change, Difference, EditError},
+    change::{Change, Difference, EditError, Place},
     document::{Configuration, Positions, Settings, write},
     problem::{Problem, Severity},
 };
@@ -49,6 +49,7 @@ use crate::{
     problems::{PlacedProblem, all_placed},
     replace::{self, NotReplaced, Replacement},
     steps::Observer,
+    things::list,
 };
 
 /// Who listens to events and falls behind by more has to look at the history again.
@@ -190,6 +191,39 @@ pub enum Refused {
     /// The state folder cannot be written, or is another server's.
     #[error("the state folder cannot be used")]
     State(#[source] io::Error),
+}
+
+impl Refused {
+    /// What who asked can do about it, where the problems do not say it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Outdated { expected, .. } => Some(format!(
+                "`bindery diff {expected}` shows what has changed since; then ask again with the \
+                 revision in force"
+            )),
+            Self::NoRevision(_) => Some("`bindery history` lists those that are kept".to_owned()),
+            Self::Edit(EditError::NotFound(at)) => Some(format!("{} shows what there is", list(at))),
+            Self::Edit(EditError::NoPlace {
+                at: Place::Server | Place::Listener(_) | Place::Certificate(_),
+                ..
+            }) => Some(
+                "it stands in the bindery.toml beside it: what is written there is in force at once"
+                    .to_owned(),
+            ),
+            Self::Edited(_) => Some("`bindery check` shows what is wrong with it".to_owned()),
+            Self::Home(HomeError::Edited { .. }) => {
+                Some("look at what was changed, and ask again".to_owned())
+            }
+            Self::Edit(_)
+            | Self::Records(_)
+            | Self::Problems(_)
+            | Self::Listen(_)
+            | Self::Beside(_)
+            | Self::Home(_)
+            | Self::State(_) => None,
+        }
+    }
 }
 
 fn counted(problems: &[PlacedProblem]) -> String {

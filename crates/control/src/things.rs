@@ -21,6 +21,20 @@ pub fn naming_key(at: &Place) -> Option<&'static str> {
     }
 }
 
+/// The command that lists what is like this thing.
+#[must_use]
+pub fn list(at: &Place) -> &'static str {
+    match at {
+        Place::Server => "`bindery server show`",
+        Place::Listener(_) => "`bindery listener list`",
+        Place::Certificate(_) => "`bindery cert list`",
+        Place::Site(_) => "`bindery site list`",
+        Place::Binding { .. } => "`bindery binding list`",
+        Place::Application { .. } => "`bindery app list`",
+        Place::VirtualDirectory { .. } => "`bindery vdir list`",
+    }
+}
+
 /// The keys of a thing with the one that names it, as it is written; nothing where there is none.
 #[must_use]
 pub fn one(configuration: &Configuration, at: &Place) -> Option<Fields> {
@@ -99,7 +113,7 @@ pub fn bindings(site: &Fields) -> Vec<Fields> {
         Value::Table(fields) => Some(fields.clone()),
         Value::Boolean(_) | Value::Integer(_) | Value::List(_) => None,
     };
-    list(site, "bindings").iter().filter_map(own).collect()
+    values(site, "bindings").iter().filter_map(own).collect()
 }
 
 /// The key of a site that its applications or virtual directories stand in.
@@ -118,10 +132,10 @@ pub fn routes(site: &Fields, kind: RouteKind) -> Vec<Fields> {
         Value::Table(fields) => Some(fields.clone()),
         Value::Text(_) | Value::Boolean(_) | Value::Integer(_) | Value::List(_) => None,
     };
-    list(site, routes_key(kind)).iter().filter_map(own).collect()
+    values(site, routes_key(kind)).iter().filter_map(own).collect()
 }
 
-fn list<'a>(fields: &'a Fields, key: &str) -> &'a [Value] {
+fn values<'a>(fields: &'a Fields, key: &str) -> &'a [Value] {
     match fields.get(key) {
         Some(Value::List(values)) => values,
         _ => &[],
