@@ -29,8 +29,15 @@ pub(crate) struct CompletionsArguments {
     shell: String,
 }
 
+/// For bash, which ends words elsewhere and does not quote what it is given.
+const BASH: &str = include_str!("complete.bash");
+
 /// Prints what the shell has to read.
 pub(crate) fn run(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
+    if arguments.shell == "bash" {
+        output::print(BASH);
+        return Ok(ExitCode::SUCCESS);
+    }
     let shells = Shells::builtins();
     let shell = shells.completer(&arguments.shell).ok_or_else(|| {
         Failure::usage(format!("there are no completions for {}", arguments.shell))
