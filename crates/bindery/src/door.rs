@@ -13,7 +13,7 @@ use bindery_control::{
     applier::{Applier, Outcome, Refused, Request, What},
     client::{Client, ClientError, Refusal, Terms, all},
     history::{self, Actor, Record},
-    home::{Form, Home, Loaded},
+    home::{Form, Home, HomeError, Loaded},
     problems::PlacedProblem,
     steps::Observer,
     things,
@@ -38,6 +38,9 @@ pub(crate) enum Door {
     /// None does: this process is the one writer for as long as the command takes.
     Offline(Offline),
 }
+
+/// So often somebody may write into the file at the very moment of a change.
+const EDITS_FOLLOWED: usize = 10;
 
 /// Another command that changes the files may take so long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,7 +69,19 @@ pub(crate) struct Seen {
     pub(crate) document: Document,
 }
 
+/// Of what was seen that which a change is made to.
+pub(crate) struct Basis {
+    revision: Option<u64>,
+    text: String,
+    records: Records,
+}
+
 impl Seen {
+    /// That which a change of it is made to.
+    pub(crate) fn basis(&self) -> Basis {
+        Basis { revision: self.revision, text: self.text.clone(), records: self.records.clone() }
+    }
+
     /// Looks without changing anything, also where the state folder is not ours to write.
     pub(crate) fn look(config: &ConfigOption) -> Result<Self, Failure> {
         let (home, settings) = config.find()?;
@@ -229,6 +244,44 @@ pub(crate) struct NotMade {
     pub(crate) help: Option<String>,
 }
 
+/// Why not, as it was told.
+enum Unmade {
+    Refused(Refused),
+    Server(ClientError),
+}
+
+impl Unmade {
+    /// Whether it was based on another revision than that in force.
+    fn is_outdated(&self) -> bool {
+        match self {
+            Self::Refused(refused) => matches!(refused, Refused::Outdated { .. }),
+            Self::Server(ClientError::Refused(refusal)) => refusal.0.word() == "outdated",
+            Self::Server(_) => false,
+        }
+    }
+
+    /// Whether somebody wrote into the file at that very moment.
+    fn is_by_edit(&self) -> bool {
+        match self {
+            Self::Refused(refused) => matches!(refused, Refused::Home(HomeError::Edited { .. })),
+            // One with errors tells them.
+            Self::Server(ClientError::Refused(refusal)) => {
+                refusal.0.word() == "edited" && refusal.0.problems.is_empty()
+            }
+            Self::Server(_) => false,
+        }
+    }
+}
+
+impl From<Unmade> for NotMade {
+    fn from(unmade: Unmade) -> Self {
+        match unmade {
+            Unmade::Refused(refused) => refused.into(),
+            Unmade::Server(error) => error.into(),
+        }
+    }
+}
+
 /// What to do where files cannot be used.
 const PERMISSION_HELP: &str = "ask as root or as the user that the server runs as";
 
@@ -310,10 +363,45 @@ impl Door {
 
     /// Makes a change.
     pub(crate) fn apply(&self, request: &Request) -> Result<Outcome, NotMade> {
+        let mut made = self.asked(request);
+        for _ in 0..EDITS_FOLLOWED {
+            match &made {
+                // What is asked for is asked for whatever somebody wrote there.
+                Err(unmade) if unmade.is_by_edit() => made = self.asked(request),
+                _ => break,
+            }
+        }
+        made.map_err(NotMade::from)
+    }
+
+    /// Makes a change to what was seen; nothing where somebody else was faster, so that it is to
+    /// be seen again.
+    pub(crate) fn apply_to(
+        &self,
+        seen: &Basis,
+        mut request: Request,
+    ) -> Option<Result<Outcome, NotMade>> {
+        request.expected = match self {
+            Self::Server(..) => seen.revision,
+            Self::Offline(Offline { applier, .. }) => {
+                let current = applier.current();
+                if current.text != seen.text || current.records != seen.records {
+                    return None;
+                }
+                Some(current.revision)
+            }
+        };
+        match self.asked(&request) {
+            Err(unmade) if unmade.is_outdated() || unmade.is_by_edit() => None,
+            made => Some(made.map_err(NotMade::from)),
+        }
+    }
+
+    fn asked(&self, request: &Request) -> Result<Outcome, Unmade> {
         let (client, home) = match self {
             Self::Server(client, home) => (client, home),
             Self::Offline(Offline { applier, .. }) => {
-                return applier.apply(request).map_err(NotMade::from);
+                return applier.apply(request).map_err(Unmade::Refused);
             }
         };
         let &Request { expected, dry_run, force, .. } = request;
@@ -326,7 +414,7 @@ impl Door {
             What::Undo(to) => client.undo(*to, terms),
             What::Reload | What::Anew => client.reload(terms),
         }
-        .map_err(NotMade::from)
+        .map_err(Unmade::Server)
     }
 
     /// What is in force.

@@ -57,26 +57,37 @@ pub(crate) struct Arguments {
 
 /// Answers as a subcommand.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    answer(own_options(arguments.words.clone(), arguments.config.clone())?)
+    answer(&own_options(arguments.words.clone(), arguments.config.clone())?)
 }
 
 /// Answers as `appcmd`: `words` are all that stands behind the program's name.
 pub(crate) fn run_as_appcmd(
     words: impl IntoIterator<Item = OsString>,
 ) -> Result<ExitCode, Failure> {
-    answer(own_options(words.into_iter().collect(), ConfigOption::default())?)
+    answer(&own_options(words.into_iter().collect(), ConfigOption::default())?)
 }
 
-fn answer(own: Words) -> Result<ExitCode, Failure> {
+/// Somebody else may be faster. Then it is looked once more at what is to be changed: IIS's program
+/// waits for its turn, and scripts run several at a time.
+fn answer(own: &Words) -> Result<ExitCode, Failure> {
+    let input = has_input(&own.words).then(|| io::read_to_string(io::stdin())).transpose();
+    let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
+    loop {
+        if let Some(code) = answer_once(own, input.as_deref())? {
+            return Ok(code);
+        }
+    }
+}
+
+/// Nothing where somebody else was faster.
+fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Failure> {
     let Words { words, config, dry_run } = own;
-    let seen = Seen::look(&config)?;
+    let seen = Seen::look(config)?;
     let backups = Backups(seen.configuration().settings.state_dir.join(BACKUPS));
     let text = match seen.home.form {
         Form::Iis => seen.text.clone(),
         Form::Toml => config::write(seen.configuration()).0,
     };
-    let input = has_input(&words).then(|| io::read_to_string(io::stdin())).transpose();
-    let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
     let names = backups.names();
     let now: String = timestamp(clock::now()).chars().filter(char::is_ascii_alphanumeric).collect();
     let world = World {
@@ -85,8 +96,8 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
         backup_name: now.trim_end_matches('Z'),
         requests: &[],
     };
-    let mut answer = appcmd::run(&words, input.as_deref(), &world);
-    if is_about_pools(&words) && seen.home.form == Form::Toml && answer.text.take().is_some() {
+    let mut answer = appcmd::run(words, input, &world);
+    if is_about_pools(words) && seen.home.form == Form::Toml && answer.text.take().is_some() {
         answer.notes.push(POOLS.to_owned());
     }
     let what = match (&answer.text, &answer.effect) {
@@ -95,31 +106,32 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
         (None, _) => None,
     };
     let what = match what {
-        Some(Err(refused)) => return refuse(&refused),
+        Some(Err(refused)) => return refuse(&refused).map(Some),
         Some(Ok(what)) => Some(what),
         None => None,
     };
     if let Some(what) = what {
         let request = Request {
             what,
-            // What it was made from is what it may replace.
-            expected: seen.revision,
+            expected: None,
             actor: actor(history::Door::Appcmd),
-            dry_run,
+            dry_run: *dry_run,
             force: false,
         };
-        let door = Door::open(&config, history::Door::Appcmd)?;
-        match door.apply(&request) {
-            Ok(outcome) if dry_run => {
+        let door = Door::open(config, history::Door::Appcmd)?;
+        // What it was made from is what it may replace.
+        let Some(made) = door.apply_to(&seen.basis(), request) else { return Ok(None) };
+        match made {
+            Ok(outcome) if *dry_run => {
                 output::print(&outcome.difference);
                 told(&answer);
-                return Ok(ExitCode::SUCCESS);
+                return Ok(Some(ExitCode::SUCCESS));
             }
             Ok(_) => {}
-            Err(refused) => return refuse(&refused),
+            Err(refused) => return refuse(&refused).map(Some),
         }
     }
-    if !dry_run {
+    if !*dry_run {
         match &answer.effect {
             Some(Effect::AddBackup(name)) => backups.add(&seen, name)?,
             Some(Effect::DeleteBackup(name)) => backups.delete(name)?,
@@ -128,11 +140,11 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
     }
     output::print(&answer.output);
     told(&answer);
-    if is_about_requests(&words) {
+    if is_about_requests(words) {
         output::note("bindery: requests under way are counted, not listed: see `bindery status`");
     }
     // Of the number that Windows has, a shell sees the lowest byte.
-    Ok(ExitCode::from(answer.exit.to_le_bytes()[0]))
+    Ok(Some(ExitCode::from(answer.exit.to_le_bytes()[0])))
 }
 
 /// What is no part of appcmd's own output.

@@ -1,5 +1,5 @@
-# Completions of bindery. A word ends at a blank, not at each : and = as bash has it, since bindings
-# and settings have those in them.
+# Completions of bindery. A word ends at a blank, not at each : and = as bash
+# has it, since bindings and settings have those in them.
 _bindery() {
     local line=${COMP_LINE:0:COMP_POINT} words=() piece rest place
     for ((place = 0; place <= COMP_CWORD; place++)); do
@@ -28,8 +28,9 @@ _bindery() {
             ;;
     esac
     local found IFS=$'\n'
-    found=($(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$last _CLAP_COMPLETE_COMP_TYPE=$COMP_TYPE \
-        _CLAP_COMPLETE_SPACE=false COMPLETE=bash bindery -- "${words[@]}" 2>/dev/null)) || return
+    found=($(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$last \
+        _CLAP_COMPLETE_COMP_TYPE=$COMP_TYPE _CLAP_COMPLETE_SPACE=false \
+        COMPLETE=bash bindery -- "${words[@]}" 2>/dev/null)) || return
     # bash replaces what stands behind the last of its own ends of a word.
     local kept=
     [[ -n $quote ]] || kept=${typed%"${typed##*[:=]}"}

@@ -20,6 +20,7 @@ mod reload;
 mod root;
 mod run;
 mod session;
+mod shells;
 mod slow;
 mod status;
 mod systemd;

@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr};
 
-use bindery_server::blocking;
+use bindery_server::{blocking, text_of};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -154,7 +154,7 @@ fn not_let_in(denied: Denied) -> Problem {
             problem.with_header(RETRY_AFTER, HeaderValue::from(seconds))
         }
         Denied::Unreadable(error) => {
-            tracing::warn!(%error, "the tokens cannot be read");
+            tracing::warn!(error = %text_of(&error), "the tokens cannot be read");
             let detail = "the tokens cannot be read; the log says why";
             Problem::new(Kind::Unavailable, detail)
         }
