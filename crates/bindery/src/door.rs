@@ -327,7 +327,7 @@ impl From<NotMade> for Failure {
             text.push_str(&format!("\n{file}:{line}:{column}: {message} [{code}]"));
         }
         if let Some(help) = refused.help {
-            text.push_str(&format!("\n{help}"));
+            text.push_str(&format!("\n  help: {help}"));
         }
         Self::new(text)
     }

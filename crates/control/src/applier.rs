@@ -44,7 +44,7 @@ use tracing::{error, warn};
 
 use crate::{
     history::{Actor, Door, History, Record, Texts},
-    home::{Home, HomeError, Loaded, records_file},
+    home::{Home, HomeError, Loaded, REPLACED, records_file},
     lock::Lock,
     problems::{PlacedProblem, all_placed},
     replace::{self, NotReplaced, Replacement},
@@ -215,6 +215,11 @@ impl Refused {
             Self::Home(HomeError::Edited { .. }) => {
                 Some("look at what was changed, and ask again".to_owned())
             }
+            Self::Home(HomeError::Io { what: REPLACED, .. }) => Some(
+                "the user that the server runs as must own the file and be able to write to its \
+                 folder"
+                    .to_owned(),
+            ),
             Self::Edit(_)
             | Self::Records(_)
             | Self::Problems(_)

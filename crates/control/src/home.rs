@@ -40,6 +40,9 @@ const RECORDS: &str = "sslcert.json";
 /// As IIS and people write it; file names differ in case here.
 const WEB_CONFIG_NAMES: [&str; 3] = ["web.config", "Web.config", "WEB.CONFIG"];
 
+/// What could not be done with a file that was to be changed.
+pub(crate) const REPLACED: &str = "replaced";
+
 /// Which form a configuration has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -310,7 +313,7 @@ impl Home {
         replaced().map_err(|error| match error {
             NotReplaced::Edited => HomeError::Edited { file: self.path.clone() },
             NotReplaced::Io(source) => {
-                HomeError::Io { what: "replaced", file: self.path.clone(), source }
+                HomeError::Io { what: REPLACED, file: self.path.clone(), source }
             }
         })
     }

@@ -27,9 +27,10 @@ use crate::{
 /// What `history` takes.
 #[derive(clap::Args)]
 pub(crate) struct HistoryArguments {
-    /// So many changes, newest first.
+    /// So many changes, newest first: 1 to 1000.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    count: usize,
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
     /// Only those from before this revision.
     #[arg(long, value_name = "REV")]
     before: Option<u64>,
@@ -43,7 +44,7 @@ pub(crate) struct HistoryArguments {
 /// Lists changes.
 pub(crate) fn history(arguments: &HistoryArguments) -> Result<ExitCode, Failure> {
     let door = Door::open(&arguments.config, By::Cli)?;
-    let records = door.history(arguments.before, arguments.count)?;
+    let records = door.history(arguments.before, arguments.count.into())?;
     if arguments.json {
         output::print_json(&records)?;
         return Ok(ExitCode::SUCCESS);

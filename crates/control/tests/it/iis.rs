@@ -120,7 +120,7 @@ async fn a_change_is_made_in_place_and_undone_to_the_byte() {
 async fn revisions_differ_by_their_own_records_and_are_undone_with_them() {
     let host = Host::new();
     let ca = TestCa::new();
-    let mut hash = |name: &str| {
+    let hash = |name: &str| {
         let leaf = ca.leaf(&["shop.example"]);
         drop(leaf.write(host.path(), name));
         facts_of_der(&leaf.certificate_der).unwrap().thumbprint
