@@ -194,8 +194,8 @@ fn server_of(
     home: &Home,
     door: history::Door,
 ) -> Result<Option<Client>, Failure> {
-    let state_dir = &settings.state_dir;
-    let client = Client::new(state_dir, door).map_err(failure)?;
+    let state_dir = home.state_folder(settings);
+    let client = Client::new(&state_dir, door).map_err(failure)?;
     match client.about() {
         Err(ClientError::NotRunning(_)) => Ok(None),
         Err(error) => Err(failure(error)),
@@ -356,7 +356,7 @@ impl Door {
                 continue;
             }
             let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
-            let owner = owner.map(|user| (user, settings.state_dir.clone()));
+            let owner = owner.map(|user| (user, home.state_folder(&settings)));
             return Ok(Self::Offline(Offline { applier, owner }));
         }
     }

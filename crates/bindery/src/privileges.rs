@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt as _, lchown},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, lchown},
     path::Path,
 };
 
@@ -99,7 +99,8 @@ pub(crate) fn make_state_folder(state_dir: &Path, user: Option<&User>) -> io::Re
     if state_dir.exists() {
         return Ok(());
     }
-    fs::create_dir_all(state_dir)?;
+    // What configurations were is nobody else's.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
     user.map_or(Ok(()), |user| user.own(state_dir))
 }
 

@@ -85,22 +85,22 @@ pub(crate) fn start_log(verbose: bool, json: bool) {
 pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitCode, Failure> {
     privileges::raise_file_limit();
     let settings = loaded.document.configuration.settings.clone();
+    let state_dir = loaded.state_folder();
     let user = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
     let sockets =
         listener::prepare(&loaded.document.configuration.table, &Default::default(), inherited())
             .map_err(|error| Failure::because("cannot listen", error))?;
     // Before giving up root, as the others.
     let admin_socket = admin::prepare(settings.admin)?;
-    let state_folder = privileges::make_state_folder(&settings.state_dir, user.as_ref());
+    let state_folder = privileges::make_state_folder(&state_dir, user.as_ref());
     if let Some(user) = user {
         user.replace_root()?;
     }
     // After giving up root, so that the socket is the user's own and can be removed by it.
-    let control_socket =
-        state_folder.and_then(|()| api::listen(&settings.state_dir)).inspect_err(|error| {
-            let folder = settings.state_dir.display();
-            warn!(%folder, %error, "commands cannot ask: the state folder cannot be used");
-        });
+    let control_socket = state_folder.and_then(|()| api::listen(&state_dir)).inspect_err(|error| {
+        let folder = state_dir.display();
+        warn!(%folder, %error, "commands cannot ask: the state folder cannot be used");
+    });
     let has_socket = control_socket.is_ok();
     // After giving up root: what is read now must be readable later, at every change.
     let applier = Applier::open(loaded, Observer::default())
@@ -138,7 +138,7 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         running.until_stopped(signals).await
     });
     if has_socket {
-        drop(std::fs::remove_file(api::socket_path(&settings.state_dir)));
+        drop(std::fs::remove_file(api::socket_path(&state_dir)));
     }
     // What the end of the drain time left is not waited for again.
     runtime.shutdown_background();

@@ -21,6 +21,7 @@ mod plan;
 use std::{
     error::Error,
     fs, io,
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::SystemTime,
@@ -312,8 +313,7 @@ impl Applier {
         if !errors.is_empty() {
             return Err(Refused::Problems(errors));
         }
-        let settings = &document.configuration.settings;
-        let state_dir = settings.state_dir.clone();
+        let state_dir = home.state_folder(&document.configuration.settings);
         let mut current = Current {
             revision: 1,
             text,
@@ -480,7 +480,7 @@ impl Applier {
 
 impl State {
     fn open(state_dir: &Path, config: &Path) -> io::Result<Self> {
-        fs::create_dir_all(state_dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
         let lock = Lock::take(state_dir, config)?;
         let history = History::open(state_dir)?;
         let records = records_file(state_dir);

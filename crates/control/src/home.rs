@@ -90,6 +90,14 @@ struct Beside {
     folders: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
+impl Loaded {
+    /// The folder where its state is kept between runs.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        self.home.state_folder(&self.document.configuration.settings)
+    }
+}
+
 impl Home {
     /// Finds the file and its form.
     ///
@@ -112,6 +120,16 @@ impl Home {
         Ok((Self { path: path.to_owned(), file, folder, form, beside }, text))
     }
 
+    /// The folder where state is kept between runs.
+    #[must_use]
+    pub fn state_folder(&self, settings: &Settings) -> PathBuf {
+        match &settings.state_dir {
+            Some(folder) => folder.clone(),
+            None if self.folder.starts_with("/etc") => PathBuf::from("/var/lib/bindery"),
+            None => self.folder.join(".bindery"),
+        }
+    }
+
     /// Finds the file and reads it, with all that belongs to it. What is wrong inside it is no
     /// error: the document lists it.
     ///
@@ -131,7 +149,7 @@ impl Home {
     pub fn loaded(self, text: String) -> Result<Loaded, HomeError> {
         let (document, beside) = self.read(&text, &Records::default());
         // Where records are is known when the settings are.
-        let records = read_records(&document.configuration.settings.state_dir)?;
+        let records = read_records(&self.state_folder(&document.configuration.settings))?;
         let (document, beside) = match records == Records::default() {
             true => (document, beside),
             false => self.read(&text, &records),

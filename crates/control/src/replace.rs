@@ -79,11 +79,12 @@ impl Replacement {
                 let made = new.metadata()?;
                 if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
                     fchown(&new, Some(old.uid()), Some(old.gid())).map_err(|error| {
-                        let user = old.uid();
-                        io::Error::new(
-                            error.kind(),
-                            format!("it belongs to user {user} and would not any more"),
-                        )
+                        let (user, group) = (old.uid(), old.gid());
+                        let why = format!(
+                            "it belongs to user {user} and group {group}, and this user cannot \
+                             leave it so: give it to both of this user, or ask as root"
+                        );
+                        io::Error::new(error.kind(), why)
                     })?;
                 }
                 new.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;

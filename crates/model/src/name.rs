@@ -64,10 +64,11 @@ impl FromStr for HostName {
         if name.is_empty() {
             return Err(HostNameError::Empty);
         }
-        if address(name).is_some() {
+        let name = if name.is_ascii() { name.to_ascii_lowercase() } else { to_a_labels(name)? };
+        // Digits of other scripts are digits now.
+        if address(&name).is_some() {
             return Err(HostNameError::Address(text.to_owned()));
         }
-        let name = if name.is_ascii() { name.to_ascii_lowercase() } else { to_a_labels(name)? };
         for label in name.split('.') {
             if label.is_empty() || label.len() > LABEL_BYTES_MAX {
                 return Err(HostNameError::Length(text.to_owned()));
@@ -238,6 +239,8 @@ mod tests {
     fn what_is_no_name_is_refused_with_its_reason() {
         check("192.0.2.1", Err("Address"));
         check("[2001:db8::1]", Err("Address"));
+        check("１９２.0.2.1", Err("Address"));
+        check("\u{feff}192.0.2.1", Err("Address"));
         check("a..b", Err("Length"));
         check(".", Err("Empty"));
         check(&"a".repeat(64), Err("Length"));

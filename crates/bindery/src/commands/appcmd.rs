@@ -83,7 +83,7 @@ fn answer(own: &Words) -> Result<ExitCode, Failure> {
 fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Failure> {
     let Words { words, config, dry_run } = own;
     let seen = Seen::look(config)?;
-    let backups = Backups(seen.configuration().settings.state_dir.join(BACKUPS));
+    let backups = Backups(seen.home.state_folder(&seen.configuration().settings).join(BACKUPS));
     let text = match seen.home.form {
         Form::Iis => seen.text.clone(),
         Form::Toml => config::write(seen.configuration()).0,

@@ -146,3 +146,20 @@ fn the_socket_is_for_its_user_only_and_one_that_was_left_is_replaced() {
     assert_eq!(server.stop(), Some(0));
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn a_configuration_that_names_no_folder_has_its_state_beside_it() {
+    let port = free_port();
+    let folder = Folder::new("");
+    let file = folder.path().join("bindery.toml");
+    fs::write(&file, format!("version = 1\n{}", two_sites(port))).unwrap();
+    let server = Background::serving(&folder);
+    folder.run("site stop shop").check(0, &["connections disturbed: 0\n"]);
+    folder.run("status").check(0, &["(revision 2)\n", "2, 2 stopped\n"]);
+    let state = folder.path().join(".bindery");
+    assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(server.stop(), Some(0));
+    folder.run("site start shop").check(0, &["revision 3, "]);
+    folder.run("history").check(0, &["3  ", "2  ", "1  "]);
+    assert!(state.join("history/records.jsonl").exists());
+}

@@ -113,7 +113,8 @@ impl Api {
     /// The API to what `applier` serves.
     #[must_use]
     pub fn new(applier: Applier) -> Self {
-        let state_dir = applier.current().configuration.settings.state_dir.clone();
+        let current = applier.current();
+        let state_dir = current.home.state_folder(&current.configuration.settings);
         let shared = Arc::new(Shared {
             applier,
             tokens: Arc::new(Tokens::of(&state_dir)),

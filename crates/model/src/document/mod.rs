@@ -82,8 +82,9 @@ pub struct Configuration {
 /// What holds for the whole server: the table `[server]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where state is kept between runs.
-    pub state_dir: PathBuf,
+    /// Where state is kept between runs; `None` for `/var/lib/bindery` of a configuration in `/etc`,
+    /// and for `.bindery` beside every other.
+    pub state_dir: Option<PathBuf>,
     /// Threads that serve; `None` for one a core.
     pub workers: Option<usize>,
     /// In which order keys are tried.
@@ -250,7 +251,7 @@ impl Configuration {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            state_dir: PathBuf::from("/var/lib/bindery"),
+            state_dir: None,
             workers: None,
             order: Order::default(),
             central_store: None,

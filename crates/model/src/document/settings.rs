@@ -63,9 +63,7 @@ pub(super) fn read_server<'d>(
         return settings;
     };
     reader.known(&server, &KEYS);
-    if let Some((path, _)) = reader.path(&server, "state_dir") {
-        settings.state_dir = path;
-    }
+    settings.state_dir = reader.path(&server, "state_dir").map(|(path, _)| path);
     let workers = reader.integer(&server, "workers", 1..=WORKERS_MAX);
     settings.workers = workers.and_then(|(count, _)| usize::try_from(count).ok());
     let orders = [Order::HostFirst, Order::HttpSys];

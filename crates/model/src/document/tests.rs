@@ -323,7 +323,7 @@ fn the_server_takes_what_stands_in_its_bounds() {
     let settings = document.configuration.settings;
     assert_eq!((settings.workers, settings.order), (Some(2), Order::HttpSys));
     assert_eq!((settings.user.as_deref(), settings.drain_seconds), (Some("web"), 0));
-    assert_eq!(settings.state_dir, Path::new("/etc/bindery/s"));
+    assert_eq!(settings.state_dir.as_deref(), Some(Path::new("/etc/bindery/s")));
     let store = settings.central_store.unwrap();
     assert_eq!(store.folder, Path::new("/c"));
     assert_eq!(store.password_file.as_deref(), Some(Path::new("/etc/bindery/p")));

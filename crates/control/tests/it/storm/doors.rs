@@ -96,8 +96,9 @@ impl Doors {
         let mut random = Random::new(self.seed, door);
         let mut work = Work::default();
         let client = (door == "api").then(|| {
-            let state_dir = &self.applier.current().configuration.settings.state_dir;
-            Client::new(state_dir, Door::Api).unwrap()
+            let current = self.applier.current();
+            let state_dir = current.home.state_folder(&current.configuration.settings);
+            Client::new(&state_dir, Door::Api).unwrap()
         });
         let mut mark = self.mark_of(door);
         while !self.stop.load(Ordering::Relaxed) {

@@ -627,7 +627,7 @@ fn the_companion_says_what_the_file_has_no_place_for() {
     found.sort_unstable();
     assert_eq!(found, ["idle-listener", "unused-certificate"], "{}", told(&document, &given.text));
     let settings = &document.configuration.settings;
-    assert_eq!(settings.state_dir, Path::new("/s"));
+    assert_eq!(settings.state_dir.as_deref(), Some(Path::new("/s")));
     assert_eq!(settings.access_log.as_ref().unwrap().folder, Path::new("/var/log/b"));
     assert_eq!(document.configuration.table.certificates.len(), 1);
     given.companion = "version = 1\n[[site]]\nname = 'x'\nroot = '.'\nbindings = ['http/*:80:']\n";

@@ -120,6 +120,7 @@ impl Reader {
     /// a hash: some tools drop blank lines.
     fn blocks<'a>(&mut self, lines: &[Line<'a>]) -> Vec<Vec<Pair<'a>>> {
         let mut blocks: Vec<Vec<Pair<'a>>> = Vec::new();
+        let all: Vec<_> = fields().collect();
         // Whether lines belong to a record, and whether they are its further properties.
         let (mut within, mut further) = (false, false);
         for (place, line) in lines.iter().enumerate() {
@@ -142,7 +143,10 @@ impl Reader {
                         let id = || behind(2).is_some_and(|id| id.parse::<ApplicationId>().is_ok());
                         parse_hash(next).is_some() || is_null(next) && id()
                     });
-                    let begins = key(value).is_some() && (hash_follows || !within && !further);
+                    // A timeout before a list that is named like a hash says what it is, in English.
+                    let other = named(&all, label).is_some_and(|place| place > 0);
+                    let begins =
+                        key(value).is_some() && (hash_follows && !other || !within && !further);
                     if begins {
                         blocks.push(Vec::new());
                         (within, further) = (true, false);

@@ -1,7 +1,5 @@
 //! Writes what holds for the whole server, listeners and certificates.
 
-use std::path::PathBuf;
-
 use ipnet::IpNet;
 
 use super::Keys;
@@ -32,7 +30,7 @@ pub(super) fn server(settings: &Settings) -> Fields {
         connections_per_address_max,
     } = settings;
     let mut keys = Keys::default();
-    keys.put_other("state_dir", (state_dir, &standard.state_dir), PathBuf::as_path);
+    keys.put_some("state_dir", state_dir.as_deref());
     keys.put_some("workers", workers.map(|count| count as u64));
     keys.put_other("order", (*order, standard.order), |own| own.to_string());
     keys.put_some("central_store", central_store.as_ref().map(store));

@@ -201,6 +201,19 @@ fn all_three_kinds_of_keys_are_told_apart() {
 }
 
 #[test]
+fn a_list_that_is_named_like_a_hash_begins_no_record() {
+    let ctl = lines(&[
+        ("Central Certificate Store", "5"),
+        ("Certificate Hash", "(null)"),
+        ("Application ID", ID),
+        ("URL Retrieval Timeout", "4"),
+        ("Ctl Identifier", A),
+        ("Ctl Store Name", ID),
+    ]);
+    check(&ctl, &["ccs=5 -"], &[]);
+}
+
+#[test]
 fn both_wildcard_addresses_are_one_record() {
     let one = |key, hash| lines(&[("IP:port", key), ("Certificate Hash", hash), ("i", ID)]);
     check(&[one("0.0.0.0:443", A), one("[::]:443", A)].concat(), &["ipport=0.0.0.0:443 a"], &[]);
