@@ -4,12 +4,15 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::{body::Body, response::Response};
-use bindery_control::api::{Api, Connections, Peer, is_local, serve_connection};
+use bindery_control::{
+    api::{Api, Connections, Peer, is_local, serve_connection},
+    applier::Beside,
+};
 use bindery_server::blocking;
 use http::{
     HeaderValue, Method, Request, StatusCode,
@@ -38,8 +41,10 @@ pub(crate) struct Answers {
 }
 
 /// The endpoint, where there is one. It ends with this value.
-#[derive(Default)]
-pub(crate) struct Admin(Mutex<Option<Open>>);
+pub(crate) struct Admin {
+    answers: Answers,
+    open: Mutex<Option<Open>>,
+}
 
 struct Open {
     address: SocketAddr,
@@ -59,35 +64,61 @@ pub(crate) struct Prepared {
     socket: Option<StdTcpListener>,
 }
 
+/// Opens what `wanted` needs, where nothing is open yet.
+pub(crate) fn prepare(wanted: Option<SocketAddr>) -> Result<Prepared, Failure> {
+    let socket = wanted.map(listen).transpose().map_err(|error| {
+        let address = wanted.map(|address| address.to_string()).unwrap_or_default();
+        Failure::because(format!("cannot listen on {address} for metrics"), error)
+    })?;
+    Ok(Prepared { wanted, socket })
+}
+
 impl Admin {
+    /// One that is closed.
+    pub(crate) fn new(answers: Answers) -> Self {
+        Self { answers, open: Mutex::default() }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens what `wanted` needs beside what is open.
     pub(crate) fn prepare(&self, wanted: Option<SocketAddr>) -> Result<Prepared, Failure> {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = open.as_ref().map(|open| open.address);
-        let new = wanted.filter(|address| open != Some(*address));
-        let socket = new.map(listen).transpose().map_err(|error| {
-            let address = wanted.map(|address| address.to_string()).unwrap_or_default();
-            Failure::because(format!("cannot listen on {address} for metrics"), error)
-        })?;
-        Ok(Prepared { wanted, socket })
+        let open = self.open().as_ref().map(|open| open.address);
+        match wanted.is_some() && open == wanted {
+            true => Ok(Prepared { wanted, socket: None }),
+            false => prepare(wanted),
+        }
     }
 
     /// Answers there from now on, and nowhere else. Within a tokio runtime.
-    pub(crate) fn adopt(&self, prepared: Prepared, answers: &Answers) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn adopt(&self, prepared: Prepared) {
+        let mut open = self.open();
         if prepared.wanted.is_none() && open.take().is_some() {
             info!("metrics are no longer told, and the API is at its socket only");
         }
         let (Some(address), Some(socket)) = (prepared.wanted, prepared.socket) else { return };
         match TcpListener::from_std(socket) {
             Ok(socket) => {
-                let task = tokio::spawn(accept_loop(socket, answers.clone())).abort_handle();
+                let task = tokio::spawn(accept_loop(socket, self.answers.clone())).abort_handle();
                 *open = Some(Open { address, task });
                 info!(%address, "metrics at /metrics, the API below /v1");
             }
             Err(error) => warn!(%address, %error, "no metrics: the socket cannot be watched"),
         }
     }
+}
+
+/// The endpoint as what takes part in changes. It is somebody else's: the API in it has the one
+/// writer, which has this.
+pub(crate) fn beside(admin: &Arc<Admin>) -> Beside {
+    let admin = Arc::downgrade(admin);
+    Box::new(move |settings| {
+        let Some(admin) = admin.upgrade() else { return Ok(Box::new(|| ())) };
+        let prepared = admin.prepare(settings.admin)?;
+        Ok(Box::new(move || admin.adopt(prepared)))
+    })
 }
 
 fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
@@ -158,6 +189,7 @@ fn text(status: StatusCode, text: impl Into<Body>) -> Response {
 #[cfg(test)]
 mod tests {
     use bindery_control::{applier::Applier, home::Home, steps::Observer};
+    use bindery_server::{listener, server::Server};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpStream,
@@ -178,8 +210,32 @@ mod tests {
     fn open(admin: &Admin) -> SocketAddr {
         let socket = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        admin.adopt(Prepared { wanted: Some(address), socket: Some(socket) }, &answers());
+        admin.adopt(Prepared { wanted: Some(address), socket: Some(socket) });
         address
+    }
+
+    #[tokio::test]
+    async fn the_writer_ends_with_who_began_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bindery.toml");
+        std::fs::write(&file, "version = 1\n[server]\nstate_dir = 'state'\n").unwrap();
+        let begin = || Applier::open(Home::load(&file).unwrap(), Observer::default()).unwrap();
+        let applier = begin();
+        let (proof, revision) = applier.proof();
+        let sockets = listener::Prepared::default();
+        let server = Arc::new(Server::start(proof, sockets, revision).unwrap());
+        let metrics = || -> Metrics { Arc::new(String::new) };
+        let answers = Answers { metrics: metrics(), api: Api::new(applier.clone()) };
+        let admin = Arc::new(Admin::new(answers));
+        applier.serve(server, beside(&admin));
+        let address = open(&admin);
+        assert!(begin().state().is_err(), "there is one writer");
+        drop((applier, admin));
+        // The task ends at its next turn.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        begin().state().unwrap();
     }
 
     async fn ask(address: SocketAddr, request: &str) -> String {
@@ -192,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_told_to_who_asks_by_address() {
-        let admin = Admin::default();
+        let admin = Admin::new(answers());
         let address = open(&admin);
         for host in
             ["127.0.0.1", "[::1]", "[::1]:9180", "localhost", "LOCALHOST:9180", "127.0.0.1:1"]
@@ -220,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_one_too_many_is_closed_and_who_is_silent_gives_its_place_back() {
         tokio::time::pause();
-        let admin = Admin::default();
+        let admin = Admin::new(answers());
         let address = open(&admin);
         let mut silent = Vec::new();
         for _ in 0..Connections::MAX {
@@ -238,12 +294,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_of_the_address_opens_one_and_closes_the_other() {
-        let admin = Admin::default();
+        let admin = Admin::new(answers());
         let first = open(&admin);
         // What is open already is not opened again.
         let same = admin.prepare(Some(first)).unwrap();
         assert!(same.socket.is_none());
-        admin.adopt(same, &answers());
+        admin.adopt(same);
         assert!(TcpStream::connect(first).await.is_ok());
         let taken = StdTcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
@@ -252,7 +308,7 @@ mod tests {
         let second = open(&admin);
         let answer = ask(second, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        admin.adopt(admin.prepare(None).unwrap(), &answers());
+        admin.adopt(admin.prepare(None).unwrap());
         for address in [first, second] {
             // The task ends at its next turn.
             while TcpStream::connect(address).await.is_ok() {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bindery_control::home::{Home, HomeError, Loaded};
+use bindery_model::document::Settings;
 
 use crate::{ConfigOption, output::Failure};
 
@@ -23,6 +24,11 @@ impl ConfigOption {
         })
     }
 
+    /// Finds the file that is meant, and what it says of the whole server: where its state is.
+    pub(crate) fn find(&self) -> Result<(Home, Settings), Failure> {
+        Home::find_settings(&self.path()?).map_err(failure)
+    }
+
     /// Reads the file that is meant.
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
         load(&self.path()?)
@@ -31,12 +37,14 @@ impl ConfigOption {
 
 /// Reads a configuration. What is wrong inside it is no failure: the document lists it.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
-    Home::load(path).map_err(|error| {
-        let what = error.to_string();
-        match error {
-            HomeError::Io { source, .. } => Failure::because(what, source),
-            HomeError::NotText { source, .. } => Failure::because(what, source),
-            HomeError::Edited { .. } => Failure::new(what),
-        }
-    })
+    Home::load(path).map_err(failure)
+}
+
+fn failure(error: HomeError) -> Failure {
+    let what = error.to_string();
+    match error {
+        HomeError::Io { source, .. } => Failure::because(what, source),
+        HomeError::NotText { source, .. } => Failure::because(what, source),
+        HomeError::Edited { .. } => Failure::new(what),
+    }
 }

@@ -2,25 +2,31 @@
 //! none does. Commands go by one door and do not know which.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
 };
 
 use bindery_control::{
-    api::user_name,
+    api::{CertificateRecord, ProblemDocument, certificates, user_name},
     applier::{Applier, Outcome, Refused, Request, What},
-    client::{Client, ClientError, Refusal, Terms},
+    client::{Client, ClientError, Refusal, Terms, all},
     history::{self, Actor, Record},
     home::{Form, Home, HomeError, Loaded},
     problems::PlacedProblem,
     steps::Observer,
+    things,
 };
 use bindery_iis::netsh::records::Records;
-use bindery_model::document::{Configuration, Document, Settings};
+use bindery_model::{
+    change::{Difference, Fields, Place},
+    document::{Configuration, Document, Settings},
+};
 use bindery_server::text_of;
 
 use crate::{
-    ConfigOption, config,
+    ConfigOption,
     output::{self, Failure},
     privileges::User,
 };
@@ -32,6 +38,15 @@ pub(crate) enum Door {
     /// None does: this process is the one writer for as long as the command takes.
     Offline(Offline),
 }
+
+/// So often somebody may write into the file at the very moment of a change.
+const EDITS_FOLLOWED: usize = 10;
+
+/// Another command that changes the files may take so long.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So often it is looked whether it is done.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The writer of a configuration that no server serves.
 pub(crate) struct Offline {
@@ -54,15 +69,26 @@ pub(crate) struct Seen {
     pub(crate) document: Document,
 }
 
+/// Of what was seen that which a change is made to.
+pub(crate) struct Basis {
+    revision: Option<u64>,
+    text: String,
+    records: Records,
+}
+
 impl Seen {
+    /// That which a change of it is made to.
+    pub(crate) fn basis(&self) -> Basis {
+        Basis { revision: self.revision, text: self.text.clone(), records: self.records.clone() }
+    }
+
     /// Looks without changing anything, also where the state folder is not ours to write.
     pub(crate) fn look(config: &ConfigOption) -> Result<Self, Failure> {
-        let loaded = config.load()?;
-        let settings = &loaded.document.configuration.settings;
-        if let Some(client) = server_of(settings, &loaded.home, history::Door::Cli)? {
-            return seen_at(&client, loaded.home);
+        let (home, settings) = config.find()?;
+        if let Some(client) = server_of(&settings, &home, history::Door::Cli)? {
+            return seen_at(&client, home);
         }
-        let Loaded { home, text, records, document, .. } = loaded;
+        let Loaded { home, text, records, document, .. } = config.load()?;
         Ok(Self { home, revision: None, text, records, document })
     }
 
@@ -89,6 +115,79 @@ impl Seen {
     }
 }
 
+/// What is in force, thing by thing: of a server only what is asked for is told, and read.
+pub(crate) enum Things {
+    /// A server runs, and is asked.
+    Server(Box<Client>),
+    /// None does.
+    Files(Box<Document>),
+}
+
+impl Things {
+    /// Looks without changing anything.
+    pub(crate) fn look(config: &ConfigOption) -> Result<Self, Failure> {
+        let (home, settings) = config.find()?;
+        Ok(match server_of(&settings, &home, history::Door::Cli)? {
+            Some(client) => Self::Server(Box::new(client)),
+            None => Self::Files(Box::new(config.load()?.document)),
+        })
+    }
+
+    /// A thing with the key that names it.
+    pub(crate) fn one(&self, at: &Place) -> Result<Fields, Failure> {
+        let found = match self {
+            Self::Server(client) => match client.one(at) {
+                Ok(found) => Some(found),
+                Err(ClientError::Refused(refusal)) if refusal.0.word() == "not-found" => None,
+                Err(error) => return Err(failure(error)),
+            },
+            Self::Files(document) => things::one(&document.configuration, at),
+        };
+        found.ok_or_else(|| {
+            Failure::new(format!("there is no {at}; {} shows what there is", things::list(at)))
+        })
+    }
+
+    /// Sites in the order of their numbers, whose name or a host has this in it.
+    pub(crate) fn sites(&self, search: Option<&str>) -> Result<Vec<Fields>, Failure> {
+        match self {
+            Self::Server(client) => all(search, |wanted| client.sites(wanted)).map_err(failure),
+            Self::Files(document) => {
+                let table = &document.configuration.table;
+                let mut found = things::sites(table, search, None);
+                found.sort_unstable();
+                Ok(found.into_iter().map(|(_, place)| things::site(table, place)).collect())
+            }
+        }
+    }
+
+    /// This site, or all of them.
+    pub(crate) fn site_or_all(&self, name: Option<&str>) -> Result<Vec<Fields>, Failure> {
+        match name {
+            Some(name) => Ok(vec![self.one(&Place::Site(name.to_owned()))?]),
+            None => self.sites(None),
+        }
+    }
+
+    /// Listeners that have rules of their own.
+    pub(crate) fn listeners(&self) -> Result<Vec<Fields>, Failure> {
+        match self {
+            Self::Server(client) => all(None, |wanted| client.listeners(wanted)).map_err(failure),
+            Self::Files(document) => Ok(things::listeners(&document.configuration)),
+        }
+    }
+
+    /// Certificates with what is in their files.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateRecord>, Failure> {
+        match self {
+            Self::Server(client) => {
+                all(None, |wanted| client.certificates(wanted)).map_err(failure)
+            }
+            Self::Files(document) => Ok(certificates(&document.configuration.table)),
+        }
+    }
+}
+
 /// The server that runs with this state folder, where one does and serves this file.
 fn server_of(
     settings: &Settings,
@@ -97,22 +196,16 @@ fn server_of(
 ) -> Result<Option<Client>, Failure> {
     let state_dir = home.state_folder(settings);
     let client = Client::new(&state_dir, door).map_err(failure)?;
-    match client.is_running() {
-        Ok(true) => {}
-        Ok(false) => return Ok(None),
-        Err(error) => return Err(failure(error)),
-    }
-    let status = client.status().map_err(failure)?;
-    // As the server was told, from where it was started.
-    let serves = Path::new("/proc").join(status.pid.to_string()).join("cwd").join(&status.config);
-    match fs::canonicalize(serves) {
-        Ok(serves) if serves != home.file => Err(Failure::new(format!(
+    match client.about() {
+        Err(ClientError::NotRunning(_)) => Ok(None),
+        Err(error) => Err(failure(error)),
+        Ok(about) if about.file != home.file => Err(Failure::new(format!(
             "the server with the state folder {} serves {}; name that by --config, or give this \
              configuration a state_dir of its own",
             state_dir.display(),
-            serves.display()
+            about.file.display()
         ))),
-        _ => Ok(Some(client)),
+        Ok(_) => Ok(Some(client)),
     }
 }
 
@@ -121,9 +214,8 @@ pub(crate) fn running<T>(
     config: &ConfigOption,
     ask: impl FnOnce(&Client) -> Result<T, ClientError>,
 ) -> Result<Option<T>, Failure> {
-    let loaded = config.load()?;
-    let settings = &loaded.document.configuration.settings;
-    let client = server_of(settings, &loaded.home, history::Door::Cli)?;
+    let (home, settings) = config.find()?;
+    let client = server_of(&settings, &home, history::Door::Cli)?;
     client.map(|client| ask(&client).map_err(failure)).transpose()
 }
 
@@ -162,29 +254,53 @@ pub(crate) struct NotMade {
     pub(crate) help: Option<String>,
 }
 
-/// What to do where a change was based on another revision.
-fn since(expected: u64) -> String {
-    format!(
-        "`bindery diff {expected}` shows what has changed since; then ask again with the revision \
-         in force"
-    )
+/// Why not, as it was told.
+enum Unmade {
+    Refused(Refused),
+    Server(ClientError),
 }
 
-/// What to do where a revision is not there.
-const NO_REVISION_HELP: &str = "`bindery history` lists those that are kept";
+impl Unmade {
+    /// Whether it was based on another revision than that in force.
+    fn is_outdated(&self) -> bool {
+        match self {
+            Self::Refused(refused) => matches!(refused, Refused::Outdated { .. }),
+            Self::Server(ClientError::Refused(refusal)) => refusal.0.word() == "outdated",
+            Self::Server(_) => false,
+        }
+    }
+
+    /// Whether somebody wrote into the file at that very moment.
+    fn is_by_edit(&self) -> bool {
+        match self {
+            Self::Refused(refused) => matches!(refused, Refused::Home(HomeError::Edited { .. })),
+            // One with errors tells them.
+            Self::Server(ClientError::Refused(refusal)) => {
+                refusal.0.word() == "edited" && refusal.0.problems.is_empty()
+            }
+            Self::Server(_) => false,
+        }
+    }
+}
+
+impl From<Unmade> for NotMade {
+    fn from(unmade: Unmade) -> Self {
+        match unmade {
+            Unmade::Refused(refused) => refused.into(),
+            Unmade::Server(error) => error.into(),
+        }
+    }
+}
+
+/// What to do where files cannot be used.
+const PERMISSION_HELP: &str = "ask as root or as the user that the server runs as";
 
 impl From<Refused> for NotMade {
     fn from(refused: Refused) -> Self {
-        let what = text_of(&refused);
-        let help = match &refused {
-            Refused::Outdated { expected, .. } => Some(since(*expected)),
-            Refused::NoRevision(_) => Some(NO_REVISION_HELP.into()),
-            Refused::Home(HomeError::Edited { .. }) => Some("ask again".into()),
-            Refused::State(_) | Refused::Home(_) => {
-                Some("ask as root or as the user that the server runs as".into())
-            }
-            _ => None,
-        };
+        let (what, mut help) = (text_of(&refused), refused.help());
+        if matches!(refused, Refused::State(_) | Refused::Home(_)) && help.is_none() {
+            help = Some(PERMISSION_HELP.to_owned());
+        }
         let problems = match refused {
             Refused::Problems(problems) | Refused::Edited(problems) => problems,
             _ => Vec::new(),
@@ -193,24 +309,13 @@ impl From<Refused> for NotMade {
     }
 }
 
-impl NotMade {
-    fn of_server(error: ClientError, expected: Option<u64>) -> Self {
+impl From<ClientError> for NotMade {
+    fn from(error: ClientError) -> Self {
         let ClientError::Refused(refusal) = error else {
             return Self { what: text_of(&error), problems: Vec::new(), help: None };
         };
-        let Refusal(document) = *refusal;
-        let (mut what, mut help) = (document.detail.clone(), None);
-        match (document.word(), expected, document.revision) {
-            ("outdated", Some(expected), Some(current)) => {
-                what = Refused::Outdated { expected, current }.to_string();
-                help = Some(since(expected));
-            }
-            ("not-found", ..) if what.contains("is not in the history") => {
-                help = Some(NO_REVISION_HELP.to_owned());
-            }
-            _ => {}
-        }
-        let problems = document.problems.into_iter().filter(|own| own.file.is_some());
+        let Refusal(ProblemDocument { detail, help, problems, .. }) = *refusal;
+        let problems = problems.into_iter().filter(|own| own.file.is_some());
         let problems = problems.map(|own| PlacedProblem {
             severity: own.severity,
             code: own.code,
@@ -220,7 +325,7 @@ impl NotMade {
             message: own.message,
             help: own.help,
         });
-        Self { what, problems: problems.collect(), help }
+        Self { what: detail, problems: problems.collect(), help }
     }
 }
 
@@ -232,7 +337,7 @@ impl From<NotMade> for Failure {
             text.push_str(&format!("\n{file}:{line}:{column}: {message} [{code}]"));
         }
         if let Some(help) = refused.help {
-            text.push_str(&format!("\n{help}"));
+            text.push_str(&format!("\n  help: {help}"));
         }
         Self::new(text)
     }
@@ -241,28 +346,72 @@ impl From<NotMade> for Failure {
 impl Door {
     /// Opens the door to the configuration that is meant.
     pub(crate) fn open(config: &ConfigOption, door: history::Door) -> Result<Self, Failure> {
-        let loaded = config::load(&config.path()?)?;
-        let settings = &loaded.document.configuration.settings;
-        if let Some(client) = server_of(settings, &loaded.home, door)? {
-            return Ok(Self::Server(Box::new(client), loaded.home));
+        let began = Instant::now();
+        loop {
+            let (home, settings) = config.find()?;
+            if let Some(client) = server_of(&settings, &home, door)? {
+                return Ok(Self::Server(Box::new(client), home));
+            }
+            let applier = Applier::open(config.load()?, Observer::default()).map_err(|refused| {
+                let problems = "it has errors and cannot be changed by commands; `bindery check` \
+                                explains them";
+                let NotMade { problems: all, .. } = NotMade::from(refused);
+                Failure::from(NotMade { what: problems.to_owned(), problems: all, help: None })
+            })?;
+            let busy = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            if applier.state().is_err_and(busy) && began.elapsed() < LOCK_TIMEOUT {
+                // Another command, which ends soon, or a server that begins, which answers soon.
+                drop(applier);
+                thread::sleep(LOCK_INTERVAL);
+                continue;
+            }
+            let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
+            let owner = owner.map(|user| (user, home.state_folder(&settings)));
+            return Ok(Self::Offline(Offline { applier, owner }));
         }
-        let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
-        let owner = owner.map(|user| (user, loaded.state_folder()));
-        let applier = Applier::open(loaded, Observer::default()).map_err(|refused| {
-            let problems = "it has errors and cannot be changed by commands; `bindery check` \
-                            explains them";
-            let NotMade { problems: all, .. } = NotMade::from(refused);
-            Failure::from(NotMade { what: problems.to_owned(), problems: all, help: None })
-        })?;
-        Ok(Self::Offline(Offline { applier, owner }))
     }
 
     /// Makes a change.
     pub(crate) fn apply(&self, request: &Request) -> Result<Outcome, NotMade> {
+        let mut made = self.asked(request);
+        for _ in 0..EDITS_FOLLOWED {
+            match &made {
+                // What is asked for is asked for whatever somebody wrote there.
+                Err(unmade) if unmade.is_by_edit() => made = self.asked(request),
+                _ => break,
+            }
+        }
+        made.map_err(NotMade::from)
+    }
+
+    /// Makes a change to what was seen; nothing where somebody else was faster, so that it is to
+    /// be seen again.
+    pub(crate) fn apply_to(
+        &self,
+        seen: &Basis,
+        mut request: Request,
+    ) -> Option<Result<Outcome, NotMade>> {
+        request.expected = match self {
+            Self::Server(..) => seen.revision,
+            Self::Offline(Offline { applier, .. }) => {
+                let current = applier.current();
+                if current.text != seen.text || current.records != seen.records {
+                    return None;
+                }
+                Some(current.revision)
+            }
+        };
+        match self.asked(&request) {
+            Err(unmade) if unmade.is_outdated() || unmade.is_by_edit() => None,
+            made => Some(made.map_err(NotMade::from)),
+        }
+    }
+
+    fn asked(&self, request: &Request) -> Result<Outcome, Unmade> {
         let (client, home) = match self {
             Self::Server(client, home) => (client, home),
             Self::Offline(Offline { applier, .. }) => {
-                return applier.apply(request).map_err(NotMade::from);
+                return applier.apply(request).map_err(Unmade::Refused);
             }
         };
         let &Request { expected, dry_run, force, .. } = request;
@@ -275,7 +424,7 @@ impl Door {
             What::Undo(to) => client.undo(*to, terms),
             What::Reload | What::Anew => client.reload(terms),
         }
-        .map_err(|error| NotMade::of_server(error, expected))
+        .map_err(Unmade::Server)
     }
 
     /// What is in force.
@@ -311,21 +460,20 @@ impl Door {
         }
     }
 
-    /// The text that a revision had.
-    pub(crate) fn text_of(&self, revision: u64) -> Result<String, Failure> {
-        let text = match self {
-            Self::Server(client, _) => match client.revision(revision) {
-                Ok(found) => Some(found.text),
-                Err(ClientError::Refused(_)) => None,
-                Err(error) => return Err(failure(error)),
-            },
-            Self::Offline(Offline { applier, .. }) => applier.text_of(revision).map_err(unread)?,
-        };
-        text.ok_or_else(|| {
-            Failure::new(format!(
-                "revision {revision} is not in the history; `bindery history` lists those that are"
-            ))
-        })
+    /// What the revision `to` has otherwise than `from`; what is in force has, where there is none.
+    pub(crate) fn difference(&self, from: u64, to: Option<u64>) -> Result<Difference, Failure> {
+        match self {
+            Self::Server(client, _) => {
+                let to = to.map_or_else(|| client.about().map(|about| about.revision), Ok);
+                let told = to.and_then(|to| client.difference(Some(from), to));
+                told.map(|told| told.difference).map_err(NotMade::from)
+            }
+            Self::Offline(Offline { applier, .. }) => {
+                let to = to.unwrap_or_else(|| applier.current().revision);
+                applier.difference(from, to).map_err(NotMade::from)
+            }
+        }
+        .map_err(Failure::from)
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use crate::commands::steps::{COLUMNS, wrapped};
+
 /// An error of a command: what it was about, with its cause.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -67,9 +69,13 @@ pub(crate) fn note_text(text: &str) {
     drop(write!(io::stderr().lock(), "{text}"));
 }
 
-/// Prints why a command failed.
+/// Prints why a command failed; lines are broken where people read them.
 pub(crate) fn error(error: &(dyn Error + 'static)) {
-    note(format_args!("bindery: {}", bindery_server::text_of(error)));
+    let text = format!("bindery: {}", bindery_server::text_of(error));
+    match io::stderr().is_terminal() {
+        true => note(wrapped(&text, COLUMNS).join("\n")),
+        false => note(text),
+    }
 }
 
 /// Whether standard output is a terminal that takes colours (<https://no-color.org>).

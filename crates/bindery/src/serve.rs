@@ -4,7 +4,7 @@ use std::{net::TcpListener, num::NonZero, process::ExitCode, sync::Arc, time::Du
 
 use bindery_control::{
     api::{self, Api},
-    applier::{Applier, Beside, Outcome, Request, What},
+    applier::{Applier, Outcome, Request, What},
     history::{Actor, Door},
     home::Loaded,
     problems::PlacedProblem,
@@ -30,7 +30,7 @@ use tracing_subscriber::{
 
 use crate::{
     ConfigOption,
-    admin::{Admin, Answers, Metrics},
+    admin::{self, Admin, Answers, Metrics},
     config,
     output::{self, Failure},
     privileges::{self, User},
@@ -91,8 +91,7 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
         listener::prepare(&loaded.document.configuration.table, &Default::default(), inherited())
             .map_err(|error| Failure::because("cannot listen", error))?;
     // Before giving up root, as the others.
-    let admin = Arc::new(Admin::default());
-    let admin_socket = admin.prepare(settings.admin)?;
+    let admin_socket = admin::prepare(settings.admin)?;
     let state_folder = privileges::make_state_folder(&state_dir, user.as_ref());
     if let Some(user) = user {
         user.replace_root()?;
@@ -119,14 +118,16 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
             .map_err(|error| Failure::because("the server cannot start", error))?;
         let server = Arc::new(server);
         let answers = Answers { metrics: metrics(&server), api: Api::new(applier.clone()) };
-        admin.adopt(admin_socket, &answers);
-        applier.serve(Arc::clone(&server), beside(admin, answers.clone()));
+        let api = answers.api.clone();
+        let admin = Arc::new(Admin::new(answers));
+        admin.adopt(admin_socket);
+        applier.serve(Arc::clone(&server), admin::beside(&admin));
         if let Ok(socket) = control_socket
             && let Ok(socket) = UnixListener::from_std(socket)
         {
-            tokio::spawn(api::serve(socket, answers.api));
+            tokio::spawn(api::serve(socket, api));
         }
-        let running = Running { server, applier };
+        let running = Running { server, applier, _admin: admin };
         ready(&running.server);
         notify(&[NotifyState::Ready]);
         // Before anybody can change anything.
@@ -148,15 +149,6 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
 fn metrics(server: &Arc<Server>) -> Metrics {
     let server = Arc::downgrade(server);
     Arc::new(move || server.upgrade().map(|server| server.metrics_text()).unwrap_or_default())
-}
-
-/// The admin endpoint, which changes with the configuration.
-fn beside(admin: Arc<Admin>, answers: Answers) -> Beside {
-    Box::new(move |settings| {
-        let prepared = admin.prepare(settings.admin)?;
-        let (admin, answers) = (Arc::clone(&admin), answers.clone());
-        Ok(Box::new(move || admin.adopt(prepared, &answers)))
-    })
 }
 
 fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
@@ -224,6 +216,7 @@ fn notify(state: &[NotifyState<'_>]) {
 struct Running {
     server: Arc<Server>,
     applier: Applier,
+    _admin: Arc<Admin>,
 }
 
 impl Running {

@@ -29,7 +29,7 @@ use std::{
 
 use bindery_iis::netsh::records::{RecordChange, RecordError, Records};
 use bindery_model::{
-    change::{Change, Difference, EditError},
+    change::{Change, Difference, EditError, Place},
     document::{Configuration, Positions, Settings, write},
     problem::{Problem, Severity},
 };
@@ -45,11 +45,12 @@ use tracing::{error, warn};
 
 use crate::{
     history::{Actor, Door, History, Record, Texts},
-    home::{Home, HomeError, Loaded, records_file},
+    home::{Home, HomeError, Loaded, REPLACED, records_file},
     lock::Lock,
     problems::{PlacedProblem, all_placed},
     replace::{self, NotReplaced, Replacement},
     steps::Observer,
+    things::list,
 };
 
 /// Who listens to events and falls behind by more has to look at the history again.
@@ -131,6 +132,15 @@ pub struct Current {
     pub problems: Vec<Problem>,
 }
 
+/// What the history keeps of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The text of the file.
+    pub text: String,
+    /// Certificate records.
+    pub records: Records,
+}
+
 /// What others are told.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
@@ -184,6 +194,44 @@ pub enum Refused {
     State(#[source] io::Error),
 }
 
+impl Refused {
+    /// What who asked can do about it, where the problems do not say it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Outdated { expected, .. } => Some(format!(
+                "`bindery diff {expected}` shows what has changed since; then ask again with the \
+                 revision in force"
+            )),
+            Self::NoRevision(_) => Some("`bindery history` lists those that are kept".to_owned()),
+            Self::Edit(EditError::NotFound(at)) => Some(format!("{} shows what there is", list(at))),
+            Self::Edit(EditError::NoPlace {
+                at: Place::Server | Place::Listener(_) | Place::Certificate(_),
+                ..
+            }) => Some(
+                "it stands in the bindery.toml beside it: what is written there is in force at once"
+                    .to_owned(),
+            ),
+            Self::Edited(_) => Some("`bindery check` shows what is wrong with it".to_owned()),
+            Self::Home(HomeError::Edited { .. }) => {
+                Some("look at what was changed, and ask again".to_owned())
+            }
+            Self::Home(HomeError::Io { what: REPLACED, .. }) => Some(
+                "the user that the server runs as must own the file and be able to write to its \
+                 folder"
+                    .to_owned(),
+            ),
+            Self::Edit(_)
+            | Self::Records(_)
+            | Self::Problems(_)
+            | Self::Listen(_)
+            | Self::Beside(_)
+            | Self::Home(_)
+            | Self::State(_) => None,
+        }
+    }
+}
+
 fn counted(problems: &[PlacedProblem]) -> String {
     match problems.iter().filter(|one| one.is_error()).count() {
         1 => "it has an error".to_owned(),
@@ -192,7 +240,8 @@ fn counted(problems: &[PlacedProblem]) -> String {
 }
 
 /// What else takes part in a change, as an endpoint of its own: opens what the new settings need,
-/// which may fail, and gives what makes it so, which may not.
+/// which may fail, and gives what makes it so, which may not. The one writer has it, so it may not
+/// have the one writer.
 pub type Beside =
     Box<dyn Fn(&Settings) -> Result<Adopt, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
@@ -393,16 +442,33 @@ impl Applier {
         }
     }
 
-    /// The text that a revision had, where it is kept.
+    /// What a revision was, where it is kept.
     ///
     /// # Errors
     ///
     /// When the history cannot be read.
-    pub fn text_of(&self, revision: u64) -> io::Result<Option<String>> {
-        match &self.inner.state {
-            Ok(state) => Ok(state.history.texts(revision)?.map(|texts| texts.config)),
-            Err(_) => Ok(None),
-        }
+    pub fn kept(&self, revision: u64) -> io::Result<Option<Kept>> {
+        let Ok(state) = &self.inner.state else { return Ok(None) };
+        let Some(Texts { config, records }) = state.history.texts(revision)? else {
+            return Ok(None);
+        };
+        Ok(Some(Kept { text: config, records: serde_json::from_str(&records)? }))
+    }
+
+    /// What the revision `to` has otherwise than `from`, each read with its own certificate
+    /// records. Files beside the text, as `web.config`, are read as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NoRevision`], or that the history cannot be read.
+    pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
+        let home = &self.current().home;
+        let read = |revision| -> Result<Configuration, Refused> {
+            let kept = self.kept(revision).map_err(Refused::State)?;
+            let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
+            Ok(home.holding(&text).read(&text, &records).0.configuration)
+        };
+        Ok(write::difference(&read(from)?, &read(to)?))
     }
 
     /// Events from now on.

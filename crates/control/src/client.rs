@@ -7,7 +7,7 @@ use std::{
 };
 
 use bindery_iis::netsh::records::{RecordChange, Records};
-use bindery_model::change::{Change, Fields};
+use bindery_model::change::{Change, Fields, Place};
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode,
     header::{CONTENT_TYPE, ETAG, HOST, IF_MATCH},
@@ -20,8 +20,8 @@ use tokio::{net::UnixStream, runtime::Runtime, time::timeout};
 
 use crate::{
     api::{
-        CertificateRecord, DOOR, Page, ProblemDocument, RequestRecord, RevisionDifference,
-        RevisionRecord, part_of_path, socket_path,
+        About, CertificateRecord, DOOR, Page, ProblemDocument, RequestRecord, RevisionDifference,
+        RevisionRecord, part_of_path, path_of, socket_path,
     },
     applier::Outcome,
     history::{Door, Record},
@@ -31,6 +31,9 @@ use crate::{
 
 /// So long a server may take to answer: changes wait for those before them.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// So many things are asked for at once where all are wanted.
+const PAGE: usize = 1000;
 
 /// How a change is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +159,28 @@ impl Asked<'_> {
     }
 }
 
+/// All pages of what is asked for.
+///
+/// # Errors
+///
+/// When one of them is not answered.
+pub fn all<T>(
+    search: Option<&str>,
+    page: impl Fn(&Wanted) -> Result<Page<T>, ClientError>,
+) -> Result<Vec<T>, ClientError> {
+    let search = search.map(str::to_owned);
+    let mut wanted = Wanted { search, after: None, limit: Some(PAGE) };
+    let mut found = Vec::new();
+    loop {
+        let Page { items, next } = page(&wanted)?;
+        found.extend(items);
+        match next {
+            Some(next) => wanted.after = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
 struct Answer {
     headers: HeaderMap,
     body: Bytes,
@@ -173,20 +198,6 @@ impl Client {
         let runtime =
             runtime.map_err(|source| ClientError::Io { socket: socket.clone(), source })?;
         Ok(Self { socket, door, runtime })
-    }
-
-    /// Whether a server is there, which then is to be asked; with nobody there the caller may
-    /// change the files itself.
-    ///
-    /// # Errors
-    ///
-    /// When somebody is there who does not let us in.
-    pub fn is_running(&self) -> Result<bool, ClientError> {
-        match self.runtime.block_on(self.connect()) {
-            Ok(_) => Ok(true),
-            Err(ClientError::NotRunning(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
@@ -282,6 +293,15 @@ impl Client {
         let body = body.map_err(|error| ClientError::Answer(error.to_string()))?;
         let body = Some(("application/json", body));
         self.json(Asked { body, ..Asked::new(Method::POST, path) }.on(terms))
+    }
+
+    /// Which server this is; the same little work whatever it serves.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, as for all that follow.
+    pub fn about(&self) -> Result<About, ClientError> {
+        self.json(Asked::get("/v1"))
     }
 
     /// What the server does.
@@ -410,22 +430,13 @@ impl Client {
         self.json(Asked::get("/v1/sites").page(wanted))
     }
 
-    /// A site with all that belongs to it.
+    /// A thing with the key that names it. Of a certificate there is more: [`Self::certificates`].
     ///
     /// # Errors
     ///
-    /// When there is no such site.
-    pub fn site(&self, name: &str) -> Result<Fields, ClientError> {
-        self.json(Asked::get(format!("/v1/sites/{}", part_of_path(name))))
-    }
-
-    /// What holds for the whole server.
-    ///
-    /// # Errors
-    ///
-    /// When there is no answer.
-    pub fn server(&self) -> Result<Fields, ClientError> {
-        self.json(Asked::get("/v1/server"))
+    /// [`ClientError::Refused`] where there is no such thing.
+    pub fn one(&self, at: &Place) -> Result<Fields, ClientError> {
+        self.json(Asked::get(path_of(at)))
     }
 
     /// Listeners with rules of their own: keys of `bindery.toml`, with `on`.

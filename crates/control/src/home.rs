@@ -16,6 +16,7 @@ use bindery_model::{
     document::{self, Before, Document, Settings, edit},
     problem::Severity,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     problems::{self, PlacedProblem},
@@ -39,8 +40,12 @@ const RECORDS: &str = "sslcert.json";
 /// As IIS and people write it; file names differ in case here.
 const WEB_CONFIG_NAMES: [&str; 3] = ["web.config", "Web.config", "WEB.CONFIG"];
 
+/// What could not be done with a file that was to be changed.
+pub(crate) const REPLACED: &str = "replaced";
+
 /// Which form a configuration has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// `bindery.toml`.
     Toml,
@@ -150,6 +155,27 @@ impl Home {
             false => self.read(&text, &records),
         };
         Ok(Loaded { home: self, text, records, document, beside })
+    }
+
+    /// What the table `[server]` says, without the sites. Of IIS's form that is the `bindery.toml`
+    /// beside it. Takes a small part of the time of [`Self::load`]; what is wrong is not told.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is no UTF-8.
+    pub fn find_settings(path: &Path) -> Result<(Self, Settings), HomeError> {
+        let (home, text) = Self::find_with_text(path)?;
+        let settings = match home.form {
+            Form::Toml => document::parse_settings(&text, &home.folder),
+            Form::Iis => home.companion().0.configuration.settings,
+        };
+        Ok((home, settings))
+    }
+
+    /// The same file with another text in it, which decides on the form.
+    #[must_use]
+    pub(crate) fn holding(&self, text: &str) -> Self {
+        Self { form: form(text), ..self.clone() }
     }
 
     /// The text that the file has now.
@@ -305,7 +331,7 @@ impl Home {
         replaced().map_err(|error| match error {
             NotReplaced::Edited => HomeError::Edited { file: self.path.clone() },
             NotReplaced::Io(source) => {
-                HomeError::Io { what: "replaced", file: self.path.clone(), source }
+                HomeError::Io { what: REPLACED, file: self.path.clone(), source }
             }
         })
     }

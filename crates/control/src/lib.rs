@@ -9,6 +9,7 @@
 //! | [`api`] | how is it asked, and changed, over HTTP? |
 //! | [`client`] | how does a command ask it? |
 //! | [`explain`] | who would answer a client, and why? |
+//! | [`things`] | what is told of a site, a binding, a listener? |
 //! | [`status`] | what does the server do? |
 //! | [`problems`] | what is wrong, by line and column? |
 //! | [`steps`] | which steps does a change have? |
@@ -26,5 +27,6 @@ pub mod problems;
 mod replace;
 pub mod status;
 pub mod steps;
+pub mod things;
 pub mod watch;
 pub mod words;

@@ -65,65 +65,79 @@ pub(crate) fn run_as_appcmd(
     answer(own_options(words.into_iter().collect(), ConfigOption::default())?)
 }
 
-fn answer(own: Words) -> Result<ExitCode, Failure> {
-    let Words { mut words, mut config, dry_run } = own;
-    take_config(&mut words, &mut config);
-    let seen = Seen::look(&config)?;
+/// Somebody else may be faster. Then it is looked once more at what is to be changed: IIS's program
+/// waits for its turn, and scripts run several at a time.
+fn answer(mut own: Words) -> Result<ExitCode, Failure> {
+    take_config(&mut own.words, &mut own.config);
+    let input = has_input(&own.words).then(|| io::read_to_string(io::stdin())).transpose();
+    let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
+    loop {
+        if let Some(code) = answer_once(&own, input.as_deref())? {
+            return Ok(code);
+        }
+    }
+}
+
+/// Nothing where somebody else was faster.
+fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Failure> {
+    let Words { words, config, dry_run } = own;
+    let seen = Seen::look(config)?;
     let backups = Backups(seen.home.state_folder(&seen.configuration().settings).join(BACKUPS));
     let text = match seen.home.form {
         Form::Iis => seen.text.clone(),
         Form::Toml => config::write(seen.configuration()).0,
     };
-    let input = has_input(&words).then(|| io::read_to_string(io::stdin())).transpose();
-    let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
     let names = backups.names();
     let now: String = timestamp(clock::now()).chars().filter(char::is_ascii_alphanumeric).collect();
-    let requests = requests(&words, &config)?;
+    let requests = requests(words, config)?;
     let world = World {
         text: &text,
         backups: &names,
         backup_name: now.trim_end_matches('Z'),
         requests: requests.as_deref().unwrap_or_default(),
     };
-    let mut answer = appcmd::run(&words, input.as_deref(), &world);
+    let mut answer = appcmd::run(words, input, &world);
     if seen.home.form == Form::Toml && answer.text.is_some() {
-        if let Some(refused) = unkept(&words) {
-            return refuse(&refused);
+        if let Some(refused) = unkept(words) {
+            return refuse(&refused).map(Some);
         }
         // A note of where it stands in a file that is not there.
         answer.notes.retain(|note| !note.contains("applicationHost.config"));
     }
     let what = match (&answer.text, &answer.effect) {
-        (Some(new), _) => Some(change_of(&seen, &words, (&text, new))?),
+        (Some(new), _) => Some(change_of(&seen, words, (&text, new))?),
         (None, Some(Effect::RestoreBackup(name))) => Some(Ok(backups.restored(&seen, name)?)),
         (None, _) => None,
     };
     let what = match what {
-        Some(Err(refused)) => return refuse(&refused),
+        Some(Err(refused)) => return refuse(&refused).map(Some),
+        // It is so already.
+        Some(Ok(What::Changes(all))) if all.is_empty() => None,
         Some(Ok(what)) => Some(what),
         None => None,
     };
     if let Some(what) = what {
         let request = Request {
             what,
-            // What it was made from is what it may replace.
-            expected: seen.revision,
+            expected: None,
             actor: actor(history::Door::Appcmd),
-            dry_run,
+            dry_run: *dry_run,
             force: false,
         };
-        let door = Door::open(&config, history::Door::Appcmd)?;
-        match door.apply(&request) {
-            Ok(outcome) if dry_run => {
+        let door = Door::open(config, history::Door::Appcmd)?;
+        // What it was made from is what it may replace.
+        let Some(made) = door.apply_to(&seen.basis(), request) else { return Ok(None) };
+        match made {
+            Ok(outcome) if *dry_run => {
                 output::print(&outcome.difference);
                 told(&answer);
-                return Ok(ExitCode::SUCCESS);
+                return Ok(Some(ExitCode::SUCCESS));
             }
             Ok(_) => {}
-            Err(refused) => return refuse(&refused),
+            Err(refused) => return refuse(&refused).map(Some),
         }
     }
-    if !dry_run {
+    if !*dry_run {
         match &answer.effect {
             Some(Effect::AddBackup(name)) => backups.add(&seen, name)?,
             Some(Effect::DeleteBackup(name)) => backups.delete(name)?,
@@ -136,7 +150,7 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
         output::note(format_args!("bindery: {NO_SERVER}"));
     }
     // Of the number that Windows has, a shell sees the lowest byte.
-    Ok(ExitCode::from(answer.exit.to_le_bytes()[0]))
+    Ok(Some(ExitCode::from(answer.exit.to_le_bytes()[0])))
 }
 
 /// What is no part of appcmd's own output.

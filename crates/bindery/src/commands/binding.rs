@@ -2,48 +2,29 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use bindery_model::{
-    change::{Act, Change, Fields, Place, Value},
-    document::write,
-};
+use bindery_control::things::{self, text};
+use bindery_model::change::{Act, Change, Place, Value};
 use clap_complete::ArgValueCompleter;
 
 use super::{
     change::{ChangeOptions, SetOptions, Setting, fields, make},
     completions::{bindings, certificates, sites},
-    listing::Listing,
-    site::{given, wanted},
+    listing::{Listing, OfSiteArguments, print_of_sites},
+    site::given,
 };
-use crate::{
-    ConfigOption,
-    door::Seen,
-    output::{self, Failure},
-};
+use crate::output::Failure;
 
 /// What is done with bindings.
 #[derive(clap::Subcommand)]
 pub(crate) enum BindingCommand {
     /// List bindings with their certificates.
-    List(ListArguments),
+    List(OfSiteArguments),
     /// Add a binding to a site.
     Add(AddArguments),
     /// Set keys of a binding; on=NEW makes it another.
     Set(SetArguments),
     /// Remove a binding.
     Remove(RemoveArguments),
-}
-
-/// What `list` takes.
-#[derive(clap::Args)]
-pub(crate) struct ListArguments {
-    /// Only those of this site.
-    #[arg(value_name = "SITE", add = ArgValueCompleter::new(sites))]
-    site: Option<String>,
-    #[command(flatten)]
-    config: ConfigOption,
-    /// Print them as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Which binding.
@@ -134,46 +115,21 @@ pub(crate) fn run(command: &BindingCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
-    let seen = Seen::look(&arguments.config)?;
-    let table = &seen.configuration().table;
-    let all = match &arguments.site {
-        None => wanted(table, None),
-        Some(name) => {
-            let mut all = wanted(table, None);
-            all.retain(|(_, own)| own.to_lowercase() == name.to_lowercase());
-            if all.is_empty() {
-                let message = format!("there is no site {name:?}; `bindery site list` shows all");
-                return Err(Failure::new(message));
-            }
-            all
-        }
-    };
-    let all = all.into_iter().flat_map(|(place, site)| {
-        table.bindings_of(place).map(move |own| {
-            let mut keys = write::binding(table, own);
-            keys.insert("on".to_owned(), Value::from(own.information.to_string()));
-            keys.insert("site".to_owned(), Value::from(site));
-            keys
-        })
-    });
-    if arguments.json {
-        output::print_json(&all.collect::<Vec<Fields>>())?;
-        return Ok(ExitCode::SUCCESS);
+fn list(arguments: &OfSiteArguments) -> Result<ExitCode, Failure> {
+    let all = arguments.found(things::bindings)?;
+    if arguments.look.json {
+        return print_of_sites(all);
     }
     let mut listing = Listing::new(&["SITE", "BINDING", "CERTIFICATE"]);
-    let text = |value: Option<&Value>| match value {
-        None => String::new(),
-        Some(Value::Text(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    for keys in all {
-        let secure = text(keys.get("on")).starts_with("https/");
+    for (site, keys) in all {
+        let on = text(&keys, "on");
         let certificate = match keys.get("certificate") {
-            None if secure => "the best".to_owned(),
-            own => text(own),
+            None if on.starts_with("https/") => "the best".to_owned(),
+            None => String::new(),
+            Some(Value::Text(text)) => text.clone(),
+            Some(other) => other.to_string(),
         };
-        listing.row([text(keys.get("site")), text(keys.get("on")), certificate]);
+        listing.row([site, on.to_owned(), certificate]);
     }
     listing.print();
     Ok(ExitCode::SUCCESS)

@@ -1,19 +1,18 @@
 //! `bindery completions` and `bindery man`, and what stands to choose from while something is
 //! typed: names are asked from the server, or read from the file, at that moment.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs,
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{ffi::OsStr, fs, path::PathBuf, process::ExitCode};
 
-use bindery_model::document::Configuration;
+use bindery_control::things::{self, text};
+use bindery_model::{
+    change::{Fields, Place},
+    site::RouteKind,
+};
 use clap_complete::{CompletionCandidate, env::Shells};
 
 use crate::{
     ConfigOption,
-    door::Seen,
+    door::Things,
     output::{self, Failure},
 };
 
@@ -30,8 +29,15 @@ pub(crate) struct CompletionsArguments {
     shell: String,
 }
 
+/// For bash, which ends words elsewhere and does not quote what it is given.
+const BASH: &str = include_str!("complete.bash");
+
 /// Prints what the shell has to read.
 pub(crate) fn run(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
+    if arguments.shell == "bash" {
+        output::print(BASH);
+        return Ok(ExitCode::SUCCESS);
+    }
     let shells = Shells::builtins();
     let shell = shells.completer(&arguments.shell).ok_or_else(|| {
         Failure::usage(format!("there are no completions for {}", arguments.shell))
@@ -61,57 +67,92 @@ pub(crate) fn man(arguments: &ManArguments, command: clap::Command) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration that is meant by what is typed so far.
-fn configuration() -> Option<Seen> {
-    let words: Vec<OsString> = std::env::args_os().collect();
+/// What is in force, of the configuration that is meant by what is typed so far.
+fn looked() -> Option<Things> {
+    let words = words();
     let mut config = None;
     for (place, word) in words.iter().enumerate() {
-        let text = word.to_string_lossy();
-        if text == "--config" {
+        if word == "--config" {
             config = words.get(place + 1).map(PathBuf::from);
-        } else if let Some(file) = text.strip_prefix("--config=") {
+        } else if let Some(file) = word.strip_prefix("--config=") {
             config = Some(PathBuf::from(file));
         }
     }
-    Seen::look(&ConfigOption { config }).ok()
+    Things::look(&ConfigOption { config }).ok()
 }
 
+fn words() -> Vec<String> {
+    std::env::args_os().map(|own| own.to_string_lossy().into_owned()).collect()
+}
+
+/// Those of the names that `names` finds which begin with what is typed.
 fn candidates(
     current: &OsStr,
-    names: impl Fn(&Configuration) -> Vec<String>,
+    names: impl Fn(&Things, &str) -> Result<Vec<String>, Failure>,
 ) -> Vec<CompletionCandidate> {
     let begun = current.to_string_lossy().to_lowercase();
-    let Some(seen) = configuration() else { return Vec::new() };
-    let names = names(seen.configuration()).into_iter();
-    names
-        .filter(|name| name.to_lowercase().starts_with(&begun))
-        .map(CompletionCandidate::new)
-        .collect()
+    // There is nobody to tell of an error: what is typed is the next line already.
+    let names = looked().and_then(|things| names(&things, &begun).ok()).unwrap_or_default();
+    let names = names.into_iter().filter(|name| name.to_lowercase().starts_with(&begun));
+    names.map(CompletionCandidate::new).collect()
+}
+
+fn named(all: &[Fields], key: &str) -> Vec<String> {
+    all.iter().map(|own| text(own, key).to_owned()).collect()
 }
 
 /// Names of sites.
 pub(crate) fn sites(current: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(current, |own| own.table.sites.iter().map(|site| site.name.clone()).collect())
+    candidates(current, |things, begun| Ok(named(&things.sites(Some(begun))?, "name")))
 }
 
-/// Texts of bindings: those of the site that is named, where one is.
-pub(crate) fn bindings(current: &OsStr) -> Vec<CompletionCandidate> {
-    let words: Vec<_> = std::env::args_os().map(|own| own.to_string_lossy().into_owned()).collect();
-    candidates(current, |own| {
-        let table = &own.table;
-        let of_named = |site: &str| words.iter().any(|word| word.eq_ignore_ascii_case(site));
-        let any_named = table.sites.iter().any(|site| of_named(&site.name));
-        let all = table.bindings.iter();
-        all.filter(|own| !any_named || of_named(&table.site(own).name))
-            .map(|own| own.information.to_string())
-            .collect()
+/// What belongs to the site that is named already; without one, to all of them.
+fn of_site(
+    current: &OsStr,
+    key: &str,
+    of: impl Fn(&Fields) -> Vec<Fields>,
+) -> Vec<CompletionCandidate> {
+    candidates(current, |things, _| {
+        // It stands behind the noun and the verb.
+        let is_verb =
+            |word: &String| matches!(word.as_str(), "add" | "list" | "remove" | "set" | "show");
+        let words = words();
+        let behind = words.iter().skip_while(|word| !is_verb(word)).skip(1);
+        let mut sites = behind.filter(|word| !word.starts_with('-'));
+        let site = sites.find_map(|word| things.one(&Place::Site(word.clone())).ok());
+        let sites = match site {
+            Some(site) => vec![site],
+            None => things.sites(None)?,
+        };
+        Ok(sites.iter().flat_map(|site| named(&of(site), key)).collect())
     })
+}
+
+/// Texts of bindings.
+pub(crate) fn bindings(current: &OsStr) -> Vec<CompletionCandidate> {
+    of_site(current, "on", things::bindings)
+}
+
+/// Paths of applications, or of virtual directories, as the noun says.
+pub(crate) fn paths(current: &OsStr) -> Vec<CompletionCandidate> {
+    let kind = match words().iter().any(|word| word == "vdir") {
+        true => RouteKind::VirtualDirectory,
+        false => RouteKind::Application,
+    };
+    of_site(current, "path", |site| things::routes(site, kind))
+}
+
+/// Texts of listeners.
+pub(crate) fn listeners(current: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(current, |things, _| Ok(named(&things.listeners()?, "on")))
 }
 
 /// Names of certificates, and the word for the central store.
 pub(crate) fn certificates(current: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(current, |own| {
-        let names = own.table.certificates.iter().map(|source| source.name.clone());
-        names.chain(own.settings.central_store.is_some().then(|| "central".to_owned())).collect()
+    candidates(current, |things, _| {
+        let mut names: Vec<_> = things.certificates()?.into_iter().map(|own| own.name).collect();
+        let has_store = things.one(&Place::Server)?.contains_key("central_store");
+        names.extend(has_store.then(|| "central".to_owned()));
+        Ok(names)
     })
 }

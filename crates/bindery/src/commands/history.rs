@@ -11,10 +11,7 @@ use bindery_control::{
     history::{Door as By, Record},
     words::timestamp,
 };
-use bindery_model::{
-    change::{Difference, How},
-    document::write,
-};
+use bindery_model::{change::How, document::write};
 use serde_json::json;
 
 use super::{
@@ -30,9 +27,10 @@ use crate::{
 /// What `history` takes.
 #[derive(clap::Args)]
 pub(crate) struct HistoryArguments {
-    /// So many changes, newest first.
+    /// So many changes, newest first: 1 to 1000.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    count: usize,
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
     /// Only those from before this revision.
     #[arg(long, value_name = "REV")]
     before: Option<u64>,
@@ -46,7 +44,7 @@ pub(crate) struct HistoryArguments {
 /// Lists changes.
 pub(crate) fn history(arguments: &HistoryArguments) -> Result<ExitCode, Failure> {
     let door = Door::open(&arguments.config, By::Cli)?;
-    let records = door.history(arguments.before, arguments.count)?;
+    let records = door.history(arguments.before, arguments.count.into())?;
     if arguments.json {
         output::print_json(&records)?;
         return Ok(ExitCode::SUCCESS);
@@ -151,31 +149,15 @@ pub(crate) struct DiffArguments {
 pub(crate) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
     let DiffArguments { from, to, config, json } = arguments;
     let door = Door::open(config, By::Cli)?;
-    let seen = door.seen()?;
-    let text = |revision: &Option<u64>| match revision {
-        Some(revision) => door.text_of(*revision).map(Some),
-        None => Ok(None),
-    };
-    let before = text(from)?;
-    let after = match from {
-        Some(_) => text(to)?,
+    let difference = match from {
+        Some(from) => door.difference(*from, *to)?,
         None => {
+            let seen = door.seen()?;
             let text = seen.home.text();
-            Some(text.map_err(|error| Failure::because("the file cannot be compared", error))?)
+            let text =
+                text.map_err(|error| Failure::because("the file cannot be compared", error))?;
+            write::difference(seen.configuration(), &seen.read(&text)?.configuration)
         }
-    };
-    let read = |text: Option<String>| text.map(|text| seen.read(&text)).transpose();
-    let (before, after) = (read(before)?, read(after)?);
-    let configuration = |document: &Option<bindery_model::document::Document>| match document {
-        Some(document) => write::difference(seen.configuration(), &document.configuration),
-        None => Difference::default(),
-    };
-    let difference = match (&before, &after) {
-        (Some(before), Some(after)) => {
-            write::difference(&before.configuration, &after.configuration)
-        }
-        (Some(before), None) => write::difference(&before.configuration, seen.configuration()),
-        (None, _) => configuration(&after),
     };
     match json {
         true => output::print_json(&json!({ "difference": difference }))?,

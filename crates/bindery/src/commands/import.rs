@@ -88,7 +88,17 @@ struct Found {
 /// Imports it.
 pub(crate) fn run(command: &ImportCommand) -> Result<ExitCode, Failure> {
     let ImportCommand::Iis(arguments) = command;
-    let found = find(arguments)?;
+    let target = match &arguments.to {
+        Some(to) => Some(to.clone()),
+        None if arguments.change.config.path().is_err() => Some(PathBuf::from("bindery.toml")),
+        None => None,
+    };
+    // Where the defaults of IIS hold they are not written out for each site, and cannot be.
+    let has_them = match target {
+        Some(_) => false,
+        None => arguments.change.config.find()?.0.form == Form::Iis,
+    };
+    let found = find(arguments, arguments.plain || has_them)?;
     let wrong = found.problems.iter().any(PlacedProblem::is_error);
     if !arguments.change.json {
         output::print(report(&found));
@@ -98,19 +108,14 @@ pub(crate) fn run(command: &ImportCommand) -> Result<ExitCode, Failure> {
             "nothing was imported: mend what is wrong, or leave it out by --force",
         ));
     }
-    let target = match &arguments.to {
-        Some(to) => Some(to.clone()),
-        None if arguments.change.config.path().is_err() => Some(PathBuf::from("bindery.toml")),
-        None => None,
-    };
     match target {
         Some(target) => to_new_file(&target, &found, &arguments.change),
         None => into_what_is_there(found, &arguments.change),
     }
 }
 
-fn find(arguments: &Arguments) -> Result<Found, Failure> {
-    let Arguments { file, sslcert, certificates, plain, .. } = arguments;
+fn find(arguments: &Arguments, plain: bool) -> Result<Found, Failure> {
+    let Arguments { file, sslcert, certificates, .. } = arguments;
     let unread = |error| Failure::because(format!("{} cannot be imported", file.display()), error);
     let home = Home::find(file).map_err(unread)?;
     let text = home.text().map_err(unread)?;
@@ -125,7 +130,7 @@ fn find(arguments: &Arguments) -> Result<Found, Failure> {
     };
     let (document, beside) = home.read(&text, &records);
     let mut difference = write::difference(&Configuration::default(), &document.configuration);
-    if *plain {
+    if plain {
         without_standards(config::BARE, &|text| home.read(text, &records).0, &mut difference);
     }
     let Document { problems, .. } = &document;

@@ -1,4 +1,5 @@
-//! Lists of things in columns: a table on a terminal, one line for each thing in a pipe.
+//! What commands show: one thing with its keys, or many in columns, a table on a terminal and one line
+//! for each thing in a pipe.
 
 use std::{
     fmt::Write as _,
@@ -6,14 +7,17 @@ use std::{
     process::ExitCode,
 };
 
-use bindery_model::{
-    change::{Difference, Entry, Fields, How, Place, Value},
-    document::write,
-};
+use bindery_control::things;
+use bindery_model::change::{Difference, Entry, Fields, How, Place, Value};
+use clap_complete::ArgValueCompleter;
 
+use super::{
+    completions::sites,
+    steps::{COLUMNS, wrapped},
+};
 use crate::{
-    commands::steps::{COLUMNS, wrapped},
-    door::Seen,
+    ConfigOption,
+    door::Things,
     output::{self, Failure},
 };
 
@@ -79,27 +83,67 @@ impl Listing {
     }
 }
 
-/// Prints one thing with its keys, `name` being the one that names it.
-pub(crate) fn print_fields(
-    seen: &Seen,
-    at: &Place,
-    name: &str,
-    json: bool,
-) -> Result<ExitCode, Failure> {
-    let Some(mut keys) = write::fields(seen.configuration(), at) else {
-        let message = format!("there is no {at}; `bindery site list` shows what there is");
-        return Err(Failure::new(message));
-    };
-    if json {
-        let own = match at {
-            Place::Server => None,
-            Place::Listener(own) | Place::Certificate(own) | Place::Site(own) => Some(own),
-            Place::Binding { on, .. } => Some(on),
-            Place::Application { path, .. } | Place::VirtualDirectory { path, .. } => Some(path),
+/// What every command takes that only looks.
+#[derive(clap::Args)]
+pub(crate) struct LookOptions {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LookOptions {
+    /// What is in force, thing by thing.
+    pub(crate) fn look(&self) -> Result<Things, Failure> {
+        Things::look(&self.config)
+    }
+}
+
+/// What takes all there is, or what one site has.
+#[derive(clap::Args)]
+pub(crate) struct OfSiteArguments {
+    /// Only those of this site.
+    #[arg(value_name = "SITE", add = ArgValueCompleter::new(sites))]
+    site: Option<String>,
+    #[command(flatten)]
+    pub(crate) look: LookOptions,
+}
+
+impl OfSiteArguments {
+    /// What `of` finds in each site that is meant, with the name of its site.
+    pub(crate) fn found(
+        &self,
+        of: impl Fn(&Fields) -> Vec<Fields>,
+    ) -> Result<Vec<(String, Fields)>, Failure> {
+        let sites = self.look.look()?.site_or_all(self.site.as_deref())?;
+        let named = |site: &Fields| -> Vec<_> {
+            let name = things::text(site, "name");
+            of(site).into_iter().map(|own| (name.to_owned(), own)).collect()
         };
-        keys.extend(own.map(|own| (name.to_owned(), Value::from(own.as_str()))));
+        Ok(sites.iter().flat_map(named).collect())
+    }
+}
+
+/// Prints things of sites as JSON.
+pub(crate) fn print_of_sites(found: Vec<(String, Fields)>) -> Result<ExitCode, Failure> {
+    let with_site = |(site, mut keys): (String, Fields)| {
+        keys.insert("site".to_owned(), Value::Text(site));
+        keys
+    };
+    output::print_json(&found.into_iter().map(with_site).collect::<Vec<_>>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints one thing with its keys.
+pub(crate) fn print_one(at: &Place, look: &LookOptions) -> Result<ExitCode, Failure> {
+    let mut keys = look.look()?.one(at)?;
+    if look.json {
         output::print_json(&keys)?;
     } else {
+        if let Some(name) = things::naming_key(at) {
+            keys.remove(name);
+        }
         output::print(keys_text(at, keys));
     }
     Ok(ExitCode::SUCCESS)

@@ -131,15 +131,29 @@ fn show(config: &ConfigOption, which: &Which, json: bool) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes changes to records, as one.
+/// Makes changes to records, as one. Where somebody else is faster it is looked once more at what
+/// is to be changed.
 fn change(
+    config: &ConfigOption,
+    changes: (Verb, &[RecordChange]),
+    dry_run: bool,
+) -> Result<ExitCode, Failure> {
+    loop {
+        if let Some(code) = change_once(config, changes, dry_run)? {
+            return Ok(code);
+        }
+    }
+}
+
+/// Nothing where somebody else was faster.
+fn change_once(
     config: &ConfigOption,
     (verb, changes): (Verb, &[RecordChange]),
     dry_run: bool,
-) -> Result<ExitCode, Failure> {
+) -> Result<Option<ExitCode>, Failure> {
     let door = Door::open(config, history::Door::Netsh)?;
     let seen = door.seen()?;
-    let expected = seen.revision;
+    let basis = seen.basis();
     let home = match seen.home.form {
         Form::Toml => Home::Toml,
         Form::Iis => Home::Iis,
@@ -177,27 +191,28 @@ fn change(
                 if matches!(error, RecordError::NoCertificate { .. }) {
                     output::note(wrapped(NO_CERTIFICATE_HELP, COLUMNS).join("\n"));
                 }
-                return Ok(ExitCode::FAILURE);
+                return Ok(Some(ExitCode::FAILURE));
             }
         }
     }
     let (text, notes) = (whole.to_string(), std::mem::take(&mut whole.notes));
     let what = What::Both(whole.changes, whole.records);
     let actor = actor(history::Door::Netsh);
-    let made = door.apply(&Asked { what, expected, actor, dry_run, force: false });
+    let asked = Asked { what, expected: None, actor, dry_run, force: false };
+    let Some(made) = door.apply_to(&basis, asked) else { return Ok(None) };
     match made {
         Ok(_) if dry_run => output::print(text),
         Ok(_) => output::print(text::done(verb)),
         Err(refused) => {
             output::print(text::not_made(verb));
             refused_said(&refused, false)?;
-            return Ok(ExitCode::FAILURE);
+            return Ok(Some(ExitCode::FAILURE));
         }
     }
     for note in notes {
         output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Some(ExitCode::SUCCESS))
 }
 
 fn read_changes(verb: Verb, file: &str) -> Result<Vec<RecordChange>, Failure> {

@@ -2,30 +2,26 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
+use bindery_control::things::{self, text};
 use bindery_model::{
-    change::{Act, Change, Fields, Place, Value},
-    document::write,
-    site::{RouteAction, RouteKind},
+    change::{Act, Change, Place, Value},
+    site::RouteKind,
 };
 use clap_complete::ArgValueCompleter;
 
 use super::{
     change::{ChangeOptions, SetOptions, Setting, fields, make},
-    completions::sites,
-    listing::{Listing, print_fields},
-    site::{AnswerOptions, answers, wanted},
+    completions::{paths, sites},
+    listing::{Listing, LookOptions, OfSiteArguments, print_of_sites, print_one},
+    site::{AnswerOptions, answers},
 };
-use crate::{
-    ConfigOption,
-    door::Seen,
-    output::{self, Failure},
-};
+use crate::output::Failure;
 
 /// What is done with applications, or virtual directories.
 #[derive(clap::Subcommand)]
 pub(crate) enum RouteCommand {
     /// List them.
-    List(ListArguments),
+    List(OfSiteArguments),
     /// Show one.
     Show(ShowArguments),
     /// Add one to a site.
@@ -36,19 +32,6 @@ pub(crate) enum RouteCommand {
     Remove(RemoveArguments),
 }
 
-/// What `list` takes.
-#[derive(clap::Args)]
-pub(crate) struct ListArguments {
-    /// Only those of this site.
-    #[arg(value_name = "SITE", add = ArgValueCompleter::new(sites))]
-    site: Option<String>,
-    #[command(flatten)]
-    config: ConfigOption,
-    /// Print them as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
 /// Which one.
 #[derive(clap::Args)]
 pub(crate) struct Which {
@@ -56,7 +39,7 @@ pub(crate) struct Which {
     #[arg(value_name = "SITE", add = ArgValueCompleter::new(sites))]
     site: String,
     /// Its path, as /shop.
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = ArgValueCompleter::new(paths))]
     path: String,
 }
 
@@ -76,10 +59,7 @@ pub(crate) struct ShowArguments {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    config: ConfigOption,
-    /// Print it as JSON.
-    #[arg(long)]
-    json: bool,
+    look: LookOptions,
 }
 
 /// What `add` takes.
@@ -120,9 +100,7 @@ pub(crate) struct RemoveArguments {
 pub(crate) fn run(kind: RouteKind, command: &RouteCommand) -> Result<ExitCode, Failure> {
     match command {
         RouteCommand::List(arguments) => list(kind, arguments),
-        RouteCommand::Show(ShowArguments { which, config, json }) => {
-            print_fields(&Seen::look(config)?, &which.place(kind), "path", *json)
-        }
+        RouteCommand::Show(ShowArguments { which, look }) => print_one(&which.place(kind), look),
         RouteCommand::Add(AddArguments { which, answer, settings, change }) => {
             let mut keys = fields(settings)?;
             answer.put(&mut keys)?;
@@ -137,42 +115,26 @@ pub(crate) fn run(kind: RouteKind, command: &RouteCommand) -> Result<ExitCode, F
     }
 }
 
-fn list(kind: RouteKind, arguments: &ListArguments) -> Result<ExitCode, Failure> {
-    let seen = Seen::look(&arguments.config)?;
-    let table = &seen.configuration().table;
-    let is_wanted = |name: &str| match &arguments.site {
-        None => true,
-        Some(own) => own.to_lowercase() == name.to_lowercase(),
-    };
-    let sites = wanted(table, None).into_iter().filter(|(_, name)| is_wanted(name));
-    let all = sites.filter_map(|(place, _)| table.sites.get(place as usize)).flat_map(|site| {
-        let own = site.routes.iter().filter(move |route| route.kind == kind);
-        own.map(move |route| (site, route))
-    });
-    if arguments.json {
-        let keys = all.map(|(site, route)| {
-            let which = Which { site: site.name.clone(), path: route.path.clone() };
-            let mut keys = write::fields(seen.configuration(), &which.place(kind));
-            if let Some(keys) = &mut keys {
-                keys.insert("site".to_owned(), Value::from(which.site));
-                keys.insert("path".to_owned(), Value::from(which.path));
-            }
-            keys.unwrap_or_default()
-        });
-        output::print_json(&keys.collect::<Vec<Fields>>())?;
-        return Ok(ExitCode::SUCCESS);
+fn list(kind: RouteKind, arguments: &OfSiteArguments) -> Result<ExitCode, Failure> {
+    let all = arguments.found(|site| things::routes(site, kind))?;
+    if arguments.look.json {
+        return print_of_sites(all);
     }
     let mut listing = Listing::new(&["SITE", "PATH", "ANSWERS", "BY"]);
-    for (site, route) in all {
-        let by = match &route.action {
-            RouteAction::Files(files) => files.root.display().to_string(),
-            RouteAction::Redirect { to, .. } => to.clone(),
-            RouteAction::Proxy(_) | RouteAction::FastCgi(_) | RouteAction::Respond { .. } => {
-                String::new()
+    for (site, keys) in all {
+        let word = answers(&keys);
+        let by = match keys.get(if word == "files" { "root" } else { word }) {
+            // What is answered is no place to look at.
+            _ if word == "respond" => String::new(),
+            Some(Value::Text(text)) => text.clone(),
+            Some(Value::List(all)) => {
+                let texts: Vec<_> = all.iter().filter_map(Value::as_text).collect();
+                texts.join(" ")
             }
+            Some(Value::Table(own)) => text(own, "to").to_owned(),
+            Some(Value::Boolean(_) | Value::Integer(_)) | None => String::new(),
         };
-        let word = answers(&route.action).to_owned();
-        listing.row([site.name.clone(), route.path.clone(), word, by]);
+        listing.row([site, text(&keys, "path").to_owned(), word.to_owned(), by]);
     }
     listing.print();
     Ok(ExitCode::SUCCESS)

@@ -2,43 +2,22 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use bindery_control::words::{date, hex};
-use bindery_model::{
-    certificate::{CertificateChoice, CertificateReference},
-    change::{Act, Change, Fields, Place, Value},
-    document::write,
-};
-use bindery_server::{
-    text_of,
-    tls::{index::IndexedCertificates, keys::CertificateFacts},
-};
-use serde_json::json;
+use bindery_control::api::CertificateRecord;
+use bindery_model::change::{Act, Change, Place};
+use clap_complete::ArgValueCompleter;
 
 use super::{
     change::{ChangeOptions, SetOptions, Setting, fields, make},
-    listing::{Listing, print_fields},
+    completions::listeners,
+    listing::{Listing, LookOptions, print_one},
 };
-use crate::{
-    ConfigOption,
-    door::Seen,
-    output::{self, Failure},
-};
-
-/// What is shown.
-#[derive(clap::Args)]
-pub(crate) struct ShowArguments {
-    #[command(flatten)]
-    config: ConfigOption,
-    /// Print it as JSON.
-    #[arg(long)]
-    json: bool,
-}
+use crate::output::{self, Failure};
 
 /// What is done with settings of the whole server.
 #[derive(clap::Subcommand)]
 pub(crate) enum ServerCommand {
     /// Show those that are not at their default.
-    Show(ShowArguments),
+    Show(LookOptions),
     /// Set keys of the table [server].
     Set(ServerSetArguments),
 }
@@ -55,9 +34,7 @@ pub(crate) struct ServerSetArguments {
 /// Does it.
 pub(crate) fn run(command: &ServerCommand) -> Result<ExitCode, Failure> {
     match command {
-        ServerCommand::Show(ShowArguments { config, json }) => {
-            print_fields(&Seen::look(config)?, &Place::Server, "", *json)
-        }
+        ServerCommand::Show(look) => print_one(&Place::Server, look),
         ServerCommand::Set(ServerSetArguments { set, change }) => {
             make(vec![set.change(Place::Server, BTreeMap::new())?], change)
         }
@@ -68,7 +45,7 @@ pub(crate) fn run(command: &ServerCommand) -> Result<ExitCode, Failure> {
 #[derive(clap::Subcommand)]
 pub(crate) enum ListenerCommand {
     /// List them.
-    List(ShowArguments),
+    List(LookOptions),
     /// Add one.
     Add(ListenerAddArguments),
     /// Set keys of one.
@@ -94,7 +71,7 @@ pub(crate) struct ListenerAddArguments {
 #[derive(clap::Args)]
 pub(crate) struct ListenerSetArguments {
     /// Where it listens, as https/192.0.2.10:443.
-    #[arg(value_name = "LISTENER")]
+    #[arg(value_name = "LISTENER", add = ArgValueCompleter::new(listeners))]
     on: String,
     #[command(flatten)]
     set: SetOptions,
@@ -106,7 +83,7 @@ pub(crate) struct ListenerSetArguments {
 #[derive(clap::Args)]
 pub(crate) struct ListenerRemoveArguments {
     /// Where it listens, as https/192.0.2.10:443.
-    #[arg(value_name = "LISTENER")]
+    #[arg(value_name = "LISTENER", add = ArgValueCompleter::new(listeners))]
     on: String,
     #[command(flatten)]
     change: ChangeOptions,
@@ -115,7 +92,7 @@ pub(crate) struct ListenerRemoveArguments {
 /// Does it.
 pub(crate) fn run_listener(command: &ListenerCommand) -> Result<ExitCode, Failure> {
     match command {
-        ListenerCommand::List(arguments) => list_listeners(arguments),
+        ListenerCommand::List(look) => list_listeners(look),
         ListenerCommand::Add(ListenerAddArguments { on, settings, change }) => {
             let act = Act::Add(fields(settings)?);
             make(vec![Change { at: Place::Listener(on.clone()), act }], change)
@@ -129,26 +106,17 @@ pub(crate) fn run_listener(command: &ListenerCommand) -> Result<ExitCode, Failur
     }
 }
 
-fn list_listeners(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
-    let seen = Seen::look(&arguments.config)?;
-    let configuration = seen.configuration();
-    let all = configuration.listeners.iter().map(|own| {
-        let on = format!("{}/{}", own.protocol, own.endpoint);
-        let keys = write::fields(configuration, &Place::Listener(on.clone()));
-        (on, keys.unwrap_or_default())
-    });
-    if arguments.json {
-        let named = all.map(|(on, mut keys)| {
-            keys.insert("on".to_owned(), Value::from(on));
-            keys
-        });
-        output::print_json(&named.collect::<Vec<Fields>>())?;
+fn list_listeners(look: &LookOptions) -> Result<ExitCode, Failure> {
+    let all = look.look()?.listeners()?;
+    if look.json {
+        output::print_json(&all)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut listing = Listing::new(&["LISTENER", "RULES"]);
-    for (on, keys) in all {
+    for mut keys in all {
+        let on = keys.remove("on").map(|own| own.as_text().unwrap_or_default().to_owned());
         let rules: Vec<_> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        listing.row([on, rules.join(" ")]);
+        listing.row([on.unwrap_or_default(), rules.join(" ")]);
     }
     listing.print();
     Ok(ExitCode::SUCCESS)
@@ -157,54 +125,25 @@ fn list_listeners(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
 /// What is done with certificates.
 #[derive(clap::Subcommand)]
 pub(crate) enum CertCommand {
-    /// List certificates with the names they cover, their end and the bindings that name them.
-    List(ShowArguments),
+    /// List certificates with the names they cover, their end and how many bindings show them.
+    List(LookOptions),
 }
 
 /// Does it.
 pub(crate) fn run_cert(command: &CertCommand) -> Result<ExitCode, Failure> {
-    let CertCommand::List(ShowArguments { config, json }) = command;
-    let seen = Seen::look(config)?;
-    let table = &seen.configuration().table;
-    let read = IndexedCertificates::read(&table.certificates);
+    let CertCommand::List(look) = command;
+    let all = look.look()?.certificates()?;
+    if look.json {
+        output::print_json(&all)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut listing = Listing::new(&["NAME", "UNTIL", "BINDINGS", "COVERS"]);
-    let mut records = Vec::new();
-    for ((place, source), entry) in (0..).zip(&table.certificates).zip(&read.entries) {
-        let facts: Option<&CertificateFacts> = entry.as_ref().and_then(|own| own.as_deref().ok());
-        let names = |reference: &CertificateReference| match reference {
-            CertificateReference::Source(id) => id.0 == place,
-            CertificateReference::Thumbprint(own) => facts.is_some_and(|f| f.thumbprint == *own),
-            CertificateReference::Fingerprint(own) => facts.is_some_and(|f| f.fingerprint == *own),
-        };
-        let naming = table.bindings.iter().filter(|binding| match &binding.certificate {
-            CertificateChoice::Listed(all) => all.iter().any(names),
-            CertificateChoice::Best | CertificateChoice::Central => false,
-        });
-        let naming: Vec<_> = naming.map(|binding| binding.information.to_string()).collect();
-        let problem = match entry {
-            Some(Err(error)) => Some(text_of(&**error)),
-            Some(Ok(_)) | None => None,
-        };
-        if *json {
-            records.push(json!({
-                "name": source.name,
-                "file": source.files.file,
-                "names": facts.map(|facts| &facts.names),
-                "not_after": facts.map(|facts| date(facts.not_after)),
-                "thumbprint": facts.map(|facts| hex(&facts.thumbprint)),
-                "fingerprint": facts.map(|facts| hex(&facts.fingerprint)),
-                "bindings": naming,
-                "problem": problem,
-            }));
-            continue;
-        }
-        let until = facts.map_or_else(|| "unknown".to_owned(), |facts| date(facts.not_after));
-        let covers = facts.map(|facts| facts.names.join(" ")).or(problem).unwrap_or_default();
-        listing.row([source.name.clone(), until, naming.len().to_string(), covers]);
+    for CertificateRecord { name, not_after, names, bindings, problems, .. } in all {
+        let day = |time: String| time.split('T').next().unwrap_or_default().to_owned();
+        let until = not_after.map_or_else(|| "unknown".to_owned(), day);
+        let covers = if names.is_empty() { problems } else { names }.join(" ");
+        listing.row([name, until, bindings.len().to_string(), covers]);
     }
-    match json {
-        true => output::print_json(&records)?,
-        false => listing.print(),
-    }
+    listing.print();
     Ok(ExitCode::SUCCESS)
 }

@@ -2,25 +2,16 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use bindery_model::{
-    binding::Binding,
-    change::{Act, Change, Fields, Place, Value},
-    document::write,
-    site::{RouteAction, SiteState},
-    table::MemoryTable,
-};
+use bindery_control::things::{self, text};
+use bindery_model::change::{Act, Change, Fields, Place, Value};
 use clap_complete::ArgValueCompleter;
 
 use super::{
     change::{ChangeOptions, SetOptions, Setting, fields, make, put},
     completions::{certificates, sites},
-    listing::{Listing, print_fields},
+    listing::{Listing, LookOptions, print_one},
 };
-use crate::{
-    ConfigOption,
-    door::Seen,
-    output::{self, Failure},
-};
+use crate::output::{self, Failure};
 
 /// What is done with sites.
 #[derive(clap::Subcommand)]
@@ -48,10 +39,7 @@ pub(crate) struct ListArguments {
     #[arg(value_name = "TEXT")]
     search: Option<String>,
     #[command(flatten)]
-    config: ConfigOption,
-    /// Print them as JSON.
-    #[arg(long)]
-    json: bool,
+    look: LookOptions,
 }
 
 /// What `show` takes.
@@ -61,10 +49,7 @@ pub(crate) struct ShowArguments {
     #[arg(value_name = "SITE", add = ArgValueCompleter::new(sites))]
     site: String,
     #[command(flatten)]
-    config: ConfigOption,
-    /// Print it as JSON.
-    #[arg(long)]
-    json: bool,
+    look: LookOptions,
 }
 
 /// What `add` takes.
@@ -150,7 +135,9 @@ pub(crate) struct NamesArguments {
 pub(crate) fn run(command: &SiteCommand) -> Result<ExitCode, Failure> {
     match command {
         SiteCommand::List(arguments) => list(arguments),
-        SiteCommand::Show(arguments) => show(arguments),
+        SiteCommand::Show(ShowArguments { site, look }) => {
+            print_one(&Place::Site(site.clone()), look)
+        }
         SiteCommand::Add(arguments) => add(arguments),
         SiteCommand::Set(SetArguments { site, set, change }) => {
             make(vec![set.change(Place::Site(site.clone()), BTreeMap::new())?], change)
@@ -198,69 +185,32 @@ fn binding_value(on: &str, certificate: Option<&str>) -> Value {
     }
 }
 
-/// Sites with their places, in the order of their numbers, whose name or a host has this in it.
-pub(crate) fn wanted<'a>(table: &'a MemoryTable, search: Option<&str>) -> Vec<(u32, &'a str)> {
-    let search = search.unwrap_or_default().to_lowercase();
-    let mut all: Vec<_> = (0_u32..).zip(&table.sites).collect();
-    all.sort_by_key(|(_, site)| site.id);
-    let host = |binding: &Binding| binding.information.host.to_string().contains(&search);
-    all.into_iter()
-        .filter(|(place, site)| {
-            search.is_empty()
-                || site.name.to_lowercase().contains(&search)
-                || table.bindings_of(*place).any(host)
-        })
-        .map(|(place, site)| (place, site.name.as_str()))
-        .collect()
-}
-
 fn list(arguments: &ListArguments) -> Result<ExitCode, Failure> {
-    let seen = Seen::look(&arguments.config)?;
-    let table = &seen.configuration().table;
-    let all = wanted(table, arguments.search.as_deref());
-    if arguments.json {
-        let named = |(place, name): (u32, &str)| {
-            let mut keys = write::site(table, place);
-            keys.insert("name".to_owned(), Value::from(name));
-            keys
-        };
-        output::print_json(&all.into_iter().map(named).collect::<Vec<_>>())?;
+    let ListArguments { search, look } = arguments;
+    let all = look.look()?.sites(search.as_deref())?;
+    if look.json {
+        output::print_json(&all)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut listing = Listing::new(&["ID", "NAME", "STATE", "ANSWERS", "BINDINGS"]);
-    for (place, name) in all {
-        let Some(site) = table.sites.get(place as usize) else { continue };
-        let state = match site.state {
-            SiteState::Started => "started",
-            SiteState::Stopped => "stopped",
+    for site in all {
+        let id = site.get("id").map(Value::to_string).unwrap_or_default();
+        let state = match text(&site, "state") {
+            "" => "started",
+            state => state,
         };
-        let bindings: Vec<_> =
-            table.bindings_of(place).map(|own| own.information.to_string()).collect();
-        listing.row([
-            site.id.to_string(),
-            name.to_owned(),
-            state.to_owned(),
-            answers(&site.root.action).to_owned(),
-            bindings.join(" "),
-        ]);
+        let bindings = things::bindings(&site);
+        let bindings: Vec<_> = bindings.iter().map(|own| text(own, "on")).collect();
+        let (name, word) = (text(&site, "name"), answers(&site));
+        listing.row([id, name.to_owned(), state.to_owned(), word.to_owned(), bindings.join(" ")]);
     }
     listing.print();
     Ok(ExitCode::SUCCESS)
 }
 
-/// How something answers, in a word.
-pub(crate) fn answers(action: &RouteAction) -> &'static str {
-    match action {
-        RouteAction::Files(_) => "files",
-        RouteAction::Proxy(_) => "proxy",
-        RouteAction::FastCgi(_) => "fastcgi",
-        RouteAction::Redirect { .. } => "redirect",
-        RouteAction::Respond { .. } => "respond",
-    }
-}
-
-fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
-    let seen = Seen::look(&arguments.config)?;
-    let place = Place::Site(arguments.site.clone());
-    print_fields(&seen, &place, "name", arguments.json)
+/// How a site or application with these keys answers, in a word.
+pub(crate) fn answers(keys: &Fields) -> &'static str {
+    // The folder of a site is where the scripts of its fastcgi are, too.
+    let words = ["fastcgi", "proxy", "redirect", "respond"];
+    words.into_iter().find(|word| keys.contains_key(*word)).unwrap_or("files")
 }

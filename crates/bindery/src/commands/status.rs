@@ -44,7 +44,10 @@ const PROBLEMS_SHOWN: usize = 10;
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let state_dir = match &arguments.state_dir {
         Some(folder) => folder.clone(),
-        None => arguments.config.load()?.state_folder(),
+        None => {
+            let (home, settings) = arguments.config.find()?;
+            home.state_folder(&settings)
+        }
     };
     let status = ask(&state_dir)?;
     if arguments.json {

@@ -121,7 +121,10 @@ impl Of {
     fn tokens(&self) -> Result<TokenFile, Failure> {
         let folder = match &self.state_dir {
             Some(folder) => folder.clone(),
-            None => self.config.load()?.state_folder(),
+            None => {
+                let (home, settings) = self.config.find()?;
+                home.state_folder(&settings)
+            }
         };
         expect_folder(&folder)?;
         Ok(TokenFile::of(&folder))

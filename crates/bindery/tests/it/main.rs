@@ -21,6 +21,7 @@ mod requests;
 mod root;
 mod run;
 mod session;
+mod shells;
 mod slow;
 mod status;
 mod systemd;

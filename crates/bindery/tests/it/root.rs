@@ -3,7 +3,8 @@
 use std::{
     fs,
     net::TcpListener,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::Path,
 };
 
 use rustix::process::Signal;
@@ -135,4 +136,98 @@ fn a_user_that_is_not_there_is_an_error_that_says_what_to_do() {
         )
     );
     assert!(!folder.path().join("state").exists(), "nothing was made before");
+}
+
+/// Who a server is to become: somebody else where this is root, and else the same.
+fn other_user() -> (String, (u32, u32)) {
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    match own.0 {
+        0 => ("nobody".to_owned(), nobody()),
+        user => (bindery_control::api::user_name(user), own),
+    }
+}
+
+/// Everything below a folder belongs to this user.
+#[track_caller]
+fn all_belong_to(path: &Path, owner: (u32, u32)) {
+    let found = fs::symlink_metadata(path).unwrap();
+    assert_eq!((found.uid(), found.gid()), owner, "{}", path.display());
+    if found.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            all_belong_to(&entry.unwrap().path(), owner);
+        }
+    }
+}
+
+#[tokio::test]
+async fn commands_and_a_server_of_another_user_change_the_same_files() {
+    let (name, owner) = other_user();
+    let port = free_port();
+    let folder = Folder::new(&format!("[server]\nuser = '{name}'\n{}", site("a", port)));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let iis = |at: &Path, host: &str| {
+        let text = format!(
+            "<configuration><system.applicationHost><sites><site name=\"{host}\" id=\"1\">\
+             <application path=\"/\"><virtualDirectory path=\"/\" physicalPath=\"{}\" />\
+             </application><bindings><binding protocol=\"http\" \
+             bindingInformation=\"127.0.0.1:{port}:{host}.example\" /></bindings></site></sites>\
+             </system.applicationHost></configuration>",
+            at.display()
+        );
+        fs::write(at.join("applicationHost.config"), text).unwrap();
+    };
+    for config in ["bindery.toml", "applicationHost.config"] {
+        if config == "applicationHost.config" {
+            fs::remove_dir_all(folder.path().join("state")).unwrap();
+            let companion = format!("[server]\nuser = '{name}'\n");
+            folder.configure_in("bindery.toml", &companion);
+            iis(folder.path(), "a");
+        }
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            chown(entry.unwrap().path(), Some(owner.0), Some(owner.1)).unwrap();
+        }
+        chown(folder.path(), Some(owner.0), Some(owner.1)).unwrap();
+        let run = |words: &str| folder.run(&format!("{words} --config {config}"));
+        let changed = |words: &str| {
+            run(words).check(0, &["connections disturbed: 0"]);
+            all_belong_to(folder.path(), owner);
+        };
+        // As root, where this is root, and without a server.
+        changed(&format!("binding add a http/127.0.0.1:{port}:offline.example"));
+        run("token add t --role read").check(0, &["t."]);
+        run("appcmd add backup B").check(0, &["BACKUP object \"B\" added"]);
+        all_belong_to(folder.path(), owner);
+        for round in 0..2 {
+            let server = Background::serving_in(&folder, config);
+            assert_eq!(kernel(&server, "Uid").split(' ').next(), Some(&*owner.0.to_string()));
+            changed(&format!("binding add a http/127.0.0.1:{port}:online{round}.example"));
+            let host = format!("online{round}.example");
+            let status = plain(local(port)).await.get(&host, "/").await.unwrap().status;
+            assert_eq!(status, if config == "bindery.toml" { 200 } else { 403 });
+            changed("undo");
+            changed("undo");
+            assert_eq!(server.stop(), Some(0));
+            changed("site stop a");
+            changed("site start a");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_the_server_may_not_replace_is_left_and_it_says_so() {
+    let port = free_port();
+    let Some(folder) = folder(&format!("[server]\nuser = 'nobody'\n{}", site("a", port))) else {
+        return;
+    };
+    let before = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
+    let server = Background::serving(&folder);
+    let refused = folder.run("site set a respond=other");
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("nothing was changed: bindery.toml cannot be replaced"),
+        "{refused:?}"
+    );
+    assert!(refused.err.contains("help: "), "{refused:?}");
+    assert_eq!(fs::read_to_string(folder.path().join("bindery.toml")).unwrap(), before);
+    assert_eq!(server.stop(), Some(0));
 }

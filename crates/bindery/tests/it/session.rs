@@ -144,9 +144,9 @@ appcmd add site /name:Y /bindings:http/*:PORT:y.com /physicalPath:FOLDER/www
 appcmd add site /name:Y /bindings:http/*:PORT:z.com /physicalPath:FOLDER/www
 appcmd set site "X" "/+bindings.[protocol='http',bindingInformation='*:PORT:b.com']"
 appcmd set site "X" "/-bindings.[protocol='http',bindingInformation='*:PORT:b.com']"
-appcmd set site "X" "/+bindings.[protocol='https',bindingInformation='*:8443:x.com',sslFlags='1']"
+appcmd set site "X" "/+bindings.[protocol='https',bindingInformation='*:SECURE:x.com',sslFlags='1']"
 appcmd list site "X"
-appcmd set site "X" "/-bindings.[protocol='https',bindingInformation='*:8443:x.com']"
+appcmd set site "X" "/-bindings.[protocol='https',bindingInformation='*:SECURE:x.com']"
 appcmd set site "X" /bindings:"http/*:PORT:x.com,http/*:PORT:www.x.com"
 appcmd set site "Y" /name:Z
 appcmd set site "Z" /id:7
@@ -213,90 +213,94 @@ appcmd list site nobody
 appcmd delete backup B
 "#;
 
-fn appcmd(folder: &Folder, port: u16) -> String {
+/// What commands say is the same whether a server is asked or the files are changed: with one that
+/// runs, and without.
+#[track_caller]
+fn alike(config: &str, said: impl Fn() -> (Folder, Box<dyn FnOnce(&Folder) -> String>)) -> String {
+    let (folder, commands) = said();
+    // Which requests are under way can be told where a server runs.
+    let offline = commands(&folder).replace(
+        "bindery: no server runs with this configuration, so no request is under way\n",
+        "",
+    );
+    let (folder, commands) = said();
+    let server = Background::serving_in(&folder, config);
+    let online = commands(&folder);
+    assert!(online == offline, "with a server it is\n{online}\nand without\n{offline}");
+    assert_eq!(server.stop(), Some(0));
+    offline
+}
+
+/// The commands of [`APPCMD`] on this configuration, and what it is in the end.
+fn appcmd(folder: &Folder, config: &str, port: u16) -> String {
+    let whole = fs::canonicalize(folder.path()).unwrap();
+    let option = format!("appcmd --config {config} ");
+    let secure = free_port().to_string();
+    let commands = APPCMD
+        .replace("PORT", &port.to_string())
+        .replace("SECURE", &secure)
+        .replace("FOLDER", whole.to_str().unwrap())
+        .replace("appcmd ", &option);
+    let said = typed(folder.path(), &commands).replace(&option, "appcmd ");
+    let said = said.replace(&secure, "SECURE");
+    let file = fs::read_to_string(folder.path().join(config)).unwrap();
+    steady(&(said + &file), folder.path(), port)
+}
+
+fn with_folders(config: &str) -> Folder {
+    let folder = Folder::new(config);
     for name in ["www", "new", "logs"] {
         fs::create_dir(folder.path().join(name)).unwrap();
     }
-    let whole = fs::canonicalize(folder.path()).unwrap();
-    let commands = APPCMD.replace("PORT", &port.to_string());
-    let commands = commands.replace("FOLDER", whole.to_str().unwrap());
-    steady(&typed(folder.path(), &commands), folder.path(), port)
+    folder
 }
 
 #[test]
 fn appcmd_changes_bindery_toml() {
     let port = free_port();
-    let folder = Folder::new(&format!(
-        "\n[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n\n[[site]]\nname = \"X\"   # kept\n\
-         root = \"www\"\nbindings = [\"http/*:{port}:x.com\"]\n"
-    ));
-    folder.certificate("x", &["x.com"]);
-    let said = appcmd(&folder, port);
-    let file = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
-    transcript(&(said + &steady(&file, folder.path(), port)), "appcmd-toml");
+    let said = alike("bindery.toml", || {
+        let folder = with_folders(&format!(
+            "\n[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n\n[[site]]\nname = \"X\"   # kept\n\
+             root = \"www\"\nbindings = [\"http/*:{port}:x.com\"]\n"
+        ));
+        folder.certificate("x", &["x.com"]);
+        (folder, Box::new(move |folder| appcmd(folder, "bindery.toml", port)))
+    });
+    transcript(&said, "appcmd-toml");
 }
 
 #[test]
 fn appcmd_changes_application_host_config_in_place() {
+    const CONFIG: &str = "applicationHost.config";
     let port = free_port();
-    let folder = Folder::new("\n[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n");
-    folder.certificate("x", &["x.com"]);
-    let www = fs::canonicalize(folder.path()).unwrap().join("www");
-    let text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<configuration>\r\n  \
-         <!-- kept -->\r\n  <system.applicationHost>\r\n    <applicationPools>\r\n      \
-         <add name=\"DefaultAppPool\" />\r\n    </applicationPools>\r\n    <sites>\r\n      \
-         <site name=\"X\" id=\"1\">\r\n        <application path=\"/\">\r\n          \
-         <virtualDirectory path=\"/\" physicalPath=\"{}\" />\r\n        </application>\r\n        \
-         <bindings>\r\n          <binding protocol=\"http\" bindingInformation=\"*:{port}:x.com\" \
-         />\r\n        </bindings>\r\n      </site>\r\n    </sites>\r\n  \
-         </system.applicationHost>\r\n</configuration>\r\n",
-        www.display()
-    );
-    fs::write(folder.path().join("applicationHost.config"), &text).unwrap();
-    for name in ["www", "new", "logs"] {
-        fs::create_dir(folder.path().join(name)).unwrap();
-    }
-    let whole = fs::canonicalize(folder.path()).unwrap();
-    let commands = APPCMD.replace("PORT", &port.to_string());
-    let commands = commands
-        .replace("FOLDER", whole.to_str().unwrap())
-        .replace("appcmd ", "appcmd --config applicationHost.config ");
-    let said = steady(&typed(folder.path(), &commands), folder.path(), port);
-    let said = said.replace("appcmd --config applicationHost.config ", "appcmd ");
-    let there = typed(folder.path(), "appcmd list sites /apphostconfig:applicationHost.config");
-    assert!(there.contains("SITE \"X\" (id:1,"), "{there}");
-    let file = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
-    assert!(file.contains("\r\n  <!-- kept -->\r\n"), "{file}");
-    transcript(&(said + &steady(&file, folder.path(), port)), "appcmd-iis");
-}
-
-#[test]
-fn bash_completes_names_of_sites() {
-    let folder = shop(free_port());
-    let script = r#"
-        eval "$(bindery completions bash)"
-        COMP_WORDS=(bindery site show s) COMP_CWORD=3 COMP_TYPE=9 COMP_LINE="bindery site show s"
-        COMP_POINT=${#COMP_LINE}
-        _clap_complete_bindery bindery s show
-        printf '%s\n' "${COMPREPLY[@]}"
-    "#;
-    fs::write(folder.path().join("complete.sh"), script).unwrap();
-    let said = typed(folder.path(), "bash complete.sh");
-    assert_eq!(said, "$ bash complete.sh\nshop\n");
-    for shell in ["zsh", "fish"] {
-        let said = typed(folder.path(), &format!("bindery completions {shell}"));
-        assert!(said.contains("COMPLETE"), "{said}");
-    }
-}
-
-#[test]
-fn each_command_has_a_manual_page() {
-    let folder = shop(free_port());
-    assert_eq!(typed(folder.path(), "bindery man --to man"), "$ bindery man --to man\n");
-    let page = fs::read_to_string(folder.path().join("man/bindery-site-add.1")).unwrap();
-    assert!(page.contains("--certificate") || page.contains("\\-\\-certificate"), "{page}");
-    assert!(folder.path().join("man/bindery.1").exists());
+    let said = alike(CONFIG, || {
+        let folder = with_folders("\n[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n");
+        folder.certificate("x", &["x.com"]);
+        let www = fs::canonicalize(folder.path()).unwrap().join("www");
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<configuration>\r\n  \
+             <!-- kept -->\r\n  <system.applicationHost>\r\n    <applicationPools>\r\n      \
+             <add name=\"DefaultAppPool\" />\r\n    </applicationPools>\r\n    <sites>\r\n      \
+             <site name=\"X\" id=\"1\">\r\n        <application path=\"/\">\r\n          \
+             <virtualDirectory path=\"/\" physicalPath=\"{}\" />\r\n        \
+             </application>\r\n        <bindings>\r\n          <binding protocol=\"http\" \
+             bindingInformation=\"*:{port}:x.com\" />\r\n        </bindings>\r\n      \
+             </site>\r\n    </sites>\r\n  </system.applicationHost>\r\n</configuration>\r\n",
+            www.display()
+        );
+        fs::write(folder.path().join(CONFIG), &text).unwrap();
+        let run = move |folder: &Folder| {
+            let said = appcmd(folder, CONFIG, port);
+            let there =
+                typed(folder.path(), "appcmd list sites /apphostconfig:applicationHost.config");
+            assert!(there.contains("SITE \"X\" (id:1,"), "{there}");
+            let file = fs::read_to_string(folder.path().join(CONFIG)).unwrap();
+            assert!(file.contains("\r\n  <!-- kept -->\r\n"), "{file}");
+            said
+        };
+        (folder, Box::new(run))
+    });
+    transcript(&said, "appcmd-iis");
 }
 
 const IMPORT: &str = r#"
@@ -366,16 +370,20 @@ netsh http show sslcert ipport=0.0.0.0:8443 | grep 8443
 netsh http delete sslcert ipport=0.0.0.0:8443
 "#;
 
-fn netsh(folder: &Folder, commands: &str, options: &str) -> String {
+/// Makes a certificate for `a.example`. Its thumbprint.
+fn certificate(folder: &Folder) -> String {
     let leaf = folder.ca.leaf(&["a.example"]);
     drop(leaf.write(folder.path(), "a"));
     let facts = bindery_server::tls::keys::facts_of_der(&leaf.certificate_der).unwrap();
-    let hash: String = facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
-    let commands = commands.replace("HASH", &hash).replace("http ", &format!("{options}http "));
+    facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn netsh(folder: &Folder, hash: &str, commands: &str, options: &str) -> String {
+    let commands = commands.replace("HASH", hash).replace("http ", &format!("{options}http "));
     let commands = commands.replace("history", &format!("history {options}"));
     let commands = commands.replace("OPTIONS", options.trim_end());
     let said = steady(&typed(folder.path(), &commands), folder.path(), u16::MAX);
-    said.replace(&hash, "HASH").replace(options.trim_end(), "OPTIONS")
+    said.replace(hash, "HASH").replace(options.trim_end(), "OPTIONS")
 }
 
 #[test]
@@ -384,7 +392,8 @@ fn netsh_changes_bindings_of_bindery_toml_and_keeps_what_has_none() {
         "\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\n[[site]]\nname = \"a\"\n\
          respond = \"\"\nbindings = [\"https/*:443:a.example\"]   # kept\n",
     );
-    let said = netsh(&folder, &(NETSH.to_owned() + RECORD_FIRST), "--config=bindery.toml ");
+    let commands = NETSH.to_owned() + RECORD_FIRST;
+    let said = netsh(&folder, &certificate(&folder), &commands, "--config=bindery.toml ");
     let file = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
     transcript(&(said + &file), "netsh-toml");
 }
@@ -394,8 +403,92 @@ fn netsh_changes_records_beside_application_host_config() {
     let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
     let text = include_str!("transcripts/import.config");
     fs::write(folder.path().join("applicationHost.config"), text).unwrap();
-    let said = netsh(&folder, NETSH, "--config=applicationHost.config ");
+    let hash = certificate(&folder);
+    let said = netsh(&folder, &hash, NETSH, "--config=applicationHost.config ");
     let after = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
     assert_eq!(after, text, "no record stands in it");
     transcript(&said, "netsh-iis");
+}
+
+#[test]
+fn netsh_says_the_same_when_a_server_runs() {
+    let (one, two, plain) = (free_port(), free_port(), free_port());
+    let ported = |text: &str| {
+        let text = text.replace(":8443", &format!(":{two}")).replace(":443", &format!(":{one}"));
+        text.replace("*:80:", &format!("*:{plain}:"))
+    };
+    let commands = ported(&(NETSH.to_owned() + RECORD_FIRST));
+    let said = alike("bindery.toml", || {
+        let folder = Folder::new(&ported(
+            "\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\n[[site]]\nname = \"a\"\n\
+             respond = \"\"\nbindings = [\"https/*:443:a.example\"]\n",
+        ));
+        let (hash, commands) = (certificate(&folder), commands.clone());
+        let run = move |folder: &Folder| netsh(folder, &hash, &commands, "--config=bindery.toml ");
+        (folder, Box::new(run))
+    });
+    assert!(said.contains("SSL Certificate successfully updated"), "{said}");
+    let commands = ported(NETSH);
+    let said = alike("applicationHost.config", || {
+        let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
+        let text = ported(include_str!("transcripts/import.config"));
+        fs::write(folder.path().join("applicationHost.config"), text).unwrap();
+        let (hash, commands) = (certificate(&folder), commands.clone());
+        let option = "--config=applicationHost.config ";
+        let run = move |folder: &Folder| netsh(folder, &hash, &commands, option);
+        (folder, Box::new(run))
+    });
+    assert!(said.contains("SSL Certificate successfully added"), "{said}");
+}
+
+const IMPORT_INTO: &str = r#"
+bindery import iis other/applicationHost.config --config CONFIG --dry-run
+bindery import iis other/applicationHost.config --config CONFIG
+bindery import iis other/applicationHost.config --config CONFIG
+bindery site list --config CONFIG
+bindery site show x --config CONFIG
+bindery diff 1 --config CONFIG
+bindery undo --config CONFIG
+bindery history --config CONFIG
+"#;
+
+#[test]
+fn an_iis_is_imported_into_what_is_there_alike_with_a_server_and_without() {
+    let (port, other) = (free_port(), free_port());
+    for config in ["bindery.toml", "applicationHost.config"] {
+        let said = alike(config, || {
+            let own = format!(
+                "[[site]]\nname = \"own\"\nrespond = \"own\"\n\
+                 bindings = [\"http/*:{port}:own.example\"]\n"
+            );
+            let iis = config != "bindery.toml";
+            let folder = Folder::new(if iis { "" } else { &own });
+            let there = folder.path().join("other");
+            fs::create_dir_all(there.join("www")).unwrap();
+            let www = fs::canonicalize(&there).unwrap().join("www");
+            let host = |name: &str, port: u16| {
+                format!(
+                    "<configuration><system.applicationHost><sites>\n\
+                     <site name=\"{name}\" id=\"1\"><application path=\"/\">\
+                     <virtualDirectory path=\"/\" physicalPath=\"{}\" /></application>\
+                     <bindings><binding protocol=\"http\" \
+                     bindingInformation=\"*:{port}:{name}.example\" />\
+                     </bindings></site>\n</sites></system.applicationHost></configuration>\n",
+                    www.display()
+                )
+            };
+            fs::write(there.join("applicationHost.config"), host("x", other)).unwrap();
+            if iis {
+                fs::write(folder.path().join(config), host("own", port)).unwrap();
+            }
+            let commands = IMPORT_INTO.replace("CONFIG", config);
+            let run = move |folder: &Folder| {
+                steady(&typed(folder.path(), &commands), folder.path(), other)
+            };
+            (folder, Box::new(run))
+        });
+        for expected in ["revision 2, connections disturbed: 0", "there is site \"x\" already"] {
+            assert!(said.contains(expected), "{config}: {said}");
+        }
+    }
 }

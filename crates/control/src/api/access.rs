@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr};
 
-use bindery_server::blocking;
+use bindery_server::{blocking, text_of};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Shared,
     problem::{Kind, Problem},
-    tokens::Denied,
+    tokens::{Denied, Pass, Token, Tokens},
 };
 use crate::history::{Actor, Door};
 
@@ -60,6 +60,8 @@ pub enum Peer {
 pub(crate) struct Caller {
     pub(crate) actor: Actor,
     role: Role,
+    /// The token that they were let in by, where it was one.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Caller {
@@ -96,7 +98,7 @@ impl Caller {
             }
             None => Door::Api,
         };
-        Ok(Self { actor: Actor { name: user_name(user), door }, role: Role::Admin })
+        Ok(Self { actor: Actor { name: user_name(user), door }, role: Role::Admin, pass: None })
     }
 
     async fn of_token(
@@ -110,28 +112,17 @@ impl Caller {
         };
         let tokens = std::sync::Arc::clone(&shared.tokens);
         let found = blocking::run("a token", move || tokens.verify(&token, address)).await;
-        match found {
-            Ok(Ok(found)) => {
-                let actor = Actor { name: found.name, door: Door::Api };
-                Ok(Self { actor, role: found.role })
-            }
-            Ok(Err(Denied::Wrong)) => {
-                let detail = "the token is none, or was taken back, or its time is over; \
-                              `bindery token list` shows those that there are";
-                Err(challenge(Problem::new(Kind::Unauthorized, detail)))
-            }
-            Ok(Err(Denied::TooMany { seconds })) => {
-                let detail = format!("too many wrong tokens; ask again in {seconds} s");
-                let problem = Problem::new(Kind::TooMany, detail);
-                Err(problem.with_header(RETRY_AFTER, HeaderValue::from(seconds)))
-            }
-            Ok(Err(Denied::Unreadable(error))) => {
-                tracing::warn!(%error, "the tokens cannot be read");
-                let detail = "the tokens cannot be read; the log says why";
-                Err(Problem::new(Kind::Unavailable, detail))
-            }
-            Err(error) => Err(Problem::new(Kind::Internal, error.to_string())),
-        }
+        let found = found.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+        let (Token { name, role, .. }, pass) = found.map_err(not_let_in)?;
+        Ok(Self { actor: Actor { name, door: Door::Api }, role, pass: Some(pass) })
+    }
+
+    /// The same caller as they are now: a request waits for its body and for others, and a token
+    /// may be taken back meanwhile. Blocks.
+    pub(crate) fn again(self, tokens: &Tokens) -> Result<Self, Problem> {
+        let Some(pass) = &self.pass else { return Ok(self) };
+        let Token { role, .. } = tokens.again(pass).map_err(not_let_in)?;
+        Ok(Self { role, ..self })
     }
 
     /// That who asks may do what needs `role`.
@@ -139,7 +130,7 @@ impl Caller {
         if self.role >= role {
             return Ok(());
         }
-        let Self { actor, role: own } = self;
+        let Self { actor, role: own, .. } = self;
         let detail = format!(
             "the token {} has the role {}, and this needs {}",
             actor.name,
@@ -147,6 +138,26 @@ impl Caller {
             role.word()
         );
         Err(Problem::new(Kind::Forbidden, detail))
+    }
+}
+
+fn not_let_in(denied: Denied) -> Problem {
+    match denied {
+        Denied::Wrong => {
+            let detail = "the token is none, or was taken back, or its time is over; \
+                          `bindery token list` shows those that there are";
+            challenge(Problem::new(Kind::Unauthorized, detail))
+        }
+        Denied::TooMany { seconds } => {
+            let detail = format!("too many wrong tokens; ask again in {seconds} s");
+            let problem = Problem::new(Kind::TooMany, detail);
+            problem.with_header(RETRY_AFTER, HeaderValue::from(seconds))
+        }
+        Denied::Unreadable(error) => {
+            tracing::warn!(error = %text_of(&error), "the tokens cannot be read");
+            let detail = "the tokens cannot be read; the log says why";
+            Problem::new(Kind::Unavailable, detail)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use bindery_model::{
     certificate::{CertificateChoice, CertificateId, CertificateReference, CertificateSource},
     change::Place,
     name::HostPattern,
+    table::MemoryTable,
 };
 use bindery_server::{
     clock, text_of,
@@ -18,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Call, Page,
     problem::Problem,
-    things::{is_same, not_found, page_of},
+    things::{not_found, page_of},
 };
 use crate::{
     applier::Current,
+    things::is_same,
     words::{hex, timestamp},
 };
 
@@ -92,7 +94,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Problem> {
     let all = wanted.map(|(source, place)| (source.name.clone(), place)).collect();
     let (found, next) = page_of(call, all)?;
     let places: Vec<usize> = found.into_iter().map(|(_, place)| place).collect();
-    let items = records(call, &current, &places);
+    let items = records(&current.configuration.table, &places, entries.as_deref());
     call.tagged(current.revision, &Page { items, next })
 }
 
@@ -102,7 +104,8 @@ pub(super) fn show(call: &Call) -> Result<Response, Problem> {
     let all = &current.configuration.table.certificates;
     let place = all.iter().position(|own| is_same(&own.name, name));
     let place = place.ok_or_else(|| not_found(&Place::Certificate(name.to_owned())))?;
-    let found = records(call, &current, &[place]).pop();
+    let known = known(call, &current);
+    let found = records(&current.configuration.table, &[place], known.as_deref()).pop();
     call.tagged(current.revision, &found)
 }
 
@@ -114,26 +117,36 @@ fn known(call: &Call, current: &Current) -> Option<std::sync::Arc<IndexedCertifi
     snapshot.known_certificates().filter(|_| same)
 }
 
+/// All certificates that a configuration names, their files read now.
+#[must_use]
+pub fn certificates(table: &MemoryTable) -> Vec<CertificateRecord> {
+    let read = IndexedCertificates::read(&table.certificates);
+    let places: Vec<_> = (0..table.certificates.len()).collect();
+    records(table, &places, Some(&read))
+}
+
 /// The certificates at these places. Files that nobody has read yet are read now.
-fn records(call: &Call, current: &Current, places: &[usize]) -> Vec<CertificateRecord> {
-    let table = &current.configuration.table;
-    let known = known(call, current);
-    let mut users: HashMap<usize, Vec<BindingOfSite>> = HashMap::new();
+fn records(
+    table: &MemoryTable,
+    places: &[usize],
+    known: Option<&IndexedCertificates>,
+) -> Vec<CertificateRecord> {
+    let mut users: HashMap<usize, Vec<BindingOfSite>> =
+        places.iter().map(|place| (*place, Vec::new())).collect();
     let now = clock::now();
     let https = |binding: &&Binding| binding.information.protocol == Protocol::Https;
     for binding in table.bindings.iter().filter(https) {
-        for CertificateId(place) in used_by(binding, known.as_deref(), now) {
-            if places.contains(&(place as usize)) {
+        for CertificateId(place) in used_by(binding, known, now) {
+            if let Some(users) = users.get_mut(&(place as usize)) {
                 let site = table.site(binding).name.clone();
-                let on = binding.information.to_string();
-                users.entry(place as usize).or_default().push(BindingOfSite { site, on });
+                users.push(BindingOfSite { site, on: binding.information.to_string() });
             }
         }
     }
     let sources = places.iter().filter_map(|place| Some((*place, table.certificates.get(*place)?)));
     sources
         .map(|(place, source)| {
-            let entry = known.as_ref().and_then(|own| own.entries.get(place)?.clone());
+            let entry = known.and_then(|own| own.entries.get(place)?.clone());
             let entry = entry.or_else(|| {
                 IndexedCertificates::read(std::slice::from_ref(source)).entries.pop().flatten()
             });

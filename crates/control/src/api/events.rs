@@ -1,13 +1,14 @@
 //! Changes as they are made, as server-sent events. The number of an event is its revision, so that
-//! who was away asks with `Last-Event-ID` and gets what the history has since.
+//! who was away asks with `Last-Event-ID` and gets what the history has since. Who listens by a token
+//! is told as long as it is good.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use axum::response::{
     IntoResponse as _, Response,
     sse::{Event as SseEvent, KeepAlive, Sse},
 };
-use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::{
     OwnedSemaphorePermit,
@@ -72,6 +73,12 @@ pub(super) fn stream(call: &Call) -> Result<Response, Problem> {
         let event = listener.next().await?;
         Some((Ok::<_, Infallible>(event), listener))
     });
+    let tokens = Arc::clone(&call.shared.tokens);
+    let over = match call.caller.pass.clone() {
+        Some(pass) => tokens.taken_back(pass).boxed(),
+        None => pending().boxed(),
+    };
+    let all = all.take_until(over);
     let alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
     let mut response = Sse::new(all).keep_alive(alive).into_response();
     response.extensions_mut().insert(Lasting);

@@ -37,6 +37,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
+use bindery_model::change::Place;
 use bindery_server::blocking;
 use http::{
     HeaderValue, StatusCode,
@@ -51,14 +52,14 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, time::timeout};
 
 pub use access::{DOOR, Peer, Role, is_local, user_name};
-pub use certificates::{BindingOfSite, CertificateRecord};
+pub use certificates::{BindingOfSite, CertificateRecord, certificates};
 pub use connection::{Connections, serve_connection};
 pub use openapi::document as openapi;
 pub use problem::{ProblemDocument, ProblemItem};
 pub use requests::RequestRecord;
 pub use socket::{listen, serve, socket_path};
 pub use tokens::{Token, TokenError, TokenFile};
-pub use whole::{RevisionDifference, RevisionRecord};
+pub use whole::{About, RevisionDifference, RevisionRecord};
 
 use crate::applier::{Applier, Current, Outcome, Request as ChangeRequest, What};
 use access::Caller;
@@ -190,8 +191,14 @@ impl Operation {
         let gate = if self.role == Role::Read { &shared.readers } else { &shared.writer };
         let gate = gate.acquire().await;
         let shared_too = Arc::clone(&shared);
-        let call = Call { operation: self, shared: shared_too, caller, path, query, head, body };
-        let answered = blocking::run(self.id, move || (self.run)(&call)).await;
+        let answered = blocking::run(self.id, move || {
+            let caller = caller.again(&shared_too.tokens)?;
+            caller.expect(self.role)?;
+            let call =
+                Call { operation: self, shared: shared_too, caller, path, query, head, body };
+            (self.run)(&call)
+        });
+        let answered = answered.await;
         drop(gate);
         answered.unwrap_or_else(|error| Err(Problem::new(Kind::Internal, error.to_string())))
     }
@@ -300,6 +307,24 @@ fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, Problem
 
 /// What stands as it is in a part of a path (RFC 3986, 2.3).
 const IN_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Where a thing is looked at and changed.
+pub(crate) fn path_of(at: &Place) -> String {
+    let part = part_of_path;
+    match at {
+        Place::Server => "/v1/server".to_owned(),
+        Place::Listener(on) => format!("/v1/listeners/{}", part(on)),
+        Place::Certificate(name) => format!("/v1/certificates/{}", part(name)),
+        Place::Site(name) => format!("/v1/sites/{}", part(name)),
+        Place::Binding { site, on } => format!("/v1/sites/{}/bindings/{}", part(site), part(on)),
+        Place::Application { site, path } => {
+            format!("/v1/sites/{}/applications/{}", part(site), part(path))
+        }
+        Place::VirtualDirectory { site, path } => {
+            format!("/v1/sites/{}/virtual_directories/{}", part(site), part(path))
+        }
+    }
+}
 
 /// A name as a part of a path.
 pub(crate) fn part_of_path(name: &str) -> String {

@@ -168,6 +168,11 @@ const LISTENER: &str = "/v1/listeners/{listener}";
 /// All operations.
 pub(crate) static OPERATIONS: &[Operation] = &[
     Operation {
+        gives: Gives::Json("About"),
+        run: whole::about,
+        ..get("/v1", "get_about", "Which server this is, and which revision is in force.")
+    },
+    Operation {
         parameters: &[SEARCH, AFTER, LIMIT],
         gives: Gives::Page("Site"),
         run: things::sites,

@@ -30,8 +30,11 @@ pub struct ProblemDocument {
     pub title: String,
     /// The status of the answer.
     pub status: u16,
-    /// What it is this time, and what to do.
+    /// What it is this time.
     pub detail: String,
+    /// What to do about it, where there is a way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
     /// The revision in force, where the request was based on another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
@@ -154,6 +157,7 @@ pub(crate) struct Problem(Box<Parts>);
 struct Parts {
     kind: Kind,
     detail: Cow<'static, str>,
+    help: Option<String>,
     revision: Option<u64>,
     items: Vec<ProblemItem>,
     header: Option<(HeaderName, HeaderValue)>,
@@ -162,7 +166,8 @@ struct Parts {
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         let (detail, items) = (detail.into(), Vec::new());
-        Self(Box::new(Parts { kind, detail, revision: None, items, header: None }))
+        let (help, revision, header) = (None, None, None);
+        Self(Box::new(Parts { kind, detail, help, revision, items, header }))
     }
 
     pub(crate) fn with(mut self, items: Vec<ProblemItem>) -> Self {
@@ -191,12 +196,16 @@ impl Problem {
     /// What is said to who has asked for it by a body of JSON; `pointers` are the keys of that
     /// body, each with its place.
     pub(crate) fn of_refused(refused: Refused, pointers: &[(String, String)]) -> Self {
+        let help = refused.help();
+        let mut problem = Self::of_reason(refused, pointers);
+        problem.0.help = help;
+        problem
+    }
+
+    fn of_reason(refused: Refused, pointers: &[(String, String)]) -> Self {
         let detail = text_of(&refused);
         match refused {
-            Refused::Outdated { current, .. } => {
-                let detail = format!("{detail}; look at it again and ask once more");
-                Self::outdated(detail, current)
-            }
+            Refused::Outdated { current, .. } => Self::outdated(detail, current),
             Refused::Edit(error) => Self::of_edit(&error, pointers, detail),
             Refused::Records(error) => {
                 let kind = match error {
@@ -209,15 +218,12 @@ impl Problem {
             }
             Refused::Problems(problems) => Self::of_problems(problems, pointers, detail),
             Refused::Edited(problems) => {
-                let detail = format!("{detail}; `bindery check` shows its errors");
                 let items = problems.into_iter().map(ProblemItem::from).collect();
                 Self::new(Kind::Edited, detail).with(items)
             }
             Refused::NoRevision(_) => Self::new(Kind::NotFound, detail),
             Refused::Listen(_) | Refused::Beside(_) => Self::new(Kind::NotServable, detail),
-            Refused::Home(HomeError::Edited { .. }) => {
-                Self::new(Kind::Edited, format!("{detail}; look at it again and ask once more"))
-            }
+            Refused::Home(HomeError::Edited { .. }) => Self::new(Kind::Edited, detail),
             Refused::Home(_) | Refused::State(_) => Self::new(Kind::Unavailable, detail),
         }
     }
@@ -261,12 +267,13 @@ impl Problem {
     }
 
     pub(crate) fn into_document(self) -> ProblemDocument {
-        let Parts { kind, detail, revision, items, .. } = *self.0;
+        let Parts { kind, detail, help, revision, items, .. } = *self.0;
         ProblemDocument {
             kind: format!("{URN}{}", kind.word()),
             title: kind.title().to_owned(),
             status: kind.status().as_u16(),
             detail: detail.into_owned(),
+            help,
             revision,
             problems: items,
         }

@@ -1,6 +1,6 @@
 //! Requests under way.
 
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
 use axum::response::Response;
 use bindery_server::running::RunningRequest;
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Call, Page,
     problem::{Kind, Problem},
-    things::{is_same, page_of},
+    things::page_of,
 };
+use crate::things::is_same;
 
 /// A request under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +45,9 @@ pub(super) fn list(call: &Call) -> Result<Response, Problem> {
     let site = call.query.text("site");
     let search = call.query.text("search").map(str::to_lowercase);
     let least = call.query.number("elapsed_ms").unwrap_or_default();
+    let names: HashMap<_, _> = sites.iter().map(|site| (site.id, &site.name)).collect();
     let record = |own: RunningRequest| {
-        let name = sites.iter().find(|site| site.id == own.site).map(|site| site.name.clone());
+        let name = names.get(&own.site).map(|name| (*name).clone());
         RequestRecord {
             id: format!("{:016x}", own.id),
             site_id: own.site.0,

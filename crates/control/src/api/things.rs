@@ -5,21 +5,18 @@ use std::collections::BTreeMap;
 
 use axum::response::Response;
 use bindery_model::{
-    binding::{BindingInformation, Protocol, parse_listener},
     change::{Act, Change, Fields, Place, Value},
-    document::{Configuration, write},
-    name::HostPattern,
-    site::{RouteKind, Site, SiteState},
-    table::MemoryTable,
+    document::Configuration,
+    site::{RouteKind, SiteState},
 };
 
 use super::{
     Call, Page, body,
     operations::{Operation, Takes},
-    part_of_path,
+    path_of,
     problem::{Kind, Problem},
 };
-use crate::applier::What;
+use crate::{applier::What, things};
 
 /// So many things are on a page when nobody says.
 const LIMIT: usize = 100;
@@ -29,46 +26,8 @@ const LIMIT_MAX: usize = 1000;
 
 pub(super) fn show(call: &Call) -> Result<Response, Problem> {
     let (current, at) = (call.current(), place(call));
-    let found = shown(&current.configuration, &at);
+    let found = things::one(&current.configuration, &at);
     call.tagged(current.revision, &found.ok_or_else(|| not_found(&at))?)
-}
-
-/// The keys of a thing with the one that names it.
-pub(super) fn shown(configuration: &Configuration, at: &Place) -> Option<Fields> {
-    let fields = write::fields(configuration, at)?;
-    let table = &configuration.table;
-    Some(match at {
-        Place::Server => fields,
-        Place::Listener(on) => {
-            let (protocol, endpoint) = parse_listener(on).ok()?;
-            named(fields, "on", format!("{protocol}/{endpoint}"))
-        }
-        Place::Certificate(name) => {
-            let own = table.certificates.iter().find(|own| is_same(&own.name, name));
-            named(fields, "name", own.map_or(name.as_str(), |own| &own.name))
-        }
-        Place::Site(name) => {
-            let own = table.sites.iter().find(|own| is_same(&own.name, name));
-            named(fields, "name", own.map_or(name.as_str(), |own| &own.name))
-        }
-        Place::Binding { on, .. } => {
-            let on: BindingInformation = on.parse().ok()?;
-            named(fields, "on", on.to_string())
-        }
-        Place::Application { path, .. } | Place::VirtualDirectory { path, .. } => {
-            named(fields, "path", path.as_str())
-        }
-    })
-}
-
-fn named(mut fields: Fields, key: &str, name: impl Into<String>) -> Fields {
-    fields.insert(key.to_owned(), Value::Text(name.into()));
-    fields
-}
-
-/// Whether two names are one: case does not count.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
-    one == other || one.to_lowercase() == other.to_lowercase()
 }
 
 pub(super) fn set(call: &Call) -> Result<Response, Problem> {
@@ -91,8 +50,8 @@ pub(super) fn stop(call: &Call) -> Result<Response, Problem> {
 
 fn switch(call: &Call, state: SiteState) -> Result<Response, Problem> {
     let (current, at) = (call.current(), place(call));
-    let own =
-        current.configuration.table.sites.iter().find(|own| is_same(&own.name, call.part("site")));
+    let mut all = current.configuration.table.sites.iter();
+    let own = all.find(|own| things::is_same(&own.name, call.part("site")));
     let own = own.ok_or_else(|| not_found(&at))?;
     let word = match state {
         // What is not written is started; a file that says nothing is not made to say it.
@@ -112,42 +71,34 @@ fn switch(call: &Call, state: SiteState) -> Result<Response, Problem> {
 }
 
 pub(super) fn add_site(call: &Call) -> Result<Response, Problem> {
-    add(call, "name", "/v1/sites", Place::Site)
+    add(call, "name", Place::Site)
 }
 
 pub(super) fn add_certificate(call: &Call) -> Result<Response, Problem> {
-    add(call, "name", "/v1/certificates", Place::Certificate)
+    add(call, "name", Place::Certificate)
 }
 
 pub(super) fn add_listener(call: &Call) -> Result<Response, Problem> {
-    add(call, "on", "/v1/listeners", Place::Listener)
+    add(call, "on", Place::Listener)
 }
 
 pub(super) fn add_binding(call: &Call) -> Result<Response, Problem> {
     let site = call.part("site").to_owned();
-    let below = format!("/v1/sites/{}/bindings", part_of_path(&site));
-    add(call, "on", &below, |on| Place::Binding { site, on })
+    add(call, "on", |on| Place::Binding { site, on })
 }
 
 pub(super) fn add_route(call: &Call) -> Result<Response, Problem> {
-    let kind = kind(call.operation);
     let site = call.part("site").to_owned();
-    let below = format!("/v1/sites/{}/{}", part_of_path(&site), word(kind));
-    add(call, "path", &below, |path| match kind {
+    add(call, "path", |path| match kind(call.operation) {
         RouteKind::Application => Place::Application { site, path },
         RouteKind::VirtualDirectory => Place::VirtualDirectory { site, path },
     })
 }
 
-fn add(
-    call: &Call,
-    key: &str,
-    below: &str,
-    at: impl FnOnce(String) -> Place,
-) -> Result<Response, Problem> {
+fn add(call: &Call, key: &str, at: impl FnOnce(String) -> Place) -> Result<Response, Problem> {
     let (name, fields) = body::named(body::object(&call.head.headers, &call.body)?, key)?;
-    let location = format!("{below}/{}", part_of_path(&name));
     let change = Change { at: at(name), act: Act::Add(fields) };
+    let location = path_of(&change.at);
     call.create(What::Changes(vec![change]), &location)
 }
 
@@ -155,13 +106,6 @@ fn kind(operation: &Operation) -> RouteKind {
     match operation.path.contains("/virtual_directories") {
         true => RouteKind::VirtualDirectory,
         false => RouteKind::Application,
-    }
-}
-
-fn word(kind: RouteKind) -> &'static str {
-    match kind {
-        RouteKind::Application => "applications",
-        RouteKind::VirtualDirectory => "virtual_directories",
     }
 }
 
@@ -250,80 +194,44 @@ pub(super) fn sites(call: &Call) -> Result<Response, Problem> {
             Some(number.map_err(|_| Problem::new(Kind::Malformed, detail()))?)
         }
     };
-    let search = call.query.text("search").map(str::to_lowercase);
-    let wanted = table.sites.iter().zip(0_u32..).filter(|(site, place)| {
-        after.is_none_or(|after| site.id.0 > after)
-            && search.as_deref().is_none_or(|search| has(table, site, *place, search))
-    });
-    let all = wanted.map(|(site, place)| (site.id.0, (site, place))).collect();
+    let all = things::sites(table, call.query.text("search"), after);
     let (found, more) = page(all, None, limit(call)?);
     let next = found.last().filter(|_| more).map(|(id, _)| id.to_string());
-    let show = |(_, (site, place)): (u32, (&Site, u32))| {
-        named(write::site(table, place), "name", site.name.as_str())
-    };
-    let items: Vec<_> = found.into_iter().map(show).collect();
+    let items: Vec<_> = found.iter().map(|(_, place)| things::site(table, *place)).collect();
     call.tagged(current.revision, &Page { items, next })
 }
 
-/// Whether the name of a site or one of its hosts has `search` in it.
-fn has(table: &MemoryTable, site: &Site, place: u32, search: &str) -> bool {
-    let in_host = |host: &HostPattern| match host {
-        HostPattern::Exact(name) => name.as_str().contains(search),
-        HostPattern::Wildcard(_) => host.to_string().contains(search),
-        HostPattern::Any => false,
-    };
-    site.name.to_lowercase().contains(search)
-        || table.bindings_of(place).any(|binding| in_host(&binding.information.host))
-}
-
-/// The place of the site that the path names.
-fn site_of(call: &Call, table: &MemoryTable) -> Result<u32, Problem> {
-    let name = call.part("site");
-    let place = table.sites.iter().position(|own| is_same(&own.name, name));
-    let place = place.and_then(|place| u32::try_from(place).ok());
-    place.ok_or_else(|| not_found(&Place::Site(name.to_owned())))
-}
-
-pub(super) fn bindings(call: &Call) -> Result<Response, Problem> {
+/// A page of things, in the order of what the key `name` of each says.
+fn page_by(
+    call: &Call,
+    name: &str,
+    all: impl FnOnce(&Configuration) -> Result<Vec<Fields>, Problem>,
+) -> Result<Response, Problem> {
     let current = call.current();
-    let table = &current.configuration.table;
-    let all = table.bindings_of(site_of(call, table)?);
-    let all = all.map(|binding| (binding.information.to_string(), binding)).collect();
+    let all = all(&current.configuration)?.into_iter();
+    let all = all.map(|fields| (things::text(&fields, name).to_owned(), fields)).collect();
     let (found, next) = page_of(call, all)?;
-    let show = |(on, own)| named(write::binding(table, own), "on", on);
-    let items: Vec<_> = found.into_iter().map(show).collect();
-    call.tagged(current.revision, &Page { items, next })
-}
-
-pub(super) fn routes(call: &Call) -> Result<Response, Problem> {
-    let current = call.current();
-    let table = &current.configuration.table;
-    let kind = kind(call.operation);
-    let fields = write::site(table, site_of(call, table)?);
-    let all = match fields.get(word(kind)) {
-        Some(Value::List(all)) => all.clone(),
-        _ => Vec::new(),
-    };
-    let keyed = |route: Value| {
-        let Value::Table(fields) = route else { return None };
-        let path = fields.get("path")?.as_text()?.to_owned();
-        Some((path, fields))
-    };
-    let (found, next) = page_of(call, all.into_iter().filter_map(keyed).collect())?;
     let items: Vec<_> = found.into_iter().map(|(_, fields)| fields).collect();
     call.tagged(current.revision, &Page { items, next })
 }
 
+/// The site that the path names.
+fn site_of(call: &Call, configuration: &Configuration) -> Result<Fields, Problem> {
+    let at = Place::Site(call.part("site").to_owned());
+    things::one(configuration, &at).ok_or_else(|| not_found(&at))
+}
+
+pub(super) fn bindings(call: &Call) -> Result<Response, Problem> {
+    page_by(call, "on", |own| Ok(things::bindings(&site_of(call, own)?)))
+}
+
+pub(super) fn routes(call: &Call) -> Result<Response, Problem> {
+    let kind = kind(call.operation);
+    page_by(call, "path", |own| Ok(things::routes(&site_of(call, own)?, kind)))
+}
+
 pub(super) fn listeners(call: &Call) -> Result<Response, Problem> {
-    let current = call.current();
-    let configuration = &current.configuration;
-    let name = |protocol: Protocol, endpoint| format!("{protocol}/{endpoint}");
-    let all = configuration.listeners.iter();
-    let all = all.map(|own| (name(own.protocol, own.endpoint), ())).collect();
-    let (found, next) = page_of(call, all)?;
-    let show = |(on, ()): (String, ())| shown(configuration, &Place::Listener(on));
-    let items: Vec<_> = found.into_iter().filter_map(show).collect();
-    call.tagged(current.revision, &Page { items, next })
+    page_by(call, "on", |own| Ok(things::listeners(own)))
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fmt, fs, io,
     net::IpAddr,
     os::unix::fs::{MetadataExt as _, lchown},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,9 +18,11 @@ use aws_lc_rs::{
     digest::{SHA256, digest},
     rand,
 };
-use bindery_server::clock;
+use bindery_server::{blocking, clock};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time::sleep};
 
 use super::Role;
 use crate::replace::{NotReplaced, Replacement};
@@ -36,6 +38,9 @@ const SECRET_BYTES: usize = 32;
 
 /// So long a token that was right is not hashed again. A hash takes some 20 ms, on purpose.
 const VERIFIED_FOR: Duration = Duration::from_secs(60);
+
+/// Where the kernel tells nothing of the file, a token that was taken back is found by then.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// So many wrong tokens of one address are looked at in [`FAILURES_WITHIN`].
 const FAILURES_MAX: u32 = 10;
@@ -73,6 +78,12 @@ struct Stored {
     token: Token,
     /// Argon2id, as a PHC string.
     hash: String,
+}
+
+impl Stored {
+    fn let_in(&self) -> (Token, Pass) {
+        (self.token.clone(), Pass(self.hash.as_str().into()))
+    }
 }
 
 /// Why tokens cannot be changed.
@@ -241,6 +252,17 @@ impl TokenFile {
 
 type Stamp = (u64, i64, i64, u64);
 
+/// Which token somebody was let in by: another one of its name is not the same.
+#[derive(Clone)]
+pub(crate) struct Pass(Arc<str>);
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nobody guesses a secret by its hash, and nobody has to see it either.
+        f.write_str("Pass")
+    }
+}
+
 /// Why a token does not help.
 #[derive(Debug)]
 pub(crate) enum Denied {
@@ -261,6 +283,10 @@ pub(crate) struct Tokens {
     state: Mutex<State>,
     /// Held while a hash is made: each takes 19 MiB, and one after the other is enough.
     hashing: Mutex<()>,
+    /// Told when the file may be another one.
+    touched: watch::Sender<()>,
+    /// Who tells; there is one from the first who waits on.
+    kernel: OnceLock<Option<RecommendedWatcher>>,
 }
 
 #[derive(Default)]
@@ -275,8 +301,13 @@ struct State {
 
 impl Tokens {
     pub(crate) fn of(state_dir: &Path) -> Self {
-        let (state, hashing) = (Mutex::default(), Mutex::default());
-        Self { file: TokenFile::of(state_dir), state, hashing }
+        Self {
+            file: TokenFile::of(state_dir),
+            state: Mutex::default(),
+            hashing: Mutex::default(),
+            touched: watch::Sender::default(),
+            kernel: OnceLock::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -284,8 +315,50 @@ impl Tokens {
     }
 
     /// The token that was sent from `address`. Blocks.
-    pub(crate) fn verify(&self, sent: &str, address: IpAddr) -> Result<Token, Denied> {
+    pub(crate) fn verify(&self, sent: &str, address: IpAddr) -> Result<(Token, Pass), Denied> {
         self.verify_at(sent, address, (Instant::now(), seconds(clock::now())))
+    }
+
+    /// The token that somebody was let in by, as it is now: it may have been taken back since.
+    /// Blocks.
+    pub(crate) fn again(&self, Pass(hash): &Pass) -> Result<Token, Denied> {
+        let all = self.all().map_err(Denied::Unreadable)?;
+        let mut all = all.iter().filter(|stored| *stored.hash == **hash);
+        let found = all.find(|stored| !stored.token.is_over(seconds(clock::now())));
+        found.map(|stored| stored.token.clone()).ok_or(Denied::Wrong)
+    }
+
+    /// Waits until somebody who was let in by this token would not be any more.
+    pub(crate) async fn taken_back(self: Arc<Self>, pass: Pass) {
+        let mut touched = self.touched.subscribe();
+        self.kernel.get_or_init(|| self.watch());
+        loop {
+            let (tokens, own) = (Arc::clone(&self), pass.clone());
+            let found = blocking::run("a token", move || tokens.again(&own)).await;
+            let Ok(Ok(token)) = found else { return };
+            let left = token.expires.map(|end| end.saturating_sub(seconds(clock::now())));
+            let wait = left.map_or(LOOK_INTERVAL, |left| {
+                LOOK_INTERVAL.min(Duration::from_secs(left) + Duration::from_millis(1))
+            });
+            tokio::select! {
+                _ = touched.changed() => {}
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Has the kernel tell of the file; where it does not, looks at it find out.
+    fn watch(&self) -> Option<RecommendedWatcher> {
+        let touched = self.touched.clone();
+        let own = |path: &PathBuf| path.file_name().is_some_and(|name| name == FILE);
+        let tell = move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(own)) {
+                touched.send_replace(());
+            }
+        };
+        let mut watcher = notify::recommended_watcher(tell).ok()?;
+        watcher.watch(self.file.folder(), RecursiveMode::NonRecursive).ok()?;
+        Some(watcher)
     }
 
     fn verify_at(
@@ -293,11 +366,11 @@ impl Tokens {
         sent: &str,
         address: IpAddr,
         (moment, now): (Instant, u64),
-    ) -> Result<Token, Denied> {
+    ) -> Result<(Token, Pass), Denied> {
         let all = self.all().map_err(Denied::Unreadable)?;
         let key = sha256(sent);
-        if let Some(token) = self.state().known(&key, moment) {
-            return if token.is_over(now) { Err(Denied::Wrong) } else { Ok(token) };
+        if let Some(found) = self.state().known(&key, moment) {
+            return if found.0.is_over(now) { Err(Denied::Wrong) } else { Ok(found) };
         }
         self.state().expect_few_failures(address, moment)?;
         let (name, secret) = sent.split_once('.').unwrap_or_default();
@@ -314,7 +387,7 @@ impl Tokens {
             Some(stored) => {
                 state.verified.retain(|_, (_, at)| moment.duration_since(*at) < VERIFIED_FOR);
                 state.verified.insert(key, (stored.token.name.clone(), moment));
-                Ok(stored.token.clone())
+                Ok(stored.let_in())
             }
             None => {
                 state.failed(address, moment);
@@ -337,12 +410,12 @@ impl Tokens {
 }
 
 impl State {
-    fn known(&self, key: &[u8; 32], moment: Instant) -> Option<Token> {
+    fn known(&self, key: &[u8; 32], moment: Instant) -> Option<(Token, Pass)> {
         let (name, at) = self.verified.get(key)?;
         if moment.duration_since(*at) >= VERIFIED_FOR {
             return None;
         }
-        self.all.iter().find(|stored| stored.token.name == *name).map(|found| found.token.clone())
+        self.all.iter().find(|stored| stored.token.name == *name).map(Stored::let_in)
     }
 
     fn expect_few_failures(&self, address: IpAddr, moment: Instant) -> Result<(), Denied> {
@@ -407,7 +480,8 @@ mod tests {
     fn a_token_is_what_it_was_made_as_until_it_is_taken_back() {
         let (folder, file, tokens) = folder();
         let sent = file.add("backup", Role::Read, None).unwrap();
-        let found = tokens.verify(&sent, LOOPBACK).unwrap();
+        let (found, pass) = tokens.verify(&sent, LOOPBACK).unwrap();
+        assert_eq!(tokens.again(&pass).unwrap(), found);
         assert_eq!((found.name.as_str(), found.role), ("backup", Role::Read));
         assert!(matches!(file.add("backup", Role::Admin, None), Err(TokenError::Exists(_))));
         let text = fs::read_to_string(folder.path().join(FILE)).unwrap();
@@ -422,6 +496,9 @@ mod tests {
         assert!(matches!(tokens.verify(&sent, LOOPBACK).unwrap_err(), Denied::Wrong));
         assert!(matches!(file.remove("backup"), Err(TokenError::NotFound(_))));
         assert_eq!(file.list().unwrap(), []);
+        file.add("backup", Role::Read, None).unwrap();
+        let denied = tokens.again(&pass).unwrap_err();
+        assert!(matches!(denied, Denied::Wrong), "another one of its name is not the same");
     }
 
     #[test]

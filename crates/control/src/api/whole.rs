@@ -1,13 +1,13 @@
 //! The configuration as a whole: its text, changes of all kinds, its history, what it explains and
 //! what the server does with it.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use axum::response::{IntoResponse as _, Response};
+use bindery_iis::netsh::records::Records;
 use bindery_model::{
     change::Difference,
     decide::{Order, windows::Windows},
-    document::write,
     name::HostName,
 };
 use bindery_server::{clock, snapshot::Snapshot};
@@ -24,7 +24,7 @@ use super::{
     things::limit,
 };
 use crate::{
-    applier::What,
+    applier::{Kept, Refused, What},
     explain::{Known, Target, Unserved, explanation, unserved},
     history::Record,
     home::{Form, Home},
@@ -39,6 +39,23 @@ pub struct RevisionRecord {
     pub record: Record,
     /// The text of the configuration after it.
     pub text: String,
+    /// Certificate records after it.
+    pub records: Records,
+}
+
+/// Which server this is, and what it serves; of the same size whatever that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The file that is the truth, through every link.
+    pub file: PathBuf,
+    /// `toml` or `iis`.
+    pub form: Form,
+    /// The revision in force.
+    pub revision: u64,
 }
 
 /// What differs between two revisions.
@@ -50,6 +67,18 @@ pub struct RevisionDifference {
     pub to: u64,
     /// What it has otherwise.
     pub difference: Difference,
+}
+
+pub(super) fn about(call: &Call) -> Result<Response, Problem> {
+    let current = call.current();
+    let about = About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        file: current.home.file.clone(),
+        form: current.home.form,
+        revision: current.revision,
+    };
+    call.tagged(current.revision, &about)
 }
 
 pub(super) fn records(call: &Call) -> Result<Response, Problem> {
@@ -139,18 +168,15 @@ fn no_revision(revision: u64) -> Problem {
     Problem::new(Kind::NotFound, format!("revision {revision} is not in the history"))
 }
 
-fn text_of(call: &Call, revision: u64) -> Result<String, Problem> {
-    let text = call.shared.applier.text_of(revision).map_err(|error| unreadable(&error))?;
-    text.ok_or_else(|| no_revision(revision))
-}
-
 pub(super) fn revision(call: &Call) -> Result<Response, Problem> {
     let revision = number(call)?;
     let found = call.shared.applier.history(Some(revision.saturating_add(1)), 1);
     let found =
         found.map_err(|error| unreadable(&error))?.pop().filter(|own| own.revision == revision);
     let record = found.ok_or_else(|| no_revision(revision))?;
-    super::json(StatusCode::OK, &RevisionRecord { record, text: text_of(call, revision)? })
+    let kept = call.shared.applier.kept(revision).map_err(|error| unreadable(&error))?;
+    let Kept { text, records } = kept.ok_or_else(|| no_revision(revision))?;
+    super::json(StatusCode::OK, &RevisionRecord { record, text, records })
 }
 
 pub(super) fn difference(call: &Call) -> Result<Response, Problem> {
@@ -166,12 +192,11 @@ pub(super) fn difference(call: &Call) -> Result<Response, Problem> {
                 .ok_or_else(|| no_revision(to.saturating_sub(1)))?
         }
     };
-    let home = &call.current().home;
-    let records = &call.current().records;
-    let read = |revision| -> Result<_, Problem> {
-        Ok(home.read(&text_of(call, revision)?, records).0.configuration)
-    };
-    let difference = write::difference(&read(from)?, &read(to)?);
+    let difference = call.shared.applier.difference(from, to);
+    let difference = difference.map_err(|refused| match refused {
+        Refused::State(error) => unreadable(&error),
+        refused => Problem::of_refused(refused, &[]),
+    })?;
     super::json(StatusCode::OK, &RevisionDifference { from, to, difference })
 }
 

@@ -206,6 +206,8 @@ impl Inner {
         let texts = texts.ok_or(Refused::NoRevision(revision))?;
         plan.records = serde_json::from_str(&texts.records)
             .map_err(|error| Refused::State(io::Error::from(error)))?;
+        // A file can have been of the other form then.
+        plan.home = plan.home.holding(&texts.config);
         plan.text = texts.config;
         plan.undo_to = Some(revision);
         Ok(())

@@ -6,6 +6,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 use bindery_control::{
     api::{self, Api},
     applier::Applier,
+    home::Form,
     steps::Observer,
 };
 use bindery_testkit::ca::TestCa;
@@ -66,14 +67,54 @@ impl Said {
 pub(crate) enum Sent {
     Nothing,
     Json(Value),
-    Raw(&'static str, String),
+    Raw(String, String),
+}
+
+/// What is true of the API whatever the form of the configuration: a test for each of the two.
+macro_rules! on_both_forms {
+    ($($test:ident)+) => {
+        mod toml {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(bindery_control::home::Form::Toml).await;
+            })+
+        }
+        mod iis {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(bindery_control::home::Form::Iis).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_forms;
+
+on_both_forms! {
+    a_site_is_made_changed_and_removed_and_serves_meanwhile
+    what_belongs_to_a_site_is_found_by_its_text_or_path
+    a_site_is_stopped_and_started
+    a_revision_is_what_a_change_is_based_on_and_a_reader_has
+    a_dry_run_says_what_would_be
+    several_changes_are_one_or_none
+    the_whole_text_is_read_and_replaced
+    the_history_is_told_compared_and_brought_back
+    it_explains_as_the_command_does
 }
 
 impl Served {
     /// One that has these lines beside its site `a`. Within a runtime.
     pub(crate) fn with(more: &str) -> Self {
-        let mut setup = Setup::new();
+        let setup = Setup::new();
         setup.write(&(setup.text(&["a"]) + more));
+        Self::serving(setup)
+    }
+
+    /// One with a site `a` in this form. Within a runtime.
+    pub(crate) fn of(form: Form) -> Self {
+        Self::serving(Setup::of(form))
+    }
+
+    pub(crate) fn serving(mut setup: Setup) -> Self {
         let applier = setup.serving(Observer::default());
         let api = Api::new(applier.clone());
         let state = setup.folder.path().join("state");
@@ -84,6 +125,31 @@ impl Served {
 
     pub(crate) fn new() -> Self {
         Self::with("")
+    }
+
+    /// The key that makes a site say this, with its value: a page in IIS's form, which has no
+    /// answers of its own.
+    pub(crate) fn says(&self, text: &str) -> (&'static str, Value) {
+        match self.setup.form {
+            Form::Toml => ("respond", json!(text)),
+            Form::Iis => ("root", json!(self.setup.page(text))),
+        }
+    }
+
+    /// The keys of something that says this.
+    pub(crate) fn saying(&self, text: &str, keys: Value) -> Value {
+        let (key, value) = self.says(text);
+        let Value::Object(mut keys) = keys else { unreachable!("{keys}") };
+        keys.insert(key.to_owned(), value);
+        Value::Object(keys)
+    }
+
+    /// The media type of the whole text.
+    pub(crate) fn media_type(&self) -> &'static str {
+        match self.setup.form {
+            Form::Toml => "application/toml",
+            Form::Iis => "application/xml",
+        }
     }
 
     /// The text of a plain binding of this name.
@@ -129,12 +195,11 @@ impl Served {
     }
 }
 
-#[tokio::test]
-async fn a_site_is_made_changed_and_removed_and_serves_meanwhile() {
-    let served = Served::new();
+async fn a_site_is_made_changed_and_removed_and_serves_meanwhile(form: Form) {
+    let served = Served::of(form);
     let on = served.on("shop");
     let before = served.setup.read();
-    let site = json!({"name": "shop", "id": 7, "respond": "hello", "bindings": [on]});
+    let site = served.saying("hello", json!({"name": "shop", "id": 7, "bindings": [on]}));
     let made = served.tell("POST /v1/sites", site.clone()).await;
     assert_eq!(made.status, 201, "{made:?}");
     assert_eq!((made.header("location"), made.header("etag")), ("/v1/sites/shop", "\"2\""));
@@ -143,11 +208,21 @@ async fn a_site_is_made_changed_and_removed_and_serves_meanwhile() {
     assert_eq!((&outcome["disturbed"], &outcome["problems"]), (&json!(0), &json!([])));
     assert_eq!(outcome["difference"][0]["at"], json!({"site": "shop"}));
     assert_eq!(served.setup.answer("shop").await.as_deref(), Some("hello"));
-    assert!(served.setup.read().starts_with(&before), "all else stays as it is written");
+    let mut rest = served.setup.read();
+    let kept = before.lines().all(|line| match rest.find(line) {
+        Some(at) => {
+            rest = rest.split_off(at + line.len());
+            true
+        }
+        None => false,
+    });
+    assert!(kept, "all else stays as it is written");
 
-    let shown = served.ask("GET /v1/sites/SHOP").await;
-    assert_eq!(shown.json(), site, "in the words of the file");
-    let set = served.tell("PATCH /v1/sites/shop", json!({"respond": "bye"})).await;
+    let shown = served.ask("GET /v1/sites/SHOP").await.json();
+    for (key, value) in site.as_object().unwrap() {
+        assert_eq!(shown[key], *value, "in the words of the file");
+    }
+    let set = served.tell("PATCH /v1/sites/shop", served.saying("bye", json!({}))).await;
     assert_eq!((set.status, set.header("etag")), (200, "\"3\""), "{set:?}");
     assert_eq!(served.setup.answer("shop").await.as_deref(), Some("bye"));
     let limits = json!({"limits.requests_max": 5, "access_log": false});
@@ -198,11 +273,9 @@ async fn sites_come_in_pages_in_the_order_of_their_numbers() {
     }
 }
 
-#[tokio::test]
-async fn what_belongs_to_a_site_is_found_by_its_text_or_path() {
-    let served = Served::with("");
-    let folder = served.setup.folder.path().join("images");
-    std::fs::create_dir(&folder).unwrap();
+async fn what_belongs_to_a_site_is_found_by_its_text_or_path(form: Form) {
+    let served = Served::of(form);
+    let folder = served.setup.page("images");
     let on = served.on("more");
     let made = served.tell("POST /v1/sites/a/bindings", json!({"on": on})).await;
     assert_eq!(made.status, 201, "{made:?}");
@@ -220,7 +293,7 @@ async fn what_belongs_to_a_site_is_found_by_its_text_or_path() {
     assert_eq!(gone.status, 200, "{gone:?}");
 
     for (kind, body) in [
-        ("applications", json!({"path": "/shop", "respond": "shop"})),
+        ("applications", served.saying("shop", json!({"path": "/shop"}))),
         ("virtual_directories", json!({"path": "/shop/images", "root": folder})),
     ] {
         let made = served.tell(&format!("POST /v1/sites/a/{kind}"), body.clone()).await;
@@ -232,8 +305,9 @@ async fn what_belongs_to_a_site_is_found_by_its_text_or_path() {
         let again = served.tell(&format!("POST /v1/sites/a/{kind}"), body).await;
         again.refused(409, "exists");
     }
-    let set =
-        served.tell("PATCH /v1/sites/a/applications/%2Fshop", json!({"respond": "other"})).await;
+    let set = served
+        .tell("PATCH /v1/sites/a/applications/%2Fshop", served.saying("other", json!({})))
+        .await;
     assert_eq!(set.status, 200, "{set:?}");
     for gone in ["virtual_directories/%2Fshop%2Fimages", "applications/%2Fshop"] {
         assert_eq!(served.ask(&format!("DELETE /v1/sites/a/{gone}")).await.status, 200);
@@ -242,9 +316,8 @@ async fn what_belongs_to_a_site_is_found_by_its_text_or_path() {
     served.ask("GET /v1/sites/none/bindings").await.refused(404, "not-found");
 }
 
-#[tokio::test]
-async fn a_site_is_stopped_and_started() {
-    let served = Served::new();
+async fn a_site_is_stopped_and_started(form: Form) {
+    let served = Served::of(form);
     let stopped = served.ask("POST /v1/sites/a/stop").await;
     assert_eq!((stopped.status, stopped.header("etag")), (200, "\"2\""), "{stopped:?}");
     assert_eq!(served.setup.answer("a").await, None);
@@ -258,11 +331,10 @@ async fn a_site_is_stopped_and_started() {
     served.ask("POST /v1/sites/none/stop").await.refused(404, "not-found");
 }
 
-#[tokio::test]
-async fn a_revision_is_what_a_change_is_based_on_and_a_reader_has() {
-    let served = Served::new();
+async fn a_revision_is_what_a_change_is_based_on_and_a_reader_has(form: Form) {
+    let served = Served::of(form);
     let set = async |tag, text| {
-        let sent = Sent::Json(json!({ "respond": text }));
+        let sent = Sent::Json(served.saying(text, json!({})));
         served.send("PATCH /v1/sites/a", &[("if-match", tag)], sent).await
     };
     assert_eq!(set("\"1\"", "b").await.status, 200);
@@ -284,11 +356,10 @@ async fn a_revision_is_what_a_change_is_based_on_and_a_reader_has() {
     assert_eq!((head.status, head.text.as_str()), (200, ""));
 }
 
-#[tokio::test]
-async fn a_dry_run_says_what_would_be() {
-    let served = Served::new();
+async fn a_dry_run_says_what_would_be(form: Form) {
+    let served = Served::of(form);
     let before = served.setup.read();
-    let site = json!({"name": "b", "respond": "b", "bindings": [served.on("b")]});
+    let site = served.saying("b", json!({"name": "b", "bindings": [served.on("b")]}));
     let would = served.tell("POST /v1/sites?dry_run=true", site).await;
     assert_eq!((would.status, would.header("location")), (200, ""));
     let outcome = would.json();
@@ -297,18 +368,18 @@ async fn a_dry_run_says_what_would_be() {
     assert_eq!(served.setup.read(), before);
 }
 
-#[tokio::test]
-async fn several_changes_are_one_or_none() {
-    let served = Served::new();
+async fn several_changes_are_one_or_none(form: Form) {
+    let served = Served::of(form);
     let add = |name: &str| {
-        let fields = json!({"respond": name, "bindings": [served.on(name)]});
+        let fields = served.saying(name, json!({"bindings": [served.on(name)]}));
         json!({"at": {"site": name}, "act": {"add": fields}})
     };
     let remove = |name: &str| json!({"at": {"site": name}, "act": "remove"});
     let both = json!([add("b"), remove("none")]);
     served.tell("POST /v1/changes", both).await.refused(404, "not-found");
     assert_eq!(served.setup.answer("b").await, None);
-    let set = json!({"at": {"site": "a"}, "act": {"set": {"respond": "new", "id": null}}});
+    let set =
+        json!({"at": {"site": "a"}, "act": {"set": served.saying("new", json!({"id": null}))}});
     let both = json!({"changes": [add("b"), set]});
     let made = served.tell("POST /v1/changes", both).await;
     assert_eq!((made.status, made.header("etag")), (200, "\"2\""), "{made:?}");
@@ -317,46 +388,54 @@ async fn several_changes_are_one_or_none() {
     }
 }
 
-#[tokio::test]
-async fn the_whole_text_is_read_and_replaced() {
-    let served = Served::new();
+async fn the_whole_text_is_read_and_replaced(form: Form) {
+    let served = Served::of(form);
     let text = served.ask("GET /v1/configuration").await;
-    assert_eq!((text.status, text.header("content-type")), (200, "application/toml"));
-    assert_eq!(text.text, served.setup.read());
-    let new = served.setup.text(&["a", "b"]) + "# the end\n";
-    let put = async |media_type, text| {
-        let headers = [("if-match", "*")];
-        served.send("PUT /v1/configuration", &headers, Sent::Raw(media_type, text)).await
+    // A key that means nothing and a table that is none; an element that ends nowhere.
+    let own = served.media_type();
+    let (other, wrong, broken) = match form {
+        Form::Toml => ("application/xml", "colour = 'red'\n[[sit]]\n", "version = 1\n[[site]\n"),
+        Form::Iis => ("application/toml", "<site>", "<configuration>\n<site\n"),
     };
-    let made = put("application/toml; charset=utf-8", new.clone()).await;
+    assert_eq!((text.status, text.header("content-type")), (200, own));
+    assert_eq!(text.text, served.setup.read());
+    let new = served.setup.text(&["a", "b"]) + "\n";
+    let put = async |media_type: &str, text| {
+        let headers = [("if-match", "*")];
+        served.send("PUT /v1/configuration", &headers, Sent::Raw(media_type.to_owned(), text)).await
+    };
+    let made = put(&format!("{own}; charset=utf-8"), new.clone()).await;
     assert_eq!((made.status, made.header("etag")), (200, "\"2\""), "{made:?}");
     assert_eq!(served.setup.read(), new);
     put("application/json", new.clone()).await.refused(415, "media-type");
-    put("application/xml", new.clone()).await.refused(415, "media-type");
-    let wrong = put("application/toml", new.clone() + "colour = 'red'\n[[sit]]\n").await;
-    let problem = wrong.refused(422, "not-servable");
+    put(other, new.clone()).await.refused(415, "media-type");
+    let problem = put(own, new.clone() + wrong).await.refused(422, "not-servable");
     let line = new.lines().count() + 1;
     assert_eq!(problem["problems"][0]["line"], line, "{problem}");
-    assert_eq!(problem["problems"][0]["code"], "unknown-key", "{problem}");
+    let code = match form {
+        Form::Toml => "unknown-key",
+        Form::Iis => "syntax",
+    };
+    assert_eq!(problem["problems"][0]["code"], code, "{problem}");
     assert_eq!(served.setup.read(), new);
 
     // Somebody edits the file meanwhile, and is not done.
-    served.setup.write("version = 1\n[[site]\n");
-    let problem = put("application/toml", new.clone()).await.refused(423, "edited");
-    assert_eq!(problem["problems"][0]["line"], 2, "{problem}");
-    assert_eq!(served.setup.read(), "version = 1\n[[site]\n");
+    served.setup.write(broken);
+    let problem = put(own, new.clone()).await.refused(423, "edited");
+    assert!(problem["problems"][0]["line"].as_u64() >= Some(2), "{problem}");
+    assert_eq!(served.setup.read(), broken);
     served.setup.write(&served.setup.text(&["c"]));
     let reloaded = served.ask("POST /v1/reload").await;
     assert_eq!((reloaded.status, reloaded.header("etag")), (200, "\"3\""), "{reloaded:?}");
     assert_eq!(served.setup.answer("c").await.as_deref(), Some("c"));
 }
 
-#[tokio::test]
-async fn the_history_is_told_compared_and_brought_back() {
-    let served = Served::new();
+async fn the_history_is_told_compared_and_brought_back(form: Form) {
+    let served = Served::of(form);
     let first = served.setup.read();
     for text in ["b", "c", "d"] {
-        assert_eq!(served.tell("PATCH /v1/sites/a", json!({"respond": text})).await.status, 200);
+        let set = served.tell("PATCH /v1/sites/a", served.saying(text, json!({}))).await;
+        assert_eq!(set.status, 200, "{set:?}");
     }
     let page = served.ask("GET /v1/history?limit=3").await.json();
     let revisions = |page: &Value| -> Vec<u64> {
@@ -372,9 +451,11 @@ async fn the_history_is_told_compared_and_brought_back() {
     assert_eq!((&one["text"], &one["actor"]["door"]), (&json!(first), &json!("start")));
     let difference = served.ask("GET /v1/history/4/difference?from=2").await.json();
     assert_eq!((&difference["from"], &difference["to"]), (&json!(2), &json!(4)));
+    let ((key, b), (_, d)) = (served.says("b"), served.says("d"));
+    let changed = json!({ key: [b, d] });
     assert_eq!(
         difference["difference"],
-        json!([{"at": {"site": "a"}, "how": {"changed": {"respond": ["b", "d"]}}}])
+        json!([{"at": {"site": "a"}, "how": {"changed": changed}}])
     );
     let before = served.ask("GET /v1/history/4/difference").await.json();
     assert_eq!(before["from"], 3);
@@ -455,9 +536,8 @@ async fn listeners_and_the_server_have_keys_too() {
     assert_eq!(served.ask("GET /v1/records").await.json()["records"], json!([]));
 }
 
-#[tokio::test]
-async fn it_explains_as_the_command_does() {
-    let served = Served::new();
+async fn it_explains_as_the_command_does(form: Form) {
+    let served = Served::of(form);
     let port = served.setup.port;
     let url = format!("http%3A%2F%2Fa.example%3A{port}%2F");
     let told = served.ask(&format!("GET /v1/explain?url={url}&ip=127.0.0.1")).await.json();
@@ -521,13 +601,13 @@ async fn what_cannot_be_is_said_with_its_place() {
     let not_allowed = served.ask("DELETE /v1/sites").await;
     not_allowed.refused(405, "method");
     assert_eq!(not_allowed.header("allow"), "GET,HEAD,POST");
-    let text = Sent::Raw("application/json", "{\n \"name\": }".to_owned());
+    let text = Sent::Raw("application/json".to_owned(), "{\n \"name\": }".to_owned());
     let problem = served.send("POST /v1/sites", &[], text).await.refused(400, "malformed");
     let place = (&problem["problems"][0]["line"], &problem["problems"][0]["column"]);
     assert_eq!(place, (&json!(2), &json!(10)));
-    let text = Sent::Raw("text/plain", "{}".to_owned());
+    let text = Sent::Raw("text/plain".to_owned(), "{}".to_owned());
     served.send("POST /v1/sites", &[], text).await.refused(415, "media-type");
-    let large = Sent::Raw("application/json", " ".repeat(1024 * 1024 + 1));
+    let large = Sent::Raw("application/json".to_owned(), " ".repeat(1024 * 1024 + 1));
     served.send("POST /v1/sites", &[], large).await.refused(413, "too-large");
     assert_eq!(served.setup.read(), before);
     let mode = std::fs::metadata(&served.socket).unwrap().permissions().mode();

@@ -185,7 +185,6 @@ async fn a_command_asks_by_the_client() {
     let text = served.setup.read();
     let asked = bindery_server::blocking::run("a command", move || {
         let client = Client::new(&state, Door::Cli).unwrap();
-        assert!(client.is_running().unwrap());
         assert_eq!(client.status().unwrap().sites[0].name, "a");
         let (now, terms) = (client.text().unwrap(), Terms::default());
         assert_eq!((now.revision, now.form, &now.text), (1, Form::Toml, &text));
@@ -200,7 +199,11 @@ async fn a_command_asks_by_the_client() {
         let set = Act::Set([("respond".to_owned(), Some(Setting::Text("x".to_owned())))].into());
         let change = Change { at: Place::Site("b".to_owned()), act: set };
         assert_eq!(client.change(&[change], &[], terms).unwrap().revision, 3);
-        assert_eq!(client.site("b").unwrap()["respond"], Setting::Text("x".to_owned()));
+        let b = client.one(&Place::Site("b".to_owned())).unwrap();
+        assert_eq!(b["respond"], Setting::Text("x".to_owned()));
+        let about = client.about().unwrap();
+        assert_eq!((about.revision, about.form), (3, Form::Toml));
+        assert_eq!(std::fs::read_to_string(about.file).unwrap(), client.text().unwrap().text);
         let wanted = Wanted { search: Some("b".to_owned()), ..Wanted::default() };
         assert_eq!(client.sites(&wanted).unwrap().items.len(), 1);
         assert_eq!(client.difference(None, 3).unwrap().from, 2);
@@ -211,11 +214,10 @@ async fn a_command_asks_by_the_client() {
         assert!(client.records().unwrap().is_empty());
         assert!(client.certificates(&Wanted::default()).unwrap().items.is_empty());
         assert!(client.listeners(&Wanted::default()).unwrap().items.is_empty());
-        assert!(client.server().unwrap().contains_key("state_dir"));
+        assert!(client.one(&Place::Server).unwrap().contains_key("state_dir"));
         assert_eq!(client.reload(terms).unwrap().revision, 5);
         let nobody = Client::new(&state.join("none"), Door::Cli).unwrap();
-        assert!(!nobody.is_running().unwrap());
-        assert!(matches!(nobody.status(), Err(ClientError::NotRunning(_))));
+        assert!(matches!(nobody.about(), Err(ClientError::NotRunning(_))));
     });
     asked.await.unwrap();
     let record = served.applier.history(None, 2).unwrap().pop().unwrap();

@@ -7,11 +7,15 @@ use bindery_control::{
     home::{Form, Home, HomeError},
     steps::Observer,
 };
-use bindery_iis::netsh::records::{ApplicationId, Record, RecordChange, RecordKey, Records};
+use bindery_iis::netsh::records::{
+    ApplicationId, Record, RecordChange, RecordKey, Records, Settings,
+};
 use bindery_model::{
     binding::Endpoint,
-    change::{Act, Change, Fields, Place, Value},
+    change::{Act, Change, Fields, How, Place, Value},
 };
+use bindery_server::tls::keys::facts_of_der;
+use bindery_testkit::ca::TestCa;
 
 use crate::setup::{ask, request};
 
@@ -110,6 +114,79 @@ async fn a_change_is_made_in_place_and_undone_to_the_byte() {
     assert!(text.contains("<site name=\"shop\"   id=\"7\">\r\n"));
     ask(&applier, request(What::Undo(1))).await.unwrap();
     assert_eq!(host.config(), CONFIG);
+}
+
+#[tokio::test]
+async fn revisions_differ_by_their_own_records_and_are_undone_with_them() {
+    let host = Host::new();
+    let ca = TestCa::new();
+    let hash = |name: &str| {
+        let leaf = ca.leaf(&["shop.example"]);
+        drop(leaf.write(host.path(), name));
+        facts_of_der(&leaf.certificate_der).unwrap().thumbprint
+    };
+    let (one, two) = (hash("one"), hash("two"));
+    let mut companion = fs::read_to_string(host.path().join("bindery.toml")).unwrap();
+    for name in ["one", "two"] {
+        companion += &format!("[[certificate]]\nname = \"{name}\"\nfile = \"{name}.pem\"\n");
+    }
+    host.write("bindery.toml", &companion);
+    let on = "https/127.0.0.1:8443:shop.example";
+    let text = CONFIG.replace(
+        "</bindings>",
+        "<binding protocol=\"https\" bindingInformation=\"127.0.0.1:8443:shop.example\" \
+         sslFlags=\"1\" /></bindings>",
+    );
+    host.write("applicationHost.config", &text);
+    let applier = host.open();
+    let key: RecordKey = "hostnameport=shop.example:8443".parse().unwrap();
+    let record = |hash| Record {
+        certificate_hash: Some(hash),
+        ..Record::new(key.clone(), ApplicationId::IIS)
+    };
+    let records = |applier: &Applier| applier.current().records.clone();
+    let second = Settings { certificate_hash: Some(two), ..Settings::default() };
+    // 2 has the first, 3 the second, 4 none, each without a change of the file.
+    let changes = [
+        RecordChange::Add(record(one)),
+        RecordChange::Update { key: key.clone(), settings: second },
+        RecordChange::Delete(key.clone()),
+    ];
+    let mut kept = vec![records(&applier)];
+    for change in changes {
+        ask(&applier, request(What::Records(vec![change]))).await.unwrap();
+        kept.push(records(&applier));
+    }
+    assert_eq!((applier.current().revision, host.config()), (4, text.clone()));
+    let certificate = |from, to| -> Vec<(Option<String>, Option<String>)> {
+        let told = applier.difference(from, to).unwrap();
+        let at = Place::Binding { site: "shop".to_owned(), on: on.to_owned() };
+        let own = told.0.into_iter().filter(|entry| entry.at == at);
+        let own = own.filter_map(|entry| match entry.how {
+            How::Changed(mut keys) => keys.remove("certificate"),
+            How::Added(_) | How::Removed(_) => None,
+        });
+        let text = |value: Option<Value>| value.map(|own| own.as_text().unwrap().to_owned());
+        own.map(|(before, after)| (text(before), text(after))).collect()
+    };
+    let hex = |hash: [u8; 20]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (one, two) = (hex(one), hex(two));
+    let [(before, after)] = certificate(2, 3).try_into().unwrap();
+    assert_eq!((before.as_ref(), after.as_ref()), (Some(&one), Some(&two)));
+    let [(before, after)] = certificate(3, 2).try_into().unwrap();
+    assert_eq!((before, after), (Some(two), Some(one)));
+    assert_eq!(certificate(1, 2).len(), 1);
+    assert_eq!(certificate(1, 4), [], "neither has a record");
+    for to in [3, 1, 2, 4] {
+        let undone = ask(&applier, request(What::Undo(to))).await.unwrap();
+        assert!(undone.changed);
+        assert_eq!(records(&applier), kept[usize::try_from(to).unwrap() - 1], "{to}");
+        assert_eq!(applier.difference(to, undone.revision).unwrap(), Default::default());
+        assert_eq!(applier.history(None, 1).unwrap()[0].undo_to, Some(to));
+    }
+    assert_eq!((applier.current().revision, host.config()), (8, text));
+    drop(applier);
+    assert_eq!(host.open().current().revision, 8, "nothing has changed meanwhile");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::{
 use bindery_control::{
     applier::{Adopt, Applier, Outcome, Refused, Request, What},
     history::{Actor, Door},
-    home::Home,
+    home::{Form, Home},
     steps::Observer,
 };
 use bindery_iis::netsh::records::{ApplicationId, Record, RecordChange, RecordKey};
@@ -30,6 +30,7 @@ use tokio::net::TcpStream;
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) port: u16,
+    pub(crate) form: Form,
     sockets: Sockets,
 }
 
@@ -67,21 +68,65 @@ pub(crate) fn request(what: What) -> Request {
 impl Setup {
     /// A configuration with one site, `a`.
     pub(crate) fn new() -> Self {
+        Self::of(Form::Toml)
+    }
+
+    /// The same in this form.
+    pub(crate) fn of(form: Form) -> Self {
         let mut sockets = Sockets::new();
         let port = sockets.open("127.0.0.1");
-        let own = Self { folder: tempfile::tempdir().unwrap(), port, sockets };
+        let own = Self { folder: tempfile::tempdir().unwrap(), port, form, sockets };
+        if form == Form::Iis {
+            let companion = own.folder.path().join("bindery.toml");
+            fs::write(companion, "version = 1\n[server]\nstate_dir = \"state\"\n").unwrap();
+        }
         own.write(&own.text(&["a"]));
         own
     }
 
     /// The text of a configuration with these sites.
     pub(crate) fn text(&self, sites: &[&str]) -> String {
-        let sites: String = sites.iter().map(|name| site(name, self.port)).collect();
-        format!("version = 1\n\n[server]\nstate_dir = \"state\" # here\n{sites}")
+        let port = self.port;
+        if self.form == Form::Toml {
+            let sites: String = sites.iter().map(|name| site(name, port)).collect();
+            return format!("version = 1\n\n[server]\nstate_dir = \"state\" # here\n{sites}");
+        }
+        let site = |(id, name): (usize, &&str)| {
+            format!(
+                "\t\t\t<site name=\"{name}\" id=\"{}\">\r\n\
+                 \t\t\t\t<application path=\"/\">\r\n\
+                 \t\t\t\t\t<virtualDirectory path=\"/\" physicalPath=\"{}\" />\r\n\
+                 \t\t\t\t</application>\r\n\
+                 \t\t\t\t<bindings>\r\n\
+                 \t\t\t\t\t<binding protocol=\"http\"   \
+                 bindingInformation=\"127.0.0.1:{port}:{name}.example\" />\r\n\
+                 \t\t\t\t</bindings>\r\n\
+                 \t\t\t</site>\r\n",
+                id + 1,
+                self.page(name).display()
+            )
+        };
+        let sites: String = sites.iter().enumerate().map(site).collect();
+        format!(
+            "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<configuration>\r\n\
+             \t<!-- ours -->\r\n\t<system.applicationHost>\r\n\t\t<sites>\r\n{sites}\
+             \t\t</sites>\r\n\t</system.applicationHost>\r\n</configuration>\r\n"
+        )
+    }
+
+    /// A folder with a page that says this.
+    pub(crate) fn page(&self, text: &str) -> PathBuf {
+        let folder = fs::canonicalize(self.folder.path()).unwrap().join("pages").join(text);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("index.html"), text).unwrap();
+        folder
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("bindery.toml")
+        self.folder.path().join(match self.form {
+            Form::Toml => "bindery.toml",
+            Form::Iis => "applicationHost.config",
+        })
     }
 
     pub(crate) fn write(&self, text: &str) {

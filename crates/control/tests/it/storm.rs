@@ -151,6 +151,6 @@ fn is_in_force(applier: &Applier) {
     assert!(differs.0.is_empty(), "{differs:?}");
     let record = applier.history(None, 1).unwrap().remove(0);
     assert_eq!(record.revision, current.revision);
-    let kept = applier.text_of(current.revision).unwrap();
-    assert_eq!(kept.as_deref(), Some(current.text.as_str()));
+    let kept = applier.kept(current.revision).unwrap();
+    assert_eq!(kept.map(|own| own.text).as_ref(), Some(&current.text));
 }

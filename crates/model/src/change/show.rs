@@ -34,28 +34,31 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Every key of a table; lists that are too long for a line one by one.
+/// Every key of a table.
 fn all(f: &mut fmt::Formatter<'_>, indent: &str, fields: &Fields) -> fmt::Result {
-    for (key, value) in in_order(fields) {
-        let short = format!("{} = {value}", toml_key(key));
-        if indent.len() + short.chars().count() <= COLUMNS {
-            writeln!(f, "{indent}{short}")?;
-            continue;
-        }
-        let deeper = format!("{indent}  ");
-        match value {
-            Value::List(values) => {
-                writeln!(f, "{indent}{}:", toml_key(key))?;
-                values.iter().try_for_each(|value| line(f, &deeper, &value.to_string()))?;
-            }
-            Value::Table(fields) => {
-                writeln!(f, "{indent}{}:", toml_key(key))?;
-                all(f, &deeper, fields)?;
-            }
-            _ => line(f, indent, &short)?,
-        }
+    in_order(fields)
+        .into_iter()
+        .try_for_each(|(key, value)| key_with(f, indent, &toml_key(key), value))
+}
+
+/// A key with its value; lists and tables that are too long for a line one by one.
+fn key_with(f: &mut fmt::Formatter<'_>, begin: &str, key: &str, value: &Value) -> fmt::Result {
+    let short = format!("{key} = {value}");
+    if begin.len() + short.chars().count() <= COLUMNS {
+        return writeln!(f, "{begin}{short}");
     }
-    Ok(())
+    let deeper = " ".repeat(begin.len() + 2);
+    match value {
+        Value::List(values) => {
+            writeln!(f, "{begin}{key}:")?;
+            values.iter().try_for_each(|value| line(f, &deeper, &value.to_string()))
+        }
+        Value::Table(fields) => {
+            writeln!(f, "{begin}{key}:")?;
+            all(f, &deeper, fields)
+        }
+        _ => line(f, begin, &short),
+    }
 }
 
 type Changed = BTreeMap<String, (Option<Value>, Option<Value>)>;
@@ -81,6 +84,11 @@ fn one(
     before: Option<&Value>,
     after: Option<&Value>,
 ) -> fmt::Result {
+    match (before, after) {
+        (None, Some(new)) if !is_filled(new) => return key_with(f, "    + ", key, new),
+        (Some(old), None) if !is_filled(old) => return key_with(f, "    - ", key, old),
+        _ => {}
+    }
     let none = Fields::new();
     let table = |value: Option<&Value>| match value {
         Some(Value::Table(fields)) => Some(fields.clone()),
@@ -90,13 +98,6 @@ fn one(
     if let (Some(old), Some(new)) = (table(before), table(after)) {
         let mut both = old.clone();
         both.extend(new.clone());
-        if both.is_empty() {
-            return writeln!(
-                f,
-                "    {key}: {}",
-                if after.is_some() { "none -> {}" } else { "{} -> none" }
-            );
-        }
         for (inner, _) in in_order(&both) {
             let (old, new) = (old.get(inner), new.get(inner));
             if old != new {
@@ -105,19 +106,18 @@ fn one(
         }
         return Ok(());
     }
-    let say = |value: Option<&Value>| value.map_or_else(|| "none".to_owned(), Value::to_string);
-    let (old, new) = (say(before), say(after));
-    let short = format!("    {key}: {old} -> {new}");
+    // Where one is absent, the other was told above.
+    let (Some(before), Some(after)) = (before, after) else { return Ok(()) };
+    let short = format!("    {key}: {before} -> {after}");
     if short.chars().count() <= COLUMNS {
         return writeln!(f, "{short}");
     }
     writeln!(f, "    {key}:")?;
-    let list = |value| match value {
-        Some(Value::List(values)) => values,
-        Some(other) => vec![other],
-        None => Vec::new(),
+    let list = |value: &Value| match value {
+        Value::List(values) => values.clone(),
+        other => vec![other.clone()],
     };
-    let (old, new) = (list(before.cloned()), list(after.cloned()));
+    let (old, new) = (list(before), list(after));
     for value in old.iter().filter(|value| !new.contains(value)) {
         line(f, "      - ", &value.to_string())?;
     }
@@ -129,6 +129,11 @@ fn one(
         new.iter().try_for_each(|value| line(f, "        ", &value.to_string()))?;
     }
     Ok(())
+}
+
+/// Whether it is a table with keys in it, which are told one by one.
+fn is_filled(value: &Value) -> bool {
+    matches!(value, Value::Table(fields) if !fields.is_empty())
 }
 
 /// A text behind its beginning, broken at blanks so that it fits.

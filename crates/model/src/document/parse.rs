@@ -8,7 +8,7 @@ use std::path::Path;
 use toml_edit::Table;
 
 use super::{
-    Configuration, Document, Parts, Positions,
+    Configuration, Document, Parts, Positions, Settings,
     before::{Before, Known},
     certificate,
     cut::{self, cut},
@@ -33,6 +33,13 @@ pub fn parse(text: &str, folder: &Path) -> Document {
 #[must_use]
 pub fn parse_after(text: &str, folder: &Path, before: Before<'_>) -> Document {
     parse_known(text, folder, Known::of(before).as_ref())
+}
+
+/// The settings of a text alone, in a small part of the time that all of it takes.
+#[must_use]
+pub fn parse_settings(text: &str, folder: &Path) -> Settings {
+    let rest = cut(text).map(|parts| parts.rest);
+    parse(rest.as_deref().unwrap_or(text), folder).configuration.settings
 }
 
 fn parse_known(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Document {

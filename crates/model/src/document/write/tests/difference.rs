@@ -112,8 +112,8 @@ access = ["deny 192.0.2.1", "deny 192.0.2.2", "deny 192.0.2.3", "deny 192.0.2.4"
 central_store = { folder = "/central" }
 "#;
     let expected = r#"~ server
-    workers: 2 -> none
-    central_store.folder: none -> "/central"
+    - workers = 2
+    + central_store.folder = "/central"
 + listener "https/*:443"
     no_sni = "refuse"
 - certificate "old"
@@ -126,11 +126,11 @@ central_store = { folder = "/central" }
     root:
       - "/srv/shop"
       + "/srv/a/long/path/of/a/folder/somewhere/deep/in/the/tree/of/the/machine/shop"
-    limits.bytes_per_second_max: none -> 1000
+    + limits.bytes_per_second_max = 1000
     limits.requests_max: 9 -> 10
 ~ binding https/*:443:shop.example.com of site "shop"
-    certificate: none -> "central"
-    tls.minimum: none -> "1.3"
+    + certificate = "central"
+    + tls.minimum = "1.3"
 + binding https/*:443:www.example.com of site "shop"
 - application /a of site "shop"
     respond = "a"
@@ -157,10 +157,9 @@ fn what_is_inherited_is_no_difference() {
         )
     };
     check(&site("", ""), &site("", ", compress = false"), "");
-    let expected = "~ site \"a\"\n    compress: none -> true\n";
+    let expected = "~ site \"a\"\n    + compress = true\n";
     check(&site("", ""), &site("compress = true", ""), expected);
-    let expected =
-        format!("{expected}~ application /b of site \"a\"\n    compress: none -> false\n");
+    let expected = format!("{expected}~ application /b of site \"a\"\n    + compress = false\n");
     check(&site("", ""), &site("compress = true", ", compress = false"), &expected);
 }
 
