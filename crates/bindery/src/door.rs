@@ -9,9 +9,10 @@ use std::{
 use bindery_control::{
     api::user_name,
     applier::{Applier, Outcome, Refused, Request, What},
+    backup::Backups,
     client::{Client, ClientError, Refusal, Terms},
     history::{self, Actor, Record},
-    home::{Form, Home, HomeError, Loaded},
+    home::{Home, HomeError, Loaded},
     problems::PlacedProblem,
     steps::Observer,
 };
@@ -87,6 +88,17 @@ impl Seen {
         let Self { home, text, records, document, .. } = self;
         Loaded { home, text, records, document, beside: Vec::new() }
     }
+}
+
+/// What was kept under names.
+pub(crate) fn backups(config: &ConfigOption) -> Result<Vec<String>, Failure> {
+    let loaded = config.load()?;
+    let settings = &loaded.document.configuration.settings;
+    if let Some(client) = server_of(settings, &loaded.home, history::Door::Cli)? {
+        return client.backups().map_err(failure);
+    }
+    let names = Backups::of(&settings.state_dir).names();
+    names.map_err(|error| Failure::because("the backups cannot be read", error))
 }
 
 /// The server that runs with this state folder, where one does and serves this file.
@@ -208,6 +220,7 @@ impl NotMade {
             column: own.column.unwrap_or(1),
             message: own.message,
             help: own.help,
+            ways: own.ways,
         });
         Self { what, problems: problems.collect(), help }
     }
@@ -248,6 +261,22 @@ impl Door {
 
     /// Makes a change.
     pub(crate) fn apply(&self, request: &Request) -> Result<Outcome, NotMade> {
+        let path = match self {
+            Self::Server(_, home) => home.path.clone(),
+            Self::Offline(Offline { applier, .. }) => applier.current().home.path.clone(),
+        };
+        let named = |problems: &mut Vec<PlacedProblem>| {
+            config::name_in_commands(&path, problems.iter_mut().flat_map(|one| &mut one.ways));
+        };
+        let mut made = self.made(request);
+        match &mut made {
+            Ok(outcome) => named(&mut outcome.problems),
+            Err(refused) => named(&mut refused.problems),
+        }
+        made
+    }
+
+    fn made(&self, request: &Request) -> Result<Outcome, NotMade> {
         let (client, home) = match self {
             Self::Server(client, home) => (client, home),
             Self::Offline(Offline { applier, .. }) => {
@@ -262,9 +291,32 @@ impl Door {
             What::Both(changes, records) => client.change(changes, records, terms),
             What::Text(text) => client.put_text(home.form, text, terms),
             What::Undo(to) => client.undo(*to, terms),
+            What::Restore(name) => client.restore(name, terms),
             What::Reload | What::Anew => client.reload(terms),
         }
         .map_err(|error| NotMade::of_server(error, expected))
+    }
+
+    /// Keeps what is in force under a name.
+    pub(crate) fn add_backup(&self, name: &str) -> Result<(), Failure> {
+        match self {
+            Self::Server(client, _) => client.add_backup(name).map_err(failure),
+            Self::Offline(Offline { applier, .. }) => applier
+                .add_backup(name)
+                .map_err(|error| Failure::because(format!("backup {name} cannot be kept"), error)),
+        }
+    }
+
+    /// Takes away what was kept under a name.
+    pub(crate) fn remove_backup(&self, name: &str) -> Result<(), Failure> {
+        match self {
+            Self::Server(client, _) => client.remove_backup(name).map_err(failure),
+            Self::Offline(Offline { applier, .. }) => {
+                applier.remove_backup(name).map_err(|error| {
+                    Failure::because(format!("backup {name} cannot be removed"), error)
+                })
+            }
+        }
     }
 
     /// What is in force.
@@ -337,12 +389,4 @@ impl Drop for Offline {
 /// Who asks, by this door.
 pub(crate) fn actor(door: history::Door) -> Actor {
     Actor { name: user_name(rustix::process::geteuid().as_raw()), door }
-}
-
-/// What a form is called.
-pub(crate) fn form_name(form: Form) -> &'static str {
-    match form {
-        Form::Toml => "bindery.toml",
-        Form::Iis => "applicationHost.config",
-    }
 }

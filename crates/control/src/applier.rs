@@ -43,6 +43,7 @@ use tokio::sync::broadcast;
 use tracing::{error, warn};
 
 use crate::{
+    backup::Backups,
     history::{Actor, Door, History, Record, Texts},
     home::{Home, HomeError, Loaded, records_file},
     lock::Lock,
@@ -83,6 +84,8 @@ pub enum What {
     Text(String),
     /// The text of an earlier revision, and its certificate records.
     Undo(u64),
+    /// What was kept under a name: the text, and its certificate records.
+    Restore(String),
     /// Whatever the file says now: somebody edited it.
     Reload,
     /// Whatever the file says now, with everything it names read and looked at again.
@@ -169,6 +172,9 @@ pub enum Refused {
     /// There is no such revision in the history.
     #[error("revision {0} is not in the history")]
     NoRevision(u64),
+    /// There is no such backup of a configuration of this form.
+    #[error("there is no backup {0:?} of a configuration of this form")]
+    NoBackup(String),
     /// A socket cannot be opened.
     #[error("cannot listen")]
     Listen(#[source] ListenError),
@@ -405,6 +411,38 @@ impl Applier {
         }
     }
 
+    /// What was kept under names.
+    #[must_use]
+    pub fn backups(&self) -> Backups {
+        Backups::of(&self.current().configuration.settings.state_dir)
+    }
+
+    /// Keeps what is in force under a name. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is one of that name, or it cannot be written.
+    pub fn add_backup(&self, name: &str) -> io::Result<()> {
+        let writer = self.inner.writer();
+        let current = self.current();
+        let Current { home, text, records, .. } = &*current;
+        let added = self.backups().add(name, home.form, text, records);
+        drop(writer);
+        added
+    }
+
+    /// Takes away what was kept under a name. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it cannot be removed.
+    pub fn remove_backup(&self, name: &str) -> io::Result<()> {
+        let writer = self.inner.writer();
+        let removed = self.backups().remove(name);
+        drop(writer);
+        removed
+    }
+
     /// Events from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
@@ -460,6 +498,7 @@ impl State {
             undo_to: None,
             difference: difference.unwrap_or_default(),
             disturbed: 0,
+            problems: Vec::new(),
         };
         let intended = self.history.intend(record, &texts)?;
         self.history.made(intended, 0).1
@@ -525,10 +564,9 @@ impl Inner {
         }
         shown.edited = Arc::new(problems.to_vec());
         drop(shown);
-        for PlacedProblem { file, line, column, code, message, help, severity } in problems {
-            if severity == "error" {
-                error!("{file}:{line}:{column}: {message} [{code}]; {help}");
-            }
+        for problem in problems.iter().filter(|one| one.is_error()) {
+            let PlacedProblem { file, line, column, code, message, .. } = problem;
+            error!("{file}:{line}:{column}: {message} [{code}]{}", problem.advice());
         }
         // Nobody may be listening.
         drop(self.events.send(Event::Refused { problems: problems.to_vec() }));

@@ -17,6 +17,7 @@ pub(crate) mod probe;
 pub(crate) mod route;
 pub(crate) mod server;
 pub(crate) mod site;
+mod sni;
 pub(crate) mod status;
 pub(crate) mod steps;
 pub(crate) mod token;

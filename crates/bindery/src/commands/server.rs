@@ -178,7 +178,7 @@ pub(crate) fn run_cert(command: &CertCommand) -> Result<ExitCode, Failure> {
         };
         let naming = table.bindings.iter().filter(|binding| match &binding.certificate {
             CertificateChoice::Listed(all) => all.iter().any(names),
-            CertificateChoice::Best | CertificateChoice::Central => false,
+            CertificateChoice::Best | CertificateChoice::Central | CertificateChoice::None => false,
         });
         let naming: Vec<_> = naming.map(|binding| binding.information.to_string()).collect();
         let problem = match entry {

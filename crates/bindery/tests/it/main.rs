@@ -23,4 +23,5 @@ mod session;
 mod slow;
 mod status;
 mod systemd;
+mod trap;
 mod whole;

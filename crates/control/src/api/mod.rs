@@ -13,6 +13,7 @@
 //! | `connection`, `socket` | where? |
 
 mod access;
+mod backups;
 mod body;
 mod certificates;
 mod connection;
@@ -50,6 +51,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, time::timeout};
 
 pub use access::{DOOR, Peer, Role, is_local, user_name};
+pub use backups::Backup;
 pub use certificates::{BindingOfSite, CertificateRecord};
 pub use connection::{Connections, serve_connection};
 pub use openapi::document as openapi;

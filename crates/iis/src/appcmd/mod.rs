@@ -9,7 +9,6 @@
 //! | `objects` | sites, applications, virtual directories, pools |
 //! | `section` | `config` |
 //! | `shown` | what is printed of an object |
-//! | `trap` | which bindings share a certificate without wanting it? |
 
 pub mod grammar;
 mod objects;
@@ -17,10 +16,8 @@ mod property;
 mod schema;
 mod section;
 mod shown;
-mod trap;
 
 use grammar::{Command, GrammarError};
-pub use trap::{Warning, Way};
 
 use crate::{config::host::Host, xml, xml::draft::Draft};
 
@@ -66,8 +63,6 @@ pub struct Answer {
     pub text: Option<String>,
     /// What is to be done besides, by the caller.
     pub effect: Option<Effect>,
-    /// What is probably not meant.
-    pub warning: Option<Warning>,
     /// What has no counterpart here. No part of the output, which scripts read.
     pub notes: Vec<String>,
 }
@@ -173,18 +168,12 @@ fn answer(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Result<An
         Failure { exit: 13, message }
     })?;
     let mut run = Run { world, host: Host::new(Draft::new(&tree)), answer: Answer::default() };
-    // Sites of the tree are the same in the draft, so that both can be compared.
-    let before = run.host.sites();
     match command.general("in") {
         Some(_) => run.each_of_input(&command, stdin.unwrap_or_default())?,
         None => run.execute(&command)?,
     }
     let text = run.host.draft.finish();
     if text != world.text {
-        if command.object == "SITE" {
-            let before = trap::Shared::of(&Draft::new(&tree), before);
-            run.answer.warning = before.compare(&run.host);
-        }
         run.answer.text = Some(text);
     }
     Ok(run.answer)

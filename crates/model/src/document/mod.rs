@@ -65,6 +65,7 @@ use crate::{
     decide::{ListenerRules, Order},
     log::AccessLog,
     problem::{Problem, Span},
+    record::Records,
     table::MemoryTable,
 };
 
@@ -77,6 +78,8 @@ pub struct Configuration {
     pub listeners: Vec<Listener>,
     /// Sites, bindings and certificates.
     pub table: MemoryTable,
+    /// In IIS's form: what it says of certificates apart from bindings.
+    pub records: Option<Records>,
 }
 
 /// What holds for the whole server: the table `[server]`.

@@ -21,14 +21,11 @@ use bindery_iis::{
     appcmd::{self, World},
     netsh::{
         grammar,
-        plan::{Known, plan},
+        plan::{Home, Known, plan},
         records::RecordError,
     },
 };
-use bindery_model::{
-    change::{Act, Change, EditError, How, Place},
-    trap,
-};
+use bindery_model::change::{Act, Change, EditError, How, Place};
 use tokio::runtime::Handle;
 
 use super::{
@@ -242,8 +239,8 @@ impl Doors {
             panic!("{words:?} is a change")
         };
         let home = match self.facts.form {
-            Form::Toml => trap::Home::Toml,
-            Form::Iis => trap::Home::Iis,
+            Form::Toml => Home::Toml,
+            Form::Iis => Home::Iis,
         };
         let known = Known {
             home,
