@@ -64,10 +64,11 @@ impl FromStr for HostName {
         if name.is_empty() {
             return Err(HostNameError::Empty);
         }
-        if address(name).is_some() {
+        let name = if name.is_ascii() { name.to_ascii_lowercase() } else { to_a_labels(name)? };
+        // As it will be written: other digits, and what is not seen, become these or nothing.
+        if address(&name).is_some() {
             return Err(HostNameError::Address(text.to_owned()));
         }
-        let name = if name.is_ascii() { name.to_ascii_lowercase() } else { to_a_labels(name)? };
         for label in name.split('.') {
             if label.is_empty() || label.len() > LABEL_BYTES_MAX {
                 return Err(HostNameError::Length(text.to_owned()));
@@ -225,6 +226,9 @@ mod tests {
     fn names_become_lower_case_a_labels_without_the_last_dot() {
         check("Shop.Example.COM", Ok("shop.example.com"));
         check("shop.example.com.", Ok("shop.example.com"));
+        for hidden in ["5.0.0.0\u{feff}", "５.0.0.0"] {
+            check(hidden, Err(HostNameError::Address(hidden.to_owned())));
+        }
         check("bücher.example", Ok("xn--bcher-kva.example"));
         check("BÜCHER.example.", Ok("xn--bcher-kva.example"));
         check("*.bücher.example", Ok("*.xn--bcher-kva.example"));

@@ -83,13 +83,24 @@ pub enum Stand {
     InPlaceOf(BindingInformation),
 }
 
+/// What is asked for of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordStand {
+    /// Nothing.
+    InForce,
+    /// Another certificate.
+    Changed,
+    /// That it be there.
+    Asked,
+}
+
 /// A binding that shows a certificate which is not for its host, because it shares a record.
 #[derive(Clone, Debug)]
 pub struct Loss<'a> {
     /// The address and port of the record.
     pub endpoint: Endpoint,
-    /// Whether the record itself is asked for, and not in force.
-    pub record_is_new: bool,
+    /// What is asked for of the record itself.
+    pub record: RecordStand,
     /// What the certificate of the record is called.
     pub shown: &'a str,
     /// What that is for, in words.
@@ -133,13 +144,12 @@ impl Loss<'_> {
     }
 
     fn again(&self) -> &'static str {
-        match (&self.stand, self.record_is_new) {
-            (Stand::InForce, false) => "",
+        match (&self.stand, self.record) {
+            (Stand::InForce, RecordStand::InForce) | (Stand::InFile, _) => "",
             _ => ", and then ask again",
         }
     }
 
-    /// Whether what is asked for now is done by the commands too.
     fn by_name(&self) -> Way {
         let Self { information, site, .. } = self;
         let BindingInformation { endpoint, host, .. } = information;
@@ -147,7 +157,8 @@ impl Loss<'_> {
         if self.own.is_none() {
             write!(what, " ({HASH}; none is known here yet)").ok();
         }
-        if self.stand == Stand::InForce && self.record_is_new {
+        // What asks for a binding is done by these; what asks for a record is not.
+        if self.stand == Stand::InForce {
             what.push_str(self.again());
         }
         let verb = if self.has_own_record { "update" } else { "add" };
@@ -189,15 +200,15 @@ impl Loss<'_> {
         }
         match self.stand {
             Stand::InFile => what.push_str(": take the edit back, type this, and edit again"),
-            // The record that is asked for becomes this one.
+            Stand::InForce if self.record != RecordStand::InForce => what.push_str(" instead"),
             Stand::InForce => {}
             Stand::Asked | Stand::InPlaceOf(_) => what.push_str(self.again()),
         }
         let hash = self.one_for_all.map_or_else(|| HASH.to_owned(), hex);
         let record = RecordKey::IpPort(self.endpoint);
-        let (verb, id) = match self.record_is_new {
-            true => ("add", format!(" {OWNER}")),
-            false => ("update", String::new()),
+        let (verb, id) = match self.record {
+            RecordStand::Asked => ("add", format!(" {OWNER}")),
+            RecordStand::InForce | RecordStand::Changed => ("update", String::new()),
         };
         let command =
             format!("bindery netsh http {verb} sslcert ipport={record} certhash={hash}{id}");
@@ -378,12 +389,12 @@ mod tests {
         assert_eq!(shared(&toml), []);
     }
 
-    fn told(stand: Stand, record_is_new: bool) -> Problem {
+    fn told(stand: Stand, record: RecordStand) -> Problem {
         let [a, b] = ["https/*:443:a.b", "https/*:443:c.d"]
             .map(|text| text.parse::<BindingInformation>().unwrap());
         let loss = Loss {
             endpoint: b.endpoint,
-            record_is_new,
+            record,
             shown: "one",
             shown_for: "a.b",
             site: "it's \"$s\"",
@@ -421,9 +432,9 @@ mod tests {
                  \"/bindings.[protocol='https',bindingInformation='*:444:'].bindingInformation:*:443:c.d\"",
             ),
         ];
-        let message = told(Stand::InForce, false).message;
+        let message = told(Stand::InForce, RecordStand::InForce).message;
         for (stand, command) in set {
-            let problem = told(stand, false);
+            let problem = told(stand, RecordStand::InForce);
             let [name, one] = problem.ways.try_into().unwrap();
             assert_eq!(name.commands, [first.clone(), format!("{site}{command}")]);
             let all = "bindery netsh http update sslcert ipport=0.0.0.0:443 certhash=THUMBPRINT";
@@ -431,10 +442,13 @@ mod tests {
             assert!(one.what.contains("a.b and c.d (THUMBPRINT; none is known"), "{}", one.what);
             assert_eq!(problem.message, message, "what is known is not said again");
         }
-        let by_hand = told(Stand::InFile, false);
+        let by_hand = told(Stand::InFile, RecordStand::InForce);
         assert_eq!(by_hand.ways[0].commands, [first]);
         assert!(by_hand.ways[0].what.contains("write sslFlags=\"5\""), "{by_hand:?}");
-        let new = told(Stand::InForce, true);
+        let changed = told(Stand::InForce, RecordStand::Changed);
+        assert!(changed.ways[1].commands[0].contains("http update sslcert ipport="), "{changed:?}");
+        assert!(changed.ways[1].what.ends_with(" instead"), "{changed:?}");
+        let new = told(Stand::InForce, RecordStand::Asked);
         assert!(new.ways[1].commands[0].contains("http add sslcert ipport="), "{new:?}");
         assert!(new.ways[0].what.ends_with(", and then ask again"), "{new:?}");
     }

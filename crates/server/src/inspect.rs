@@ -340,8 +340,7 @@ pub fn has_errors(problems: &[Problem]) -> bool {
 
 fn without_certificate_help(configuration: &Configuration, binding: &Binding) -> String {
     if configuration.records.is_none() {
-        return "name one by `certificate` at the binding, or take the key out where a host can \
-                choose one"
+        return "give it one: `certificate` at the binding, or `bindery netsh http add sslcert`"
             .to_owned();
     }
     format!(

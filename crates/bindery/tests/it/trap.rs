@@ -194,9 +194,10 @@ impl Session {
         }
         for line in said.lines() {
             // Titles of `check`, and errors as appcmd prints them, are one line each.
-            let is_one = ["$ ", "ERROR ( ", "error[", "warning[", "hint["]
-                .iter()
-                .any(|first| line.starts_with(first));
+            let is_one =
+                ["$ ", "ERROR ( ", "bindery: certificate record", "error[", "warning[", "hint["]
+                    .iter()
+                    .any(|first| line.starts_with(first));
             let is_command = line.trim_start().starts_with("bindery ");
             assert!(is_one || is_command || line.chars().count() <= 80, "too wide: {line}");
         }
@@ -349,8 +350,10 @@ fn the_api_refuses_it_with_both_ways_out() {
     assert_eq!(outcome["changed"], true, "{outcome}");
     assert_eq!(outcome["problems"][0]["code"], "shared-record");
     session.shows(["one", "one"]);
-    curl(&mut session, "http://localhost/v1/status");
-    assert!(session.last.contains("shared-record"), "{}", session.last);
+    for place in ["status", "history?limit=1"] {
+        curl(&mut session, &format!("http://localhost/v1/{place}"));
+        assert!(session.last.contains("shared-record"), "{}", session.last);
+    }
     session.said.clear();
     let check = session.types("bindery check").to_owned();
     assert!(check.contains("\n[1]\n"), "{check}");
@@ -484,4 +487,41 @@ fn one_certificate_for_both_is_no_trap() {
         assert!(!session.said.contains(word), "{}", session.said);
     }
     session.shows(["both", "both"]);
+}
+
+#[test]
+fn netsh_takes_a_certificate_away_and_gives_it_back_on_our_own_form() {
+    let mut session = Session::on_toml();
+    session.types("bindery netsh http delete sslcert ipport=0.0.0.0:PORT");
+    session.shows(["nothing", "nothing"]);
+    session.types("bindery netsh http delete sslcert ipport=0.0.0.0:PORT");
+    session.types("bindery check | grep without-certificate");
+    assert!(session.last.contains("without-certificate"), "{}", session.last);
+    session.types("bindery explain https://a.example --ip 127.0.0.1 --port PORT");
+    assert!(session.last.contains("the binding has no certificate"), "{}", session.last);
+    session.types("bindery netsh http add sslcert ipport=0.0.0.0:PORT certhash=ONE OWNER");
+    session.shows(["one", "one"]);
+    // A name that could choose one itself is without one too, until it is given one.
+    session.types("bindery binding add b https/*:PORT:b.example");
+    session.shows(["one", "two"]);
+    session.types("bindery netsh http delete sslcert hostnameport=b.example:PORT");
+    session.shows(["one", "nothing"]);
+    session.types("bindery netsh http add sslcert hostnameport=b.example:PORT certhash=BOTH OWNER");
+    session.shows(["one", "both"]);
+    session.types("bindery netsh http show sslcert | grep -A1 :PORT");
+    // What was kept has its records; a restore brings them back as one change.
+    session.types("bindery netsh http add sslcert hostnameport=c.example:PORT certhash=TWO OWNER");
+    session.types("bindery appcmd add backup kept");
+    session.types("bindery netsh http delete sslcert hostnameport=b.example:PORT");
+    session.types("bindery netsh http delete sslcert hostnameport=c.example:PORT");
+    session.types("bindery appcmd list backups");
+    session.types("bindery appcmd restore backup kept --dry-run");
+    session.types("bindery appcmd restore backup kept");
+    session.shows(["one", "both"]);
+    session.types("bindery netsh http show sslcert hostnameport=c.example:PORT | grep :PORT");
+    session.types("bindery undo");
+    session.shows(["one", "nothing"]);
+    session.types("bindery appcmd delete backup kept");
+    session.types("bindery appcmd list backups");
+    session.told("netsh-without");
 }

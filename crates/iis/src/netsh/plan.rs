@@ -251,18 +251,17 @@ fn change_of(table: &MemoryTable, binding: &Binding, set: Set) -> Option<Change>
     (!set.is_empty()).then_some(Change { at, act: Act::Set(set) })
 }
 
-/// The binding stays, as on Windows, and shows nothing.
+/// The binding stays, as on Windows, and shows nothing: which is warned of as with any change.
 fn without_certificate(binding: &Binding) -> (Set, Vec<String>) {
     let on = &binding.information;
-    let mut notes = vec![format!(
-        "{on} has no certificate from now on: handshakes that lead to it are refused until `netsh \
-         http add sslcert` gives it one"
-    )];
-    if binding.certificate == CertificateChoice::Central {
-        notes.push(format!(
-            "`certificate = \"central\"` at {on} gives it back to the central store"
-        ));
-    }
+    let notes = match binding.certificate {
+        CertificateChoice::Central => {
+            vec![format!("`certificate = \"central\"` at {on} gives it back to the central store")]
+        }
+        CertificateChoice::Best | CertificateChoice::Listed(_) | CertificateChoice::None => {
+            Vec::new()
+        }
+    };
     (Set::from([("certificate".to_owned(), Some("none".into()))]), notes)
 }
 

@@ -13,6 +13,7 @@ use bindery_model::{
     document::{Configuration, NamedPath, PathKind, Positions},
     record::RecordKey,
     table::MemoryTable,
+    trap::RecordStand,
 };
 
 use crate::tls::index::IndexedCertificates;
@@ -34,8 +35,8 @@ pub(super) struct Asked {
     /// The bindings that were not there, by their places: each with the one of its site that it
     /// takes the place of, if that can be told.
     pub(super) bindings: HashMap<usize, Option<BindingInformation>>,
-    /// Records that were not there.
-    pub(super) records: HashSet<RecordKey>,
+    /// Records that were not there, or named another certificate.
+    pub(super) records: HashMap<RecordKey, RecordStand>,
     /// Whether somebody wrote it into the file.
     pub(super) in_file: bool,
 }
@@ -203,9 +204,15 @@ impl Asked {
     fn between(before: &Configuration, now: &Configuration) -> Self {
         let Some(records) = &now.records else { return Self::default() };
         let known = before.records.as_ref();
-        let is_new =
-            |key: &&RecordKey| !known.is_some_and(|own| own.certificates.contains_key(*key));
-        let records = records.certificates.keys().filter(is_new).cloned().collect();
+        let stands = records.certificates.iter().filter_map(|(key, certificate)| {
+            let stand = match known.and_then(|own| own.certificates.get(key)) {
+                None => RecordStand::Asked,
+                Some(before) if before == certificate => return None,
+                Some(_) => RecordStand::Changed,
+            };
+            Some((key.clone(), stand))
+        });
+        let records = stands.collect();
         let all = |configuration: &Configuration| -> HashSet<(String, BindingInformation)> {
             let table = &configuration.table;
             let secure =

@@ -4,13 +4,13 @@
 use std::collections::{HashMap, HashSet};
 
 use bindery_model::{
-    binding::Binding,
+    binding::{Binding, Endpoint},
     certificate::{CertificateChoice, CertificateId},
     document::Configuration,
     name::HostPattern,
     problem::Problem,
     record::RecordKey,
-    trap::{Loss, Shared, Stand, chosen_by_name, shared},
+    trap::{Loss, RecordStand, Shared, Stand, chosen_by_name, shared},
 };
 
 use super::{Inspector, Scope, covers, names, scope::Asked};
@@ -36,6 +36,11 @@ impl<'a> Sharing<'a> {
 
     fn group(&self, place: usize) -> Option<&Shared> {
         self.groups.get(*self.of.get(&place)?)
+    }
+
+    fn record(&self, endpoint: Endpoint) -> RecordStand {
+        let asked = self.asked.records.get(&RecordKey::IpPort(endpoint));
+        asked.copied().unwrap_or(RecordStand::InForce)
     }
 
     fn stand(&self, place: usize) -> Stand {
@@ -84,14 +89,11 @@ impl Inspector<'_> {
         let one_for_all = valid.find(|facts| all(facts)).map(|facts| facts.thumbprint);
         let own_record = RecordKey::HostnamePort {
             host: host.clone(),
-            endpoint: bindery_model::binding::Endpoint {
-                address: None,
-                ..binding.information.endpoint
-            },
+            endpoint: Endpoint { address: None, ..binding.information.endpoint },
         };
         let loss = Loss {
             endpoint: group.endpoint,
-            record_is_new: self.shared.asked.records.contains(&RecordKey::IpPort(group.endpoint)),
+            record: self.shared.record(group.endpoint),
             shown: &self.name_of(certificate),
             shown_for: &names(facts),
             site: &table.site(binding).name,
