@@ -227,7 +227,7 @@ mod tests {
         check("Shop.Example.COM", Ok("shop.example.com"));
         check("shop.example.com.", Ok("shop.example.com"));
         for hidden in ["5.0.0.0\u{feff}", "５.0.0.0"] {
-            check(hidden, Err(HostNameError::Address(hidden.to_owned())));
+            check(hidden, Err("Address"));
         }
         check("bücher.example", Ok("xn--bcher-kva.example"));
         check("BÜCHER.example.", Ok("xn--bcher-kva.example"));
