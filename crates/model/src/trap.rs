@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use hashbrown::HashMap;
 
 use crate::{
-    binding::{BindingInformation, Endpoint, Protocol},
+    binding::{Binding, BindingInformation, Endpoint, Protocol},
     certificate::{CertificateChoice, CertificateReference},
     document::{Configuration, Parts},
     name::HostPattern,
@@ -241,16 +241,7 @@ pub(crate) fn held_twice(all: &Parts, problem: Problem, [first, second]: [usize;
     if !is_secure || information.host != HostPattern::Any || one.site == other.site {
         return problem;
     }
-    let name = |choice: &CertificateChoice| match choice {
-        CertificateChoice::Listed(listed) => match listed.first()? {
-            CertificateReference::Source(id) => {
-                all.certificates.get(id.0 as usize).map(|source| source.name.clone())
-            }
-            digest => Some(digest.to_string()),
-        },
-        CertificateChoice::Best | CertificateChoice::Central | CertificateChoice::None => None,
-    };
-    let (shown, wanted) = (name(&one.certificate), name(&other.certificate));
+    let (shown, wanted) = (first_named(all, one), first_named(all, other));
     if shown == wanted && all.records.is_none() {
         return problem;
     }
@@ -305,6 +296,17 @@ pub(crate) fn held_twice(all: &Parts, problem: Problem, [first, second]: [usize;
         }
     };
     problem.with_ways(ways.map(|(what, commands)| Way { what, commands }))
+}
+
+/// What the first certificate that a binding names is called.
+fn first_named(all: &Parts, binding: &Binding) -> Option<String> {
+    let CertificateChoice::Listed(listed) = &binding.certificate else { return None };
+    match listed.first()? {
+        CertificateReference::Source(id) => {
+            all.certificates.get(id.0 as usize).map(|source| source.name.clone())
+        }
+        digest => Some(digest.to_string()),
+    }
 }
 
 /// A word of a command line, for a shell.
