@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use bindery_control::home::{Home, HomeError, Loaded};
-use bindery_model::document::Settings;
+use bindery_model::{document::Settings, problem::Way};
 
 use crate::{ConfigOption, output::Failure};
 
-/// Where a configuration is looked for when none is named.
-const PLACES: [&str; 2] = ["bindery.toml", "/etc/bindery/bindery.toml"];
+/// The folders in which a configuration is looked for when none is named.
+const FOLDERS: [&str; 2] = ["", "/etc/bindery"];
+/// Its name.
+const TOML: &str = "bindery.toml";
+/// Its name in IIS's form. With a `bindery.toml` beside it that has no sites, those are here.
+const IIS: &str = "applicationHost.config";
 
 impl ConfigOption {
     /// The file that is meant.
@@ -16,7 +20,7 @@ impl ConfigOption {
         if let Some(path) = &self.config {
             return Ok(path.clone());
         }
-        PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        FOLDERS.iter().find_map(|folder| found_in(Path::new(folder))).ok_or_else(|| {
             Failure::new(
                 "there is no bindery.toml here and none in /etc/bindery; \
                  name one by --config FILE, or try `bindery demo`",
@@ -32,6 +36,38 @@ impl ConfigOption {
     /// Reads the file that is meant.
     pub(crate) fn load(&self) -> Result<Loaded, Failure> {
         load(&self.path()?)
+    }
+}
+
+fn found_in(folder: &Path) -> Option<PathBuf> {
+    let (toml, iis) = (folder.join(TOML), folder.join(IIS));
+    match (toml.exists(), iis.exists()) {
+        (true, true) => {
+            let sites = Home::load(&toml).map(|own| own.document.configuration.table.sites.len());
+            Some(if matches!(sites, Ok(0)) { iis } else { toml })
+        }
+        (true, false) => Some(toml),
+        (false, true) => Some(iis),
+        (false, false) => None,
+    }
+}
+
+/// Names the configuration at `path` in commands that are printed, where it would not be found.
+pub(crate) fn name_in_commands<'a>(path: &Path, ways: impl IntoIterator<Item = &'a mut Way>) {
+    if ConfigOption::default().path().is_ok_and(|found| found == path) {
+        return;
+    }
+    let text = path.display().to_string();
+    let option = match text.contains(|c: char| !c.is_alphanumeric() && !"/._-".contains(c)) {
+        true => format!(" --config '{}'", text.replace('\'', "'\\''")),
+        false => format!(" --config {text}"),
+    };
+    for command in ways.into_iter().flat_map(|way| &mut way.commands) {
+        // Behind the subcommand.
+        let words = if command.starts_with("bindery binding") { 3 } else { 2 };
+        if let Some((at, _)) = command.match_indices(' ').nth(words - 1) {
+            command.insert_str(at, &option);
+        }
     }
 }
 

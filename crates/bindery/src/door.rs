@@ -11,9 +11,10 @@ use std::{
 use bindery_control::{
     api::{CertificateRecord, ProblemDocument, certificates, user_name},
     applier::{Applier, Outcome, Refused, Request, What},
+    backup::Backups,
     client::{Client, ClientError, Refusal, Terms, all},
     history::{self, Actor, Record},
-    home::{Form, Home, HomeError, Loaded},
+    home::{Home, HomeError, Loaded},
     problems::PlacedProblem,
     steps::Observer,
     things,
@@ -26,7 +27,7 @@ use bindery_model::{
 use bindery_server::text_of;
 
 use crate::{
-    ConfigOption,
+    ConfigOption, config,
     output::{self, Failure},
     privileges::User,
 };
@@ -188,6 +189,16 @@ impl Things {
     }
 }
 
+/// What was kept under names.
+pub(crate) fn backups(config: &ConfigOption) -> Result<Vec<String>, Failure> {
+    if let Some(names) = running(config, Client::backups)? {
+        return Ok(names);
+    }
+    let (home, settings) = config.find()?;
+    let names = Backups::of(&home.state_folder(&settings)).names();
+    names.map_err(|error| Failure::because("the backups cannot be read", error))
+}
+
 /// The server that runs with this state folder, where one does and serves this file.
 fn server_of(
     settings: &Settings,
@@ -324,6 +335,7 @@ impl From<ClientError> for NotMade {
             column: own.column.unwrap_or(1),
             message: own.message,
             help: own.help,
+            ways: own.ways,
         });
         Self { what: detail, problems: problems.collect(), help }
     }
@@ -381,7 +393,24 @@ impl Door {
                 _ => break,
             }
         }
-        made.map_err(NotMade::from)
+        self.told(made)
+    }
+
+    /// What came of a change, with commands that name the configuration where that is needed.
+    fn told(&self, made: Result<Outcome, Unmade>) -> Result<Outcome, NotMade> {
+        let path = match self {
+            Self::Server(_, home) => home.path.clone(),
+            Self::Offline(Offline { applier, .. }) => applier.current().home.path.clone(),
+        };
+        let named = |problems: &mut Vec<PlacedProblem>| {
+            config::name_in_commands(&path, problems.iter_mut().flat_map(|one| &mut one.ways));
+        };
+        let mut made = made.map_err(NotMade::from);
+        match &mut made {
+            Ok(outcome) => named(&mut outcome.problems),
+            Err(refused) => named(&mut refused.problems),
+        }
+        made
     }
 
     /// Makes a change to what was seen; nothing where somebody else was faster, so that it is to
@@ -403,7 +432,7 @@ impl Door {
         };
         match self.asked(&request) {
             Err(unmade) if unmade.is_outdated() || unmade.is_by_edit() => None,
-            made => Some(made.map_err(NotMade::from)),
+            made => Some(self.told(made)),
         }
     }
 
@@ -422,9 +451,32 @@ impl Door {
             What::Both(changes, records) => client.change(changes, records, terms),
             What::Text(text) => client.put_text(home.form, text, terms),
             What::Undo(to) => client.undo(*to, terms),
+            What::Restore(name) => client.restore(name, terms),
             What::Reload | What::Anew => client.reload(terms),
         }
         .map_err(Unmade::Server)
+    }
+
+    /// Keeps what is in force under a name.
+    pub(crate) fn add_backup(&self, name: &str) -> Result<(), Failure> {
+        match self {
+            Self::Server(client, _) => client.add_backup(name).map_err(failure),
+            Self::Offline(Offline { applier, .. }) => applier
+                .add_backup(name)
+                .map_err(|error| Failure::because(format!("backup {name} cannot be kept"), error)),
+        }
+    }
+
+    /// Takes away what was kept under a name.
+    pub(crate) fn remove_backup(&self, name: &str) -> Result<(), Failure> {
+        match self {
+            Self::Server(client, _) => client.remove_backup(name).map_err(failure),
+            Self::Offline(Offline { applier, .. }) => {
+                applier.remove_backup(name).map_err(|error| {
+                    Failure::because(format!("backup {name} cannot be removed"), error)
+                })
+            }
+        }
     }
 
     /// What is in force.
@@ -496,12 +548,4 @@ impl Drop for Offline {
 /// Who asks, by this door.
 pub(crate) fn actor(door: history::Door) -> Actor {
     Actor { name: user_name(rustix::process::geteuid().as_raw()), door }
-}
-
-/// What a form is called.
-pub(crate) fn form_name(form: Form) -> &'static str {
-    match form {
-        Form::Toml => "bindery.toml",
-        Form::Iis => "applicationHost.config",
-    }
 }

@@ -29,7 +29,8 @@ struct Cli {
 /// Where the configuration is.
 #[derive(clap::Args, Clone, Debug, Default)]
 struct ConfigOption {
-    /// The configuration. Otherwise bindery.toml here, or else in /etc/bindery.
+    /// The configuration. Otherwise bindery.toml here, or else in /etc/bindery; or the
+    /// applicationHost.config that lies there, where bindery.toml has no sites.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }

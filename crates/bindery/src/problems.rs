@@ -4,7 +4,7 @@ use std::{fmt::Write as _, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use bindery_control::problems::PlacedProblem;
-use bindery_model::problem::{Problem, Severity};
+use bindery_model::problem::{Problem, Severity, Way};
 
 use crate::commands::steps::wrapped;
 
@@ -47,10 +47,23 @@ fn report<'a>(problem: &'a Problem, file: &'a str, text: &'a str) -> Group<'a> {
     for (span, why) in &problem.related {
         group = group.element(snippet(span, Some(why), file, text));
     }
-    match problem.help.as_str() {
-        "" => group,
-        help => group.element(Level::HELP.message(in_lines(help))),
+    if !problem.help.is_empty() {
+        group = group.element(Level::HELP.message(in_lines(&problem.help)));
     }
+    for way in &problem.ways {
+        group = group.element(Level::HELP.message(way_text(way)));
+    }
+    group
+}
+
+/// A way out. Commands are not broken.
+fn way_text(Way { what, commands }: &Way) -> String {
+    let colon = if commands.is_empty() { "" } else { ":" };
+    let mut text = in_lines(&format!("{what}{colon}"));
+    for command in commands {
+        text.push_str(&format!("\n  {command}"));
+    }
+    text
 }
 
 /// A help in lines that fit beside a line number. A key stays with its value.

@@ -128,13 +128,14 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
             tokio::spawn(api::serve(socket, api));
         }
         let running = Running { server, applier, _admin: admin };
-        ready(&running.server);
-        notify(&[NotifyState::Ready]);
         // Before anybody can change anything.
         let known = running.applier.problems();
-        tokio::spawn(inspect_in_background(running.applier.clone(), known));
+        // Who is told that it is ready may edit the file at once.
         let _watch = watch::watch(running.applier.clone())
             .inspect_err(|error| warn!(%error, "edits of the file are not seen"));
+        ready(&running.server);
+        notify(&[NotifyState::Ready]);
+        tokio::spawn(inspect_in_background(running.applier.clone(), known));
         running.until_stopped(signals).await
     });
     if has_socket {
@@ -271,7 +272,9 @@ async fn inspect_in_background(applier: Applier, known: Arc<Vec<PlacedProblem>>)
     for problem in &problems {
         let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
         match severity.as_str() {
-            "error" => error!("{file}:{line}:{column}: {message} [{code}]"),
+            "error" => {
+                error!("{file}:{line}:{column}: {message} [{code}]{}", problem.advice());
+            }
             "warning" => warn!("{file}:{line}:{column}: {message} [{code}]"),
             _ => {}
         }

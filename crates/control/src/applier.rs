@@ -22,7 +22,7 @@ use std::{
     error::Error,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::SystemTime,
 };
@@ -44,6 +44,7 @@ use tokio::sync::broadcast;
 use tracing::{error, warn};
 
 use crate::{
+    backup::Backups,
     history::{Actor, Door, History, Record, Texts},
     home::{Home, HomeError, Loaded, REPLACED, records_file},
     lock::Lock,
@@ -85,6 +86,8 @@ pub enum What {
     Text(String),
     /// The text of an earlier revision, and its certificate records.
     Undo(u64),
+    /// What was kept under a name: the text, and its certificate records.
+    Restore(String),
     /// Whatever the file says now: somebody edited it.
     Reload,
     /// Whatever the file says now, with everything it names read and looked at again.
@@ -141,6 +144,14 @@ pub struct Kept {
     pub records: Records,
 }
 
+impl Current {
+    /// The folder where state is kept between runs.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        self.home.state_folder(&self.configuration.settings)
+    }
+}
+
 /// What others are told.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
@@ -180,6 +191,9 @@ pub enum Refused {
     /// There is no such revision in the history.
     #[error("revision {0} is not in the history")]
     NoRevision(u64),
+    /// There is no such backup of a configuration of this form.
+    #[error("there is no backup {0:?} of a configuration of this form")]
+    NoBackup(String),
     /// A socket cannot be opened.
     #[error("cannot listen")]
     Listen(#[source] ListenError),
@@ -203,6 +217,7 @@ impl Refused {
                 "`bindery diff {expected}` shows what has changed since; then ask again with the \
                  revision in force"
             )),
+            Self::NoBackup(_) => Some("`bindery appcmd list backups` lists those that are kept".to_owned()),
             Self::NoRevision(_) => Some("`bindery history` lists those that are kept".to_owned()),
             Self::Edit(EditError::NotFound(at)) => Some(format!("{} shows what there is", list(at))),
             Self::Edit(EditError::NoPlace {
@@ -255,7 +270,7 @@ pub struct Applier {
 }
 
 struct Inner {
-    path: std::path::PathBuf,
+    path: PathBuf,
     running: OnceLock<Running>,
     observer: Observer,
     events: broadcast::Sender<Event>,
@@ -275,7 +290,7 @@ struct Running {
 struct State {
     history: History,
     /// The file of certificate records.
-    records: std::path::PathBuf,
+    records: PathBuf,
     #[allow(dead_code, reason = "held as long as there is somebody who writes")]
     lock: Lock,
 }
@@ -471,6 +486,38 @@ impl Applier {
         Ok(write::difference(&read(from)?, &read(to)?))
     }
 
+    /// What was kept under names.
+    #[must_use]
+    pub fn backups(&self) -> Backups {
+        Backups::of(&self.current().state_folder())
+    }
+
+    /// Keeps what is in force under a name. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is one of that name, or it cannot be written.
+    pub fn add_backup(&self, name: &str) -> io::Result<()> {
+        let writer = self.inner.writer();
+        let current = self.current();
+        let Current { home, text, records, .. } = &*current;
+        let added = self.backups().add(name, home.form, text, records);
+        drop(writer);
+        added
+    }
+
+    /// Takes away what was kept under a name. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it cannot be removed.
+    pub fn remove_backup(&self, name: &str) -> io::Result<()> {
+        let writer = self.inner.writer();
+        let removed = self.backups().remove(name);
+        drop(writer);
+        removed
+    }
+
     /// Events from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
@@ -526,6 +573,7 @@ impl State {
             undo_to: None,
             difference: difference.unwrap_or_default(),
             disturbed: 0,
+            problems: Vec::new(),
         };
         let intended = self.history.intend(record, &texts)?;
         self.history.made(intended, 0).1
@@ -591,10 +639,9 @@ impl Inner {
         }
         shown.edited = Arc::new(problems.to_vec());
         drop(shown);
-        for PlacedProblem { file, line, column, code, message, help, severity } in problems {
-            if severity == "error" {
-                error!("{file}:{line}:{column}: {message} [{code}]; {help}");
-            }
+        for problem in problems.iter().filter(|one| one.is_error()) {
+            let PlacedProblem { file, line, column, code, message, .. } = problem;
+            error!("{file}:{line}:{column}: {message} [{code}]{}", problem.advice());
         }
         // Nobody may be listening.
         drop(self.events.send(Event::Refused { problems: problems.to_vec() }));

@@ -20,8 +20,8 @@ use tokio::{net::UnixStream, runtime::Runtime, time::timeout};
 
 use crate::{
     api::{
-        About, CertificateRecord, DOOR, Page, ProblemDocument, RequestRecord, RevisionDifference,
-        RevisionRecord, part_of_path, path_of, socket_path,
+        About, Backup, CertificateRecord, DOOR, Page, ProblemDocument, RequestRecord,
+        RevisionDifference, RevisionRecord, part_of_path, path_of, socket_path,
     },
     applier::Outcome,
     history::{Door, Record},
@@ -353,6 +353,48 @@ impl Client {
     /// As [`Self::change`].
     pub fn undo(&self, to: u64, terms: Terms) -> Result<Outcome, ClientError> {
         self.post("/v1/undo", &serde_json::json!({ "to": to }), terms)
+    }
+
+    /// The names of backups.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn backups(&self) -> Result<Vec<String>, ClientError> {
+        let page: Page<Backup> = self.json(Asked::get("/v1/backups"))?;
+        Ok(page.items.into_iter().map(|backup| backup.name).collect())
+    }
+
+    /// Keeps what is in force under a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`] says why it was not kept.
+    pub fn add_backup(&self, name: &str) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(&Backup { name: name.to_owned() });
+        let body = body.map_err(|error| ClientError::Answer(error.to_string()))?;
+        let body = Some(("application/json", body));
+        self.send(Asked { body, ..Asked::new(Method::POST, "/v1/backups") }).map(drop)
+    }
+
+    /// Takes away what was kept under a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`] where there is none.
+    pub fn remove_backup(&self, name: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/backups/{}", part_of_path(name));
+        self.send(Asked::new(Method::DELETE, path)).map(drop)
+    }
+
+    /// Brings back what was kept under a name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::change`].
+    pub fn restore(&self, name: &str, terms: Terms) -> Result<Outcome, ClientError> {
+        let path = format!("/v1/backups/{}/restore", part_of_path(name));
+        self.json(Asked::new(Method::POST, path).on(terms))
     }
 
     /// Has the configuration read again, with every file that it names.

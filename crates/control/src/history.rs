@@ -29,7 +29,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bindery_model::change::Difference;
 use serde::{Deserialize, Serialize};
 
-use crate::replace::{NotReplaced, Replacement, sync_folder};
+use crate::{
+    problems::PlacedProblem,
+    replace::{NotReplaced, Replacement, sync_folder},
+};
 
 /// So many revisions can be brought back. Beyond that nobody looks for a change by number, and a
 /// script that makes one a minute has a day of them.
@@ -91,6 +94,9 @@ pub struct Record {
     pub difference: Difference,
     /// Connections that lost what they used.
     pub disturbed: usize,
+    /// What is wrong since, and was not before; without hints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<PlacedProblem>,
 }
 
 /// What a revision was: the text of the file, and that of the certificate records.

@@ -6,6 +6,7 @@
 //! | [`home`] | where is the truth, and how is it read, edited and replaced? |
 //! | [`applier`] | who may change it, when, and what came of it? |
 //! | [`history`] | who changed what, and when? |
+//! | [`backup`] | what was kept under a name? |
 //! | [`api`] | how is it asked, and changed, over HTTP? |
 //! | [`client`] | how does a command ask it? |
 //! | [`explain`] | who would answer a client, and why? |
@@ -18,6 +19,7 @@
 
 pub mod api;
 pub mod applier;
+pub mod backup;
 pub mod client;
 pub mod explain;
 pub mod history;

@@ -1,6 +1,6 @@
 //! Problems of a configuration by line and column.
 
-use bindery_model::problem::{Problem, Severity};
+use bindery_model::problem::{Problem, Severity, Way};
 use serde::{Deserialize, Serialize};
 
 /// A problem with its place in lines and columns, both from 1; columns count characters.
@@ -21,6 +21,9 @@ pub struct PlacedProblem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
+    /// Ways out, each of which will do, where there are commands for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
 }
 
 impl PlacedProblem {
@@ -35,7 +38,21 @@ impl PlacedProblem {
             column: 1,
             message: message.to_owned(),
             help: String::new(),
+            ways: Vec::new(),
         }
+    }
+
+    /// What to do about it, on one line: for a log.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let help = Some(self.help.clone()).filter(|help| !help.is_empty());
+        let ways = self.ways.iter().map(|way| match way.commands.as_slice() {
+            [] => way.what.clone(),
+            commands => format!("{}: {}", way.what, commands.join(" && ")),
+        });
+        let ways: Vec<_> = ways.collect();
+        let ways = Some(ways.join("; or ")).filter(|ways| !ways.is_empty());
+        help.into_iter().chain(ways).map(|part| format!("; {part}")).collect()
     }
 
     /// Whether it keeps something from being served.
@@ -80,6 +97,7 @@ fn at_line(problem: &Problem, file: &str, text: &str, line: usize) -> PlacedProb
         column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
         message: problem.message.clone(),
         help: problem.help.clone(),
+        ways: problem.ways.clone(),
     }
 }
 

@@ -49,6 +49,8 @@ pub enum CertificateChoice {
     Listed(Vec<CertificateReference>),
     /// The file that the central store has for the name.
     Central,
+    /// None: handshakes that lead to the binding are refused, as where IIS has no record.
+    None,
 }
 
 impl fmt::Display for CertificateReference {

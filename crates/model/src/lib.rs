@@ -15,7 +15,8 @@
 //! | [`endpoint`] | which sockets does a set of bindings need? |
 //! | [`document`] | what does `bindery.toml` say, and what is wrong with it? |
 //! | [`change`] | what is asked to be changed, and what differs? |
-//! | [`trap`] | which bindings would show one certificate and want several? |
+//! | [`record`] | which certificate record does a binding of IIS's form go by? |
+//! | [`trap`] | which bindings share a certificate that is not theirs? |
 //! | [`problem`] | how is something wrong said? |
 //!
 //! The one law: nothing here does I/O or reads a clock. Who breaks it makes decisions that cannot
@@ -30,6 +31,7 @@ pub mod endpoint;
 pub mod log;
 pub mod name;
 pub mod problem;
+pub mod record;
 pub mod rules;
 pub mod site;
 pub mod table;

@@ -65,7 +65,7 @@ impl FromStr for HostName {
             return Err(HostNameError::Empty);
         }
         let name = if name.is_ascii() { name.to_ascii_lowercase() } else { to_a_labels(name)? };
-        // Digits of other scripts are digits now.
+        // As it will be written: other digits, and what is not seen, become these or nothing.
         if address(&name).is_some() {
             return Err(HostNameError::Address(text.to_owned()));
         }
@@ -226,6 +226,9 @@ mod tests {
     fn names_become_lower_case_a_labels_without_the_last_dot() {
         check("Shop.Example.COM", Ok("shop.example.com"));
         check("shop.example.com.", Ok("shop.example.com"));
+        for hidden in ["5.0.0.0\u{feff}", "５.0.0.0"] {
+            check(hidden, Err("Address"));
+        }
         check("bücher.example", Ok("xn--bcher-kva.example"));
         check("BÜCHER.example.", Ok("xn--bcher-kva.example"));
         check("*.bücher.example", Ok("*.xn--bcher-kva.example"));

@@ -3,6 +3,8 @@
 
 use std::{fmt, ops::Range};
 
+use serde::{Deserialize, Serialize};
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -40,6 +42,18 @@ pub struct Problem {
     pub help: String,
     /// Other places that belong to it, each with a word on why.
     pub related: Vec<(Span, String)>,
+    /// Ways out, each of which will do, where there are commands for them.
+    pub ways: Vec<Way>,
+}
+
+/// A way out of a problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// What it does.
+    pub what: String,
+    /// What to type, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
 }
 
 impl Problem {
@@ -51,7 +65,15 @@ impl Problem {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        Self { code, span, message: message.into(), help: help.into(), related: Vec::new() }
+        let (message, help) = (message.into(), help.into());
+        Self { code, span, message, help, related: Vec::new(), ways: Vec::new() }
+    }
+
+    /// The same, with ways out.
+    #[must_use]
+    pub fn with_ways(mut self, ways: impl IntoIterator<Item = Way>) -> Self {
+        self.ways.extend(ways);
+        self
     }
 
     /// The same, pointing at one more place.
@@ -144,8 +166,6 @@ codes! {
     NotSupportedHere = "not-supported-here", Hint;
     /// A folder of Windows, and nothing says where it is here.
     UnmappedPath = "unmapped-path", Warning;
-    /// Sites whose bindings without server name indication show one and the same certificate.
-    SharedRecord = "shared-record", Hint;
     /// Flags of a binding that do not go together.
     BadSslFlags = "bad-ssl-flags", Warning;
     /// A setting in a `web.config` that the server's configuration has locked.
@@ -194,8 +214,16 @@ codes! {
     CommonNameOnly = "common-name-only", Warning;
     /// A certificate that does not cover the binding's host.
     NotCovered = "name-not-covered", Error;
+    /// A binding without server name indication shows a certificate that is another binding's: that
+    /// of the address and port, which it shares.
+    SharedRecord = "shared-record", Error;
+    /// Bindings that ask for no server name indication on an address and port without a
+    /// certificate record: the name chooses all the same.
+    ChosenByName = "chosen-by-name", Warning;
     /// No certificate covers the binding's host.
     NoCertificate = "no-certificate", Error;
+    /// A binding that is to have no certificate.
+    WithoutCertificate = "without-certificate", Warning;
     /// An address that this machine does not have.
     AddressNotLocal = "address-not-local", Error;
 }

@@ -1,472 +1,457 @@
-//! The trap of IIS 7: https bindings that share an address and port without server names are shown
-//! one certificate, whatever each of them was meant to show, and nobody says so. Here it is found
-//! and explained before it is made.
+//! The trap of IIS 7: https bindings on one address and port that ask for no server names share one
+//! certificate, that of the record of the address and port, whatever each of them was meant to
+//! show, and nobody says so. Here whoever would be shown another's certificate is found before it
+//! comes to that, and told what there is to do.
 //!
-//! In IIS's form a binding whose `sslFlags` have neither 1 nor 2 takes its certificate from the
-//! record of its address and port, which it shares. In `bindery.toml` the server name always
-//! chooses: bindings with hosts have certificates of their own whatever was asked for, and only two
-//! without a host could collide, which are one key and refused.
+//! In IIS's form a binding whose `sslFlags` have neither 1 nor 2 shares. In `bindery.toml` the
+//! server name always chooses, so bindings with hosts cannot; those without are one key, which two
+//! sites cannot hold.
+//!
+//! What is in certificates is known to who calls: nothing here reads any.
 
-use std::fmt;
+use std::fmt::Write as _;
 
 use hashbrown::HashMap;
-use serde::{Serialize, Serializer};
 
 use crate::{
-    binding::{BindingInformation, Endpoint, Protocol},
+    binding::{Binding, BindingInformation, Endpoint, Protocol},
     certificate::{CertificateChoice, CertificateReference},
-    document::Configuration,
+    document::{Configuration, Parts},
     name::HostPattern,
+    problem::{Code, Problem, Span, Way},
+    record::{CENTRAL, RecordKey, SNI},
 };
 
-/// Columns of an explanation. Commands are not broken.
-const COLUMNS: usize = 80;
+/// Who makes records, as IIS writes it.
+const OWNER: &str = "appid={4dc3e181-e14b-4a21-b022-59fc669b0914}";
+/// What stands for the thumbprint of a certificate that nobody has named yet.
+const HASH: &str = "THUMBPRINT";
+/// So many hosts are listed.
+const HOSTS_SHOWN_MAX: usize = 5;
 
-/// Where the certificate of a binding is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Home {
-    /// At the binding, in `bindery.toml`. Records are kept only as long as no binding has their
-    /// key.
-    Toml,
-    /// In the records, as on Windows: `applicationHost.config` has no place for it.
-    Iis,
-}
-
-/// An https binding and the certificate that it is meant to show.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Claim {
-    /// Its site.
-    pub site: String,
-    /// Its key; in serialized form its text.
-    #[serde(rename = "on", serialize_with = "as_text")]
-    pub information: BindingInformation,
-    /// Whether its certificate is chosen by server name: SNI or the central store.
-    pub by_name: bool,
-    /// The certificate, by its name or thumbprint; `None` where none is asked for.
-    pub wants: Option<String>,
-    /// Whether the certificate that it would share covers its host, where that is known.
-    pub covered: Option<bool>,
-}
-
-/// Bindings that share what they should not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Trap {
-    /// Where certificates are written.
-    pub home: Home,
-    /// The address and port that they share.
-    #[serde(serialize_with = "as_text")]
+/// Https bindings whose certificate goes by an address and port alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The address and port whose record they share, or would if there were one.
     pub endpoint: Endpoint,
-    /// The certificate that all of them would show; `None` where there is none at all.
-    pub shown: Option<String>,
-    /// All that share it.
-    pub sharing: Vec<Sharing>,
+    /// Whether there is a record.
+    pub has_record: bool,
+    /// Their places in the table; two at least.
+    pub bindings: Vec<usize>,
 }
 
-/// One that shares.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sharing {
-    /// The binding and what it is meant to show.
-    pub claim: Claim,
-    /// Whether its clients would get a certificate that is not meant for them.
-    pub loses: bool,
-}
-
-fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-/// The https bindings of a configuration as it is served: chosen by name wherever there is a host.
+/// Everything that several bindings share in IIS's form, in the order of the first of each. Costs
+/// what the bindings are many.
 #[must_use]
-pub fn claims(configuration: &Configuration) -> Vec<Claim> {
-    let table = &configuration.table;
-    let secure = table.bindings.iter().filter(|own| own.information.protocol == Protocol::Https);
-    let name = |reference: &CertificateReference| match reference {
-        CertificateReference::Source(id) => {
-            table.certificate(*id).map(|source| source.name.clone())
+pub fn shared(configuration: &Configuration) -> Vec<Shared> {
+    let Some(records) = &configuration.records else { return Vec::new() };
+    let mut groups: Vec<Shared> = Vec::new();
+    let mut places: HashMap<(Endpoint, bool), usize> = HashMap::new();
+    for (place, binding) in configuration.table.bindings.iter().enumerate() {
+        let information = &binding.information;
+        let flags = records.ssl_flags.get(place).copied().unwrap_or_default();
+        let by_name = flags & SNI != 0 && information.host != HostPattern::Any;
+        if information.protocol != Protocol::Https || by_name || flags & CENTRAL != 0 {
+            continue;
         }
-        other => Some(other.to_string()),
-    };
-    secure
-        .map(|binding| Claim {
-            site: table.site(binding).name.clone(),
-            information: binding.information.clone(),
-            by_name: binding.information.host != HostPattern::Any
-                || binding.certificate == CertificateChoice::Central,
-            wants: match &binding.certificate {
-                CertificateChoice::Listed(listed) => listed.first().and_then(name),
-                CertificateChoice::Best | CertificateChoice::Central => None,
-            },
-            covered: None,
-        })
-        .collect()
+        let (endpoint, has_record) = match records.of_binding(place, binding) {
+            Some(RecordKey::IpPort(endpoint)) => (endpoint, true),
+            _ => (information.endpoint, false),
+        };
+        let group = *places.entry((endpoint, has_record)).or_insert_with(|| {
+            groups.push(Shared { endpoint, has_record, bindings: Vec::new() });
+            groups.len() - 1
+        });
+        if let Some(group) = groups.get_mut(group) {
+            group.bindings.push(place);
+        }
+    }
+    groups.retain(|group| group.bindings.len() > 1);
+    groups
 }
 
-/// The claims after a change, with what new ones are meant to show where nobody said so: what the
-/// same site showed on the binding that the change took away. So it goes where a port is given up
-/// to join another (`*:444:` becomes `*:443:b.example`). Those that stay have no wish of their own.
-#[must_use]
-pub fn carried_over(before: &[Claim], after: &[Claim]) -> Vec<Claim> {
-    fn key(claim: &Claim) -> (&str, &BindingInformation) {
-        (claim.site.as_str(), &claim.information)
-    }
-    let old: HashMap<_, _> = before.iter().map(|claim| (key(claim), claim)).collect();
-    let kept: HashMap<_, ()> = after.iter().map(|claim| (key(claim), ())).collect();
-    let mut gone: HashMap<&str, Vec<&Claim>> = HashMap::new();
-    for claim in before.iter().rev().filter(|claim| !kept.contains_key(&key(claim))) {
-        gone.entry(claim.site.as_str()).or_default().push(claim);
-    }
-    let wish = |claim: &Claim| {
-        if old.contains_key(&key(claim)) {
-            return None;
-        }
-        let left = gone.get_mut(claim.site.as_str()).and_then(Vec::pop);
-        left.and_then(|left| left.wants.clone()).or_else(|| claim.wants.clone())
-    };
-    let wishes: Vec<_> = after.iter().map(wish).collect();
-    after.iter().zip(wishes).map(|(claim, wants)| Claim { wants, ..claim.clone() }).collect()
+/// How what a binding is came about. What is to be typed depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// It is in force.
+    InForce,
+    /// Somebody wrote it into the file.
+    InFile,
+    /// It is asked for and not there.
+    Asked,
+    /// It is asked for in the place of another of its site.
+    InPlaceOf(BindingInformation),
 }
 
-/// Every endpoint whose bindings would share one certificate and are meant to show several.
-/// `record` is the certificate that the record of an address and port names, where there are
-/// records. Costs what the claims are many.
-#[must_use]
-pub fn traps(
-    home: Home,
-    claims: &[Claim],
-    record: &dyn Fn(Endpoint) -> Option<String>,
-) -> Vec<Trap> {
-    let mut places: Vec<Endpoint> = Vec::new();
-    let mut groups: HashMap<Endpoint, Vec<&Claim>> = HashMap::new();
-    for claim in claims.iter().filter(|claim| !claim.by_name) {
-        let own = claim.information.endpoint;
-        let everywhere = Endpoint { address: None, ..own };
-        // An address without a record of its own uses that of all addresses.
-        let all = record(own).is_none() && record(everywhere).is_some();
-        let place = if all { everywhere } else { own };
-        let group = groups.entry(place).or_default();
-        if group.is_empty() {
-            places.push(place);
-        }
-        group.push(claim);
-    }
-    let traps = places.into_iter().filter_map(|endpoint| {
-        let group = groups.get(&endpoint)?;
-        let first = || group.iter().find_map(|claim| claim.wants.clone());
-        let shown = record(endpoint).or_else(first);
-        let sharing: Vec<_> = group
-            .iter()
-            .map(|claim| {
-                let other = claim.wants.is_some() && claim.wants != shown;
-                Sharing { claim: (*claim).clone(), loses: other || claim.covered == Some(false) }
-            })
-            .collect();
-        let trapped = sharing.len() > 1 && sharing.iter().any(|one| one.loses);
-        trapped.then_some(Trap { home, endpoint, shown, sharing })
-    });
-    traps.collect()
+/// What is asked for of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordStand {
+    /// Nothing.
+    InForce,
+    /// Another certificate.
+    Changed,
+    /// That it be there.
+    Asked,
 }
 
-impl Trap {
-    /// Whether it does no harm here: the server name chooses all the same, and each binding shows
-    /// its own certificate.
+/// A binding that shows a certificate which is not for its host, because it shares a record.
+#[derive(Clone, Debug)]
+pub struct Loss<'a> {
+    /// The address and port of the record.
+    pub endpoint: Endpoint,
+    /// What is asked for of the record itself.
+    pub record: RecordStand,
+    /// What the certificate of the record is called.
+    pub shown: &'a str,
+    /// What that is for, in words.
+    pub shown_for: &'a str,
+    /// Its site.
+    pub site: &'a str,
+    /// The binding.
+    pub information: &'a BindingInformation,
+    /// Its `sslFlags`.
+    pub ssl_flags: u32,
+    /// Another that shares the record, with its site.
+    pub beside: (&'a str, &'a BindingInformation),
+    /// How it came about.
+    pub stand: Stand,
+    /// Whether there is a record for its host.
+    pub has_own_record: bool,
+    /// A certificate for its host.
+    pub own: Option<[u8; 20]>,
+    /// The hosts of all who share the record.
+    pub hosts: Vec<String>,
+    /// A certificate for all of them.
+    pub one_for_all: Option<[u8; 20]>,
+}
+
+impl Loss<'_> {
+    /// It told: what is asked for, whose certificate clients get, and the two ways out. The
+    /// message is the same however the binding came about.
     #[must_use]
-    pub fn is_disarmed(&self) -> bool {
-        let named = |one: &Sharing| one.claim.information.host != HostPattern::Any;
-        self.home == Home::Toml && self.losers().all(named)
+    pub fn problem(&self, span: Span) -> Problem {
+        let Self { endpoint, shown, shown_for, site, information, beside, .. } = self;
+        let host = &information.host;
+        let record = RecordKey::IpPort(*endpoint);
+        let message = format!(
+            "{information} of site {site:?} asks for no server name indication (SNI), so its \
+             certificate is that of the address and port, {record}, which it shares with {} of \
+             site {:?}: clients of {host} get the certificate {shown:?}, which is for {shown_for}",
+            beside.1, beside.0,
+        );
+        Problem::new(Code::SharedRecord, span, message, "")
+            .with_ways([self.by_name(), self.one_certificate()])
     }
 
-    fn losers(&self) -> impl Iterator<Item = &Sharing> {
-        self.sharing.iter().filter(|one| one.loses)
-    }
-
-    fn shown(&self) -> &str {
-        self.shown.as_deref().unwrap_or("no certificate")
-    }
-
-    /// The hosts of all who share, as one certificate would have to cover them.
-    fn hosts(&self) -> String {
-        let hosts = self.sharing.iter().map(|one| one.claim.information.host.to_string());
-        let mut hosts: Vec<_> = hosts.filter(|host| !host.is_empty()).collect();
-        hosts.sort_unstable();
-        hosts.dedup();
-        match hosts.len() {
-            0 => "the names of all of them".to_owned(),
-            _ => hosts.join(", "),
+    fn again(&self) -> &'static str {
+        match (&self.stand, self.record) {
+            (Stand::InForce, RecordStand::InForce) | (Stand::InFile, _) => "",
+            _ => ", and then ask again",
         }
     }
 
-    /// The commands that let the server name choose for one that loses.
-    fn by_name(&self, claim: &Claim) -> Vec<String> {
-        let BindingInformation { endpoint, host, .. } = &claim.information;
-        let address = match endpoint.address {
-            None => format!("*:{}", endpoint.port),
-            Some(_) => endpoint.to_string(),
-        };
-        let name = match host {
-            HostPattern::Any => "NAME".to_owned(),
-            host => host.to_string(),
-        };
-        let wants = claim.wants.as_deref().unwrap_or("CERTIFICATE");
-        let site = &claim.site;
-        match self.home {
-            Home::Iis => vec![
-                format!(
-                    "appcmd set site \"{site}\" /bindings.[protocol='https',bindingInformation=\
-                     '{address}:{host}'].sslFlags:1{}",
-                    match host {
-                        HostPattern::Any => format!(
-                            " /bindings.[protocol='https',bindingInformation='{address}:'].bindingInformation:{address}:NAME"
-                        ),
-                        _ => String::new(),
-                    }
-                ),
-                format!(
-                    "netsh http add sslcert hostnameport={name}:{} certhash={wants} \
-                     appid={{4dc3e181-e14b-4a21-b022-59fc669b0914}}",
-                    endpoint.port
-                ),
-            ],
-            Home::Toml => vec![format!(
-                "bindery binding add \"{site}\" https/{address}:{name} --certificate {wants}"
-            )],
+    fn by_name(&self) -> Way {
+        let Self { information, site, .. } = self;
+        let BindingInformation { endpoint, host, .. } = information;
+        let mut what = format!("let the server name choose, with a certificate for {host} alone");
+        if self.own.is_none() {
+            write!(what, " ({HASH}; none is known here yet)").ok();
         }
-    }
-
-    /// The command that gives all of them one certificate.
-    fn one_for_all(&self) -> Option<String> {
-        let all = match self.endpoint.address {
-            None => format!("0.0.0.0:{}", self.endpoint.port),
-            Some(_) => self.endpoint.to_string(),
-        };
-        match self.home {
-            Home::Iis => {
-                let verb = if self.shown.is_some() { "update" } else { "add" };
-                let id = match verb {
-                    "add" => " appid={4dc3e181-e14b-4a21-b022-59fc669b0914}",
-                    _ => "",
-                };
-                Some(format!("netsh http {verb} sslcert ipport={all} certhash=THUMBPRINT{id}"))
+        // What asks for a binding is done by these; what asks for a record is not.
+        if self.stand == Stand::InForce {
+            what.push_str(self.again());
+        }
+        let verb = if self.has_own_record { "update" } else { "add" };
+        let id = if self.has_own_record { String::new() } else { format!(" {OWNER}") };
+        let hash = self.own.map_or_else(|| HASH.to_owned(), hex);
+        let record = format!(
+            "bindery netsh http {verb} sslcert hostnameport={host}:{} certhash={hash}{id}",
+            endpoint.port
+        );
+        let site = quoted(site);
+        let text = |own: &BindingInformation| format!("{}:{}", own.endpoint, own.host);
+        let key = |own| format!("/bindings.[protocol='https',bindingInformation='{}']", text(own));
+        let flags = self.ssl_flags | SNI;
+        let set = match &self.stand {
+            Stand::InForce => format!("\"{}.sslFlags:{flags}\"", key(information)),
+            Stand::InPlaceOf(other) => format!(
+                "\"{0}.sslFlags:{flags}\" \"{0}.bindingInformation:{1}\"",
+                key(other),
+                text(information)
+            ),
+            Stand::Asked => format!(
+                "\"/+bindings.[protocol='https',bindingInformation='{}',sslFlags='{flags}']\"",
+                text(information)
+            ),
+            Stand::InFile => {
+                write!(what, ": write sslFlags=\"{flags}\" at this binding, and then").ok();
+                return Way { what, commands: vec![record] };
             }
-            Home::Toml => {
-                let claim = &self.sharing.first()?.claim;
-                Some(format!(
-                    "bindery binding set \"{}\" {} --certificate CERTIFICATE",
-                    claim.site, claim.information
-                ))
-            }
+        };
+        let set = format!("bindery appcmd set site {site} {set}");
+        Way { what, commands: vec![record, set] }
+    }
+
+    fn one_certificate(&self) -> Way {
+        let hosts = some_of(&self.hosts);
+        let mut what = format!("use one certificate that covers {hosts}");
+        if self.one_for_all.is_none() {
+            write!(what, " ({HASH}; none is known here yet)").ok();
         }
+        match self.stand {
+            Stand::InFile => what.push_str(": take the edit back, type this, and edit again"),
+            Stand::InForce if self.record != RecordStand::InForce => what.push_str(" instead"),
+            Stand::InForce => {}
+            Stand::Asked | Stand::InPlaceOf(_) => what.push_str(self.again()),
+        }
+        let hash = self.one_for_all.map_or_else(|| HASH.to_owned(), hex);
+        let record = RecordKey::IpPort(self.endpoint);
+        let (verb, id) = match self.record {
+            RecordStand::Asked => ("add", format!(" {OWNER}")),
+            RecordStand::InForce | RecordStand::Changed => ("update", String::new()),
+        };
+        let command =
+            format!("bindery netsh http {verb} sslcert ipport={record} certhash={hash}{id}");
+        Way { what, commands: vec![command] }
     }
 }
 
-/// What was asked for, what clients would have got, and the two ways out. Text is at most 80
-/// columns wide; commands stand on lines of their own.
-impl fmt::Display for Trap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.sharing.len();
-        let endpoint = self.endpoint;
-        paragraph(
-            f,
-            &format!(
-                "{count} https bindings on {endpoint} were asked for without SNI, and they are \
-                 not meant to show the same certificate:"
-            ),
-        )?;
-        for Sharing { claim, .. } in &self.sharing {
-            let wants = match (&claim.wants, claim.covered) {
-                (Some(wants), _) => format!("certificate {wants}"),
-                (None, Some(false)) => format!("one that covers {}", claim.information.host),
-                (None, _) => "whichever is there".to_owned(),
+/// Bindings without server name indication where no record says which certificate they share. Each
+/// shows its own, which Windows would not do.
+#[must_use]
+pub fn chosen_by_name(endpoint: Endpoint, span: Span) -> Problem {
+    let record = RecordKey::IpPort(endpoint);
+    let message = format!(
+        "https bindings on {endpoint} ask for no server name indication (SNI), have different \
+         certificates, and there is no certificate record for {record}: the server name chooses \
+         all the same, and each shows its own; Windows would show all clients the same, or none"
+    );
+    let help = "write sslFlags=\"1\" at each, which says the same on both";
+    Problem::new(Code::ChosenByName, span, message, help)
+}
+
+/// What two sites come to that want to hold one key without a host, and show different
+/// certificates: nothing where they show the same, or have hosts.
+pub(crate) fn held_twice(all: &Parts, problem: Problem, [first, second]: [usize; 2]) -> Problem {
+    let (Some(one), Some(other)) = (all.bindings.get(first), all.bindings.get(second)) else {
+        return problem;
+    };
+    let information = &other.information;
+    let is_secure = information.protocol == Protocol::Https;
+    if !is_secure || information.host != HostPattern::Any || one.site == other.site {
+        return problem;
+    }
+    let (shown, wanted) = (first_named(all, one), first_named(all, other));
+    if shown == wanted && all.records.is_none() {
+        return problem;
+    }
+    let site = |own: u32| all.sites.get(own as usize).map_or("", |site| site.name.as_str());
+    // A name that the site answers for already is the one that is meant.
+    let mut own = all.bindings.iter().filter(|own| own.site == other.site);
+    let host = own.find_map(|own| match &own.information.host {
+        HostPattern::Any => None,
+        host => Some(host.to_string()),
+    });
+    let host = host.unwrap_or_else(|| "NAME".to_owned());
+    let endpoint = information.endpoint;
+    let mut problem = problem;
+    let shown_text = shown.as_ref().map_or_else(String::new, |shown| format!(", {shown:?}"));
+    write!(
+        problem.message,
+        "; whoever comes to {endpoint} without a server name would get the certificate of one of \
+         them, that of site {:?}{shown_text}",
+        site(one.site)
+    )
+    .ok();
+    let (site, holder) = (quoted(site(other.site)), quoted(site(one.site)));
+    let by_name = format!("let the server name choose: give it its host, https/{endpoint}:{host}");
+    let both = "the same, with one certificate that covers both";
+    let ways = match all.records {
+        None => {
+            let add = |certificate: &str| {
+                format!(
+                    "bindery binding add {site} https/{endpoint}:{host} --certificate {certificate}"
+                )
             };
-            writeln!(f, "  {} of site {:?}:", claim.information, claim.site)?;
-            writeln!(f, "    {wants}")?;
+            let set =
+                format!("bindery binding set {holder} {information} --certificate CERTIFICATE");
+            [
+                (by_name, vec![add(wanted.as_deref().unwrap_or("CERTIFICATE"))]),
+                (both.to_owned(), vec![set, add("CERTIFICATE")]),
+            ]
         }
-        let shown = self.shown();
-        if self.is_disarmed() {
-            return paragraph(
-                f,
-                &format!(
-                    "On IIS 7 all clients of {endpoint} would have got {shown}. Here the server \
-                     name (SNI) always chooses: each binding shows its own certificate. A client \
-                     that sends no name gets the binding without a host, if there is one, and \
-                     otherwise no connection."
-                ),
+        Some(_) => {
+            let add = |flags| {
+                format!(
+                    "bindery appcmd set site {site} \"/+bindings.[protocol='https',bindingInformation='{endpoint}:{host}'{flags}]\""
+                )
+            };
+            let own = format!(
+                "bindery netsh http add sslcert hostnameport={host}:{} certhash={HASH} {OWNER}",
+                endpoint.port
             );
+            let record = RecordKey::IpPort(endpoint);
+            let all = format!("bindery netsh http update sslcert ipport={record} certhash={HASH}");
+            [(by_name, vec![own, add(",sslFlags='1'")]), (both.to_owned(), vec![all, add("")])]
         }
-        paragraph(
-            f,
-            &format!(
-                "Without SNI the address and port alone choose the certificate. Clients of \
-                 {endpoint} would have got {shown}, whether they send a server name or not."
-            ),
-        )?;
-        paragraph(f, "Either let the server name choose:")?;
-        for line in self.losers().flat_map(|one| self.by_name(&one.claim)) {
-            writeln!(f, "  {line}")?;
+    };
+    problem.with_ways(ways.map(|(what, commands)| Way { what, commands }))
+}
+
+/// What the first certificate that a binding names is called.
+fn first_named(all: &Parts, binding: &Binding) -> Option<String> {
+    let CertificateChoice::Listed(listed) = &binding.certificate else { return None };
+    match listed.first()? {
+        CertificateReference::Source(id) => {
+            all.certificates.get(id.0 as usize).map(|source| source.name.clone())
         }
-        paragraph(f, &format!("Or give them one certificate that covers {}:", self.hosts()))?;
-        self.one_for_all().map_or(Ok(()), |line| writeln!(f, "  {line}"))
+        digest => Some(digest.to_string()),
     }
 }
 
-/// Words in lines of at most [`COLUMNS`].
-fn paragraph(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let mut column = 0;
-    for word in text.split(' ') {
-        let width = word.chars().count();
-        if column > 0 && column + 1 + width > COLUMNS {
-            f.write_str("\n")?;
-            column = 0;
-        } else if column > 0 {
-            f.write_str(" ")?;
-            column += 1;
+/// A word of a command line, for a shell.
+fn quoted(word: &str) -> String {
+    let mut out = String::from("\"");
+    for c in word.chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            out.push('\\');
         }
-        f.write_str(word)?;
-        column += width;
+        out.push(c);
     }
-    f.write_str("\n")
+    out.push('"');
+    out
+}
+
+fn hex(thumbprint: [u8; 20]) -> String {
+    CertificateReference::Thumbprint(thumbprint).to_string()
+}
+
+fn some_of(hosts: &[String]) -> String {
+    let shown: Vec<_> = hosts.iter().take(HOSTS_SHOWN_MAX).map(String::as_str).collect();
+    match (hosts.len().saturating_sub(shown.len()), shown.as_slice()) {
+        (0, [one]) => (*one).to_owned(),
+        (0, [all @ .., last]) => format!("{} and {last}", all.join(", ")),
+        (more, _) => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, path::Path};
+
     use super::*;
-    use crate::document::parse;
+    use crate::{document::parse, record::Records};
 
-    /// A claim as `site on wants`; `on` begins with `sni/` where the name chooses.
-    fn claim(text: &str) -> Claim {
-        let [site, on, wants] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
-        let by_name = on.starts_with("sni/");
-        let on = on.rsplit_once('/').unwrap().1;
-        Claim {
-            site: site.to_owned(),
-            information: format!("https/{on}").parse().unwrap(),
-            by_name,
-            wants: (wants != "-").then(|| wants.to_owned()),
-            covered: None,
+    /// A configuration of IIS's form: bindings with their `sslFlags`, and records.
+    fn configuration(bindings: &[(&str, u32)], records: &[&str]) -> Configuration {
+        let list: Vec<_> = bindings.iter().map(|(on, _)| format!("\"https/{on}\"")).collect();
+        let text =
+            format!("[[site]]\nname = \"s\"\nrespond = \"\"\nbindings = [{}]\n", list.join(", "));
+        let mut configuration = parse(&text, Path::new("/")).configuration;
+        let ssl_flags = bindings.iter().map(|(_, flags)| *flags).collect();
+        let keys = records.iter().map(|key| (key.parse().unwrap(), Some([1; 20])));
+        let certificates: BTreeMap<_, _> = keys.collect();
+        configuration.records = Some(Records { ssl_flags, certificates });
+        configuration
+    }
+
+    #[track_caller]
+    fn shares(bindings: &[(&str, u32)], records: &[&str], expected: &[(&str, bool, &[usize])]) {
+        let found = shared(&configuration(bindings, records));
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.endpoint.to_string(), one.has_record, one.bindings.clone()))
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(endpoint, has, places)| ((*endpoint).to_owned(), *has, places.to_vec()))
+            .collect();
+        assert_eq!(found, expected, "{bindings:?} {records:?}");
+    }
+
+    #[test]
+    fn who_goes_by_the_address_and_port_shares_its_record() {
+        let two = &[("*:443:a.b", 0), ("*:443:c.d", 0)];
+        shares(two, &["ipport=0.0.0.0:443"], &[("*:443", true, &[0, 1])]);
+        shares(two, &[], &[("*:443", false, &[0, 1])]);
+        let all = &["ipport=0.0.0.0:443"];
+        shares(&[("*:443:a.b", 0)], all, &[]);
+        for flags in [1, 2, 3, 5] {
+            shares(&[("*:443:a.b", 0), ("*:443:c.d", flags)], all, &[]);
         }
+        // Without a host there is no name to choose by; other bits have no part in it.
+        shares(&[("*:443:", 1), ("*:443:c.d", 36)], all, &[("*:443", true, &[0, 1])]);
+        shares(&[("*:443:a.b", 0), ("*:444:c.d", 0)], all, &[]);
+        // An address without a record of its own has that of all.
+        let apart = &[("*:443:a.b", 0), ("192.0.2.1:443:c.d", 0)];
+        shares(apart, all, &[("*:443", true, &[0, 1])]);
+        shares(apart, &["ipport=0.0.0.0:443", "ipport=192.0.2.1:443"], &[]);
+        shares(apart, &[], &[]);
+        let toml = Configuration { records: None, ..configuration(two, all) };
+        assert_eq!(shared(&toml), []);
     }
 
-    fn claims_of(text: &[&str]) -> Vec<Claim> {
-        text.iter().map(|one| claim(one)).collect()
-    }
-
-    fn record(endpoint: Endpoint) -> Option<String> {
-        (endpoint.to_string() == "*:443").then(|| "one".to_owned())
-    }
-
-    /// The endpoints of traps, each with who loses.
-    fn found(claims: &[Claim]) -> Vec<String> {
-        let traps = traps(Home::Iis, claims, &record);
-        let told = traps.iter().map(|trap| {
-            let losers: Vec<_> = trap.losers().map(|one| one.claim.site.as_str()).collect();
-            format!("{} {}: {}", trap.endpoint, trap.shown(), losers.join(" "))
-        });
-        told.collect()
-    }
-
-    #[test]
-    fn who_shares_and_wants_another_is_trapped() {
-        let check = |claims: &[&str], expected: &[&str]| {
-            assert_eq!(found(&claims_of(claims)), expected, "{claims:?}");
+    fn told(stand: Stand, record: RecordStand) -> Problem {
+        let [a, b] = ["https/*:443:a.b", "https/*:443:c.d"]
+            .map(|text| text.parse::<BindingInformation>().unwrap());
+        let loss = Loss {
+            endpoint: b.endpoint,
+            record,
+            shown: "one",
+            shown_for: "a.b",
+            site: "it's \"$s\"",
+            information: &b,
+            ssl_flags: 4,
+            beside: ("a", &a),
+            stand,
+            has_own_record: false,
+            own: Some([2; 20]),
+            hosts: vec!["a.b".to_owned(), "c.d".to_owned()],
+            one_for_all: None,
         };
-        check(&["a x/*:443:a one", "b x/*:443:b two"], &["*:443 one: b"]);
-        check(&["a x/*:443:a -", "b x/*:443:b two"], &["*:443 one: b"]);
-        check(&["a x/*:444:a one", "b x/*:444:b two", "c x/*:444: one"], &["*:444 one: b"]);
-        check(&["a x/*:443:a one", "b x/192.0.2.1:443:b two"], &["*:443 one: b"]);
-        check(&["a x/192.0.2.1:444: one", "b x/192.0.2.2:444: two"], &[]);
-        check(&["a x/*:443:a one", "b sni/*:443:b two"], &[]);
-        check(&["a x/*:443:a one", "b x/*:443:b one"], &[]);
-        check(&["a x/*:443:a one", "b x/*:443:b -"], &[]);
-        check(&["a x/*:443:a two"], &[]);
+        loss.problem(0..1)
     }
 
     #[test]
-    fn a_shared_certificate_that_does_not_cover_the_host_is_a_trap() {
-        let mut claims = claims_of(&["a x/*:443:a -", "b x/*:443:b -"]);
-        assert_eq!(found(&claims), [""; 0]);
-        claims[1].covered = Some(false);
-        assert_eq!(found(&claims), ["*:443 one: b"]);
-    }
-
-    #[test]
-    fn the_hack_of_the_other_port_is_seen_through() {
-        let before = claims_of(&["a x/*:443: one", "b x/*:444: two"]);
-        let after = claims_of(&["a x/*:443:a -", "b x/*:443:b -"]);
-        let after = carried_over(&before, &after);
-        assert_eq!(after, claims_of(&["a x/*:443:a one", "b x/*:443:b two"]));
-        assert_eq!(found(&after), ["*:443 one: b"]);
-    }
-
-    #[test]
-    fn those_that_stay_have_no_wish_of_their_own() {
-        let before = claims_of(&["a x/*:443:a old", "b x/*:443:b old"]);
-        let after = carried_over(&before, &claims_of(&["a x/*:443:a new", "c x/*:443:c -"]));
-        assert_eq!(after, claims_of(&["a x/*:443:a -", "c x/*:443:c -"]));
-        assert_eq!(found(&after), [""; 0]);
-    }
-
-    #[test]
-    fn it_is_explained_with_both_ways_out() {
-        let claims = claims_of(&["a x/*:443:a.example one", "b x/*:443:b.example two"]);
-        let [trap] = traps(Home::Iis, &claims, &record).try_into().unwrap();
-        assert!(!trap.is_disarmed());
-        let expected = "\
-2 https bindings on *:443 were asked for without SNI, and they are not meant to
-show the same certificate:
-  https/*:443:a.example of site \"a\":
-    certificate one
-  https/*:443:b.example of site \"b\":
-    certificate two
-Without SNI the address and port alone choose the certificate. Clients of *:443
-would have got one, whether they send a server name or not.
-Either let the server name choose:
-  appcmd set site \"b\" /bindings.[protocol='https',bindingInformation='*:443:b.example'].sslFlags:1
-  netsh http add sslcert hostnameport=b.example:443 certhash=two appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
-Or give them one certificate that covers a.example, b.example:
-  netsh http update sslcert ipport=0.0.0.0:443 certhash=THUMBPRINT
-";
-        assert_eq!(trap.to_string(), expected);
-    }
-
-    #[test]
-    fn at_home_the_name_always_chooses() {
-        let claims = claims_of(&["a x/*:443:a.example one", "b x/*:443:b.example two"]);
-        let none = |_| None;
-        let [trap] = traps(Home::Toml, &claims, &none).try_into().unwrap();
-        assert!(trap.is_disarmed());
-        let text = trap.to_string();
-        assert!(text.contains("On IIS 7 all clients of *:443 would have got one."), "{text}");
-        assert!(!text.contains("Either"), "{text}");
-        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
-
-        let claims = claims_of(&["a x/*:443: one", "b x/*:443: two"]);
-        let [trap] = traps(Home::Toml, &claims, &none).try_into().unwrap();
-        assert!(!trap.is_disarmed());
-        let text = trap.to_string();
-        let way = "\n  bindery binding add \"b\" https/*:443:NAME --certificate two\n";
-        assert!(text.contains(way), "{text}");
-        let other = "\n  bindery binding set \"a\" https/*:443: --certificate CERTIFICATE\n";
-        assert!(text.contains(other), "{text}");
-    }
-
-    #[test]
-    fn a_configuration_has_a_trap_only_where_a_key_is_held_twice() {
-        let config = |second: &str| {
-            let text = format!(
-                "[[certificate]]\nname = \"one\"\nfile = \"1.pem\"\n\
-                 [[certificate]]\nname = \"two\"\nfile = \"2.pem\"\n\
-                 [[site]]\nname = \"a\"\nrespond = \"\"\n\
-                 bindings = [{{ on = \"https/*:443:\", certificate = \"one\" }}]\n\
-                 [[site]]\nname = \"b\"\nrespond = \"\"\n\
-                 bindings = [{{ on = \"https/{second}\", certificate = \"two\" }}]\n"
-            );
-            let claims = claims(&parse(&text, std::path::Path::new("/")).configuration);
-            assert_eq!(claims.len(), 2);
-            traps(Home::Toml, &claims, &|_| None)
-        };
-        assert_eq!(config("*:443:b.example"), []);
-        assert_eq!(config("192.0.2.1:443:"), []);
-        let [trap] = config("*:443:").try_into().unwrap();
-        assert_eq!(trap.shown.as_deref(), Some("one"));
+    fn what_is_to_be_typed_depends_on_what_is_there() {
+        let other = "https/*:444:".parse().unwrap();
+        let hash = "02".repeat(20);
+        let first =
+            format!("bindery netsh http add sslcert hostnameport=c.d:443 certhash={hash} {OWNER}");
+        let site = "bindery appcmd set site \"it's \\\"\\$s\\\"\" \"/";
+        let set = [
+            (
+                Stand::InForce,
+                "bindings.[protocol='https',bindingInformation='*:443:c.d'].sslFlags:5\"",
+            ),
+            (
+                Stand::Asked,
+                "+bindings.[protocol='https',bindingInformation='*:443:c.d',sslFlags='5']\"",
+            ),
+            (
+                Stand::InPlaceOf(other),
+                "bindings.[protocol='https',bindingInformation='*:444:'].sslFlags:5\" \
+                 \"/bindings.[protocol='https',bindingInformation='*:444:'].bindingInformation:*:443:c.d\"",
+            ),
+        ];
+        let message = told(Stand::InForce, RecordStand::InForce).message;
+        for (stand, command) in set {
+            let problem = told(stand, RecordStand::InForce);
+            let [name, one] = problem.ways.try_into().unwrap();
+            assert_eq!(name.commands, [first.clone(), format!("{site}{command}")]);
+            let all = "bindery netsh http update sslcert ipport=0.0.0.0:443 certhash=THUMBPRINT";
+            assert_eq!(one.commands, [all]);
+            assert!(one.what.contains("a.b and c.d (THUMBPRINT; none is known"), "{}", one.what);
+            assert_eq!(problem.message, message, "what is known is not said again");
+        }
+        let by_hand = told(Stand::InFile, RecordStand::InForce);
+        assert_eq!(by_hand.ways[0].commands, [first]);
+        assert!(by_hand.ways[0].what.contains("write sslFlags=\"5\""), "{by_hand:?}");
+        let changed = told(Stand::InForce, RecordStand::Changed);
+        assert!(changed.ways[1].commands[0].contains("http update sslcert ipport="), "{changed:?}");
+        assert!(changed.ways[1].what.ends_with(" instead"), "{changed:?}");
+        let new = told(Stand::InForce, RecordStand::Asked);
+        assert!(new.ways[1].commands[0].contains("http add sslcert ipport="), "{new:?}");
+        assert!(new.ways[0].what.ends_with(", and then ask again"), "{new:?}");
     }
 }

@@ -4,6 +4,7 @@
 
 mod named;
 mod scope;
+mod shared;
 
 pub use scope::Scope;
 
@@ -20,7 +21,10 @@ use bindery_model::{
     document::{BindingPosition, Configuration, Positions},
     name::HostPattern,
     problem::{Code, Problem, Severity, Span},
+    record::RecordKey,
 };
+
+use shared::Sharing;
 
 use crate::{
     text_of,
@@ -52,6 +56,7 @@ pub fn inspect(
         local: HashMap::new(),
         policies: HashMap::new(),
         central: None,
+        shared: Sharing::of(configuration, scope),
     };
     inspector.central_store(scope);
     let paths = positions.paths.iter().zip(0..).filter(|(_, place)| scope.paths.has(*place));
@@ -74,6 +79,8 @@ struct Inspector<'a> {
     local: HashMap<IpAddr, bool>,
     policies: HashMap<std::path::PathBuf, Option<String>>,
     central: Option<CentralFolder>,
+    /// Bindings that share a certificate.
+    shared: Sharing<'a>,
 }
 
 impl Inspector<'_> {
@@ -160,12 +167,13 @@ impl Inspector<'_> {
 
     fn bindings(&mut self, scope: &Scope) {
         let bindings = self.configuration.table.bindings.iter().zip(&self.positions.bindings);
-        for ((binding, position), _) in bindings.zip(0..).filter(|(_, at)| scope.bindings.has(*at))
+        for ((binding, position), place) in
+            bindings.zip(0..).filter(|(_, at)| scope.bindings.has(*at))
         {
             self.address(binding, position);
             if binding.information.protocol == Protocol::Https {
                 self.client_ca(binding, position);
-                self.certificate_of(binding, position);
+                self.certificate_of(place, binding, position);
             }
         }
     }
@@ -190,21 +198,34 @@ impl Inspector<'_> {
         }
     }
 
-    fn certificate_of(&mut self, binding: &Binding, position: &BindingPosition) {
+    fn certificate_of(&mut self, place: usize, binding: &Binding, position: &BindingPosition) {
         match &binding.certificate {
             CertificateChoice::Listed(references) => {
                 for reference in references {
-                    self.listed(binding, reference, position);
+                    self.listed((place, binding), reference, position);
                 }
             }
-            CertificateChoice::Best => self.best(binding, position),
+            CertificateChoice::Best => {
+                self.best(binding, position);
+                self.chosen_by_name(place);
+            }
+            CertificateChoice::None => {
+                let message = format!(
+                    "{} of site {:?} has no certificate: handshakes that lead to it are refused",
+                    binding.information,
+                    self.configuration.table.site(binding).name
+                );
+                let help = without_certificate_help(self.configuration, binding);
+                let span = position.certificate.clone();
+                self.report(Code::WithoutCertificate, span, message, help);
+            }
             CertificateChoice::Central => self.central_file(binding, position),
         }
     }
 
     fn listed(
         &mut self,
-        binding: &Binding,
+        (place, binding): (usize, &Binding),
         reference: &CertificateReference,
         position: &BindingPosition,
     ) {
@@ -222,6 +243,9 @@ impl Inspector<'_> {
         // One that cannot be read is reported where it is declared.
         let Some(facts) = self.certificates.facts(id) else { return };
         if !covers(facts, &binding.information.host) {
+            if let Some(problem) = self.shown_anothers(place, binding, id) {
+                return self.problems.push(problem);
+            }
             let name = self.name_of(id);
             let message = format!(
                 "certificate {name} does not cover {}; it is for {}",
@@ -312,6 +336,18 @@ impl Inspector<'_> {
 #[must_use]
 pub fn has_errors(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| problem.severity() == Severity::Error)
+}
+
+fn without_certificate_help(configuration: &Configuration, binding: &Binding) -> String {
+    if configuration.records.is_none() {
+        return "give it one: `certificate` at the binding, or `bindery netsh http add sslcert`"
+            .to_owned();
+    }
+    format!(
+        "give it one: bindery netsh http add sslcert ipport={} certhash=THUMBPRINT \
+         appid={{4dc3e181-e14b-4a21-b022-59fc669b0914}}",
+        RecordKey::IpPort(binding.information.endpoint)
+    )
 }
 
 fn covers(facts: &CertificateFacts, host: &HostPattern) -> bool {

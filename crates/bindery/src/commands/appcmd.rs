@@ -1,13 +1,7 @@
 //! `bindery appcmd`, also through a link named `appcmd`: the program of IIS, on either form of
 //! configuration.
 
-use std::{
-    ffi::OsString,
-    fs, io,
-    os::unix::fs::{MetadataExt as _, lchown},
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use bindery_control::{
     api::RequestRecord,
@@ -17,7 +11,7 @@ use bindery_control::{
     words::timestamp,
 };
 use bindery_iis::{
-    appcmd::{self, Answer, Effect, Warning, World, grammar},
+    appcmd::{self, Answer, Effect, World, grammar},
     config::{self, Sources},
     netsh::records::Records,
 };
@@ -29,19 +23,17 @@ use bindery_model::{
 use bindery_server::clock;
 
 use super::{
-    change::refused_said,
+    change::{refused_said, warned_said},
     dialect::{Words, own_options},
     request::NO_SERVER,
+    sni::asked_without_sni,
     steps::{COLUMNS, wrapped},
 };
 use crate::{
     ConfigOption,
-    door::{Door, NotMade, Seen, actor, form_name, running},
+    door::{Door, NotMade, Seen, actor, backups, running},
     output::{self, Failure},
 };
-
-/// Where backups are, in the state folder: a folder for each, with the configuration in it.
-const BACKUPS: &str = "backup";
 
 /// What `appcmd` takes.
 #[derive(clap::Args)]
@@ -82,12 +74,11 @@ fn answer(mut own: Words) -> Result<ExitCode, Failure> {
 fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Failure> {
     let Words { words, config, dry_run } = own;
     let seen = Seen::look(config)?;
-    let backups = Backups(seen.home.state_folder(&seen.configuration().settings).join(BACKUPS));
     let text = match seen.home.form {
         Form::Iis => seen.text.clone(),
         Form::Toml => config::write(seen.configuration()).0,
     };
-    let names = backups.names();
+    let names = if is_about_backups(words) { backups(config)? } else { Vec::new() };
     let now: String = timestamp(clock::now()).chars().filter(char::is_ascii_alphanumeric).collect();
     let requests = requests(words, config)?;
     let world = World {
@@ -104,9 +95,13 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
         // A note of where it stands in a file that is not there.
         answer.notes.retain(|note| !note.contains("applicationHost.config"));
     }
+    if let (Some(new), Form::Toml) = (&answer.text, seen.home.form) {
+        let after = read(&seen, new).configuration;
+        answer.notes.extend(asked_without_sni(seen.configuration(), &after));
+    }
     let what = match (&answer.text, &answer.effect) {
         (Some(new), _) => Some(change_of(&seen, words, (&text, new))?),
-        (None, Some(Effect::RestoreBackup(name))) => Some(Ok(backups.restored(&seen, name)?)),
+        (None, Some(Effect::RestoreBackup(name))) => Some(Ok(What::Restore(name.clone()))),
         (None, _) => None,
     };
     let what = match what {
@@ -116,6 +111,7 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
         Some(Ok(what)) => Some(what),
         None => None,
     };
+    let mut warned = Vec::new();
     if let Some(what) = what {
         let request = Request {
             what,
@@ -133,19 +129,16 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
                 told(&answer);
                 return Ok(Some(ExitCode::SUCCESS));
             }
-            Ok(_) => {}
+            Ok(outcome) => warned = outcome.problems,
             Err(refused) => return refuse(&refused).map(Some),
         }
     }
-    if !*dry_run {
-        match &answer.effect {
-            Some(Effect::AddBackup(name)) => backups.add(&seen, name)?,
-            Some(Effect::DeleteBackup(name)) => backups.delete(name)?,
-            Some(Effect::RestoreBackup(_)) | None => {}
-        }
+    if let (Some(effect), false) = (&answer.effect, *dry_run) {
+        keep(effect, config)?;
     }
     output::print(&answer.output);
     told(&answer);
+    warned_said(&warned);
     if requests.is_none() {
         output::note(format_args!("bindery: {NO_SERVER}"));
     }
@@ -153,28 +146,23 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
     Ok(Some(ExitCode::from(answer.exit.to_le_bytes()[0])))
 }
 
+/// Keeps what is in force under a name, or takes away what was kept.
+fn keep(effect: &Effect, config: &ConfigOption) -> Result<(), Failure> {
+    match effect {
+        Effect::AddBackup(name) => Door::open(config, history::Door::Appcmd)?.add_backup(name),
+        Effect::DeleteBackup(name) => {
+            Door::open(config, history::Door::Appcmd)?.remove_backup(name)
+        }
+        // A change as any other, and made.
+        Effect::RestoreBackup(_) => Ok(()),
+    }
+}
+
 /// What is no part of appcmd's own output.
 fn told(answer: &Answer) {
     for note in &answer.notes {
         output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
     }
-    if let Some(warning) = &answer.warning {
-        output::note_text(&warning_text(warning));
-    }
-}
-
-/// What two bindings that share a certificate come to, and the ways out. Commands are not broken.
-pub(crate) fn warning_text(warning: &Warning) -> String {
-    let mut text = wrapped(&format!("bindery: {}", warning.message), COLUMNS).join("\n");
-    text.push('\n');
-    for (number, way) in (1..).zip(&warning.ways) {
-        let what = wrapped(&format!("{number}. {}", way.what), COLUMNS).join("\n   ");
-        text.push_str(&format!("{what}\n"));
-        for command in &way.commands {
-            text.push_str(&format!("     {command}\n"));
-        }
-    }
-    text
 }
 
 /// A change that was understood and cannot be made.
@@ -255,6 +243,10 @@ fn unkept(words: &[String]) -> Option<NotMade> {
         _ => return None,
     };
     Some(NotMade { what: what.to_owned(), problems: Vec::new(), help: Some(help.to_owned()) })
+}
+
+fn is_about_backups(words: &[String]) -> bool {
+    grammar::parse(words).is_ok_and(|command| command.object == "BACKUP")
 }
 
 fn is_about_requests(words: &[String]) -> bool {
@@ -403,70 +395,6 @@ fn moved_bindings(difference: Difference) -> Difference {
         }
     }
     Difference(entries)
-}
-
-/// The folder of backups.
-struct Backups(PathBuf);
-
-impl Backups {
-    fn names(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
-        let folders = entries.flatten().filter(|entry| entry.path().is_dir());
-        let mut names: Vec<_> =
-            folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
-        names
-    }
-
-    /// Keeps the configuration under a name.
-    fn add(&self, seen: &Seen, name: &str) -> Result<(), Failure> {
-        let folder = self.0.join(name);
-        let kept = || {
-            fs::create_dir_all(&folder)?;
-            fs::write(folder.join(form_name(seen.home.form)), &seen.text)?;
-            self.give()
-        };
-        kept().map_err(|error| Failure::because(format!("backup {name} cannot be kept"), error))
-    }
-
-    /// Backups belong to who has the state folder.
-    fn give(&self) -> io::Result<()> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(());
-        }
-        let owner = fs::metadata(self.0.parent().unwrap_or(&self.0))?;
-        own_all(&self.0, (owner.uid(), owner.gid()))
-    }
-
-    fn delete(&self, name: &str) -> Result<(), Failure> {
-        fs::remove_dir_all(self.0.join(name))
-            .map_err(|error| Failure::because(format!("backup {name} cannot be removed"), error))
-    }
-
-    /// What was kept, to be put in the place of what is.
-    fn restored(&self, seen: &Seen, name: &str) -> Result<What, Failure> {
-        let file = self.0.join(name).join(form_name(seen.home.form));
-        fs::read_to_string(&file).map(What::Text).map_err(|error| {
-            Failure::because(
-                format!(
-                    "backup {name} cannot be restored: it has no {} that can be read ({})",
-                    form_name(seen.home.form),
-                    file.display()
-                ),
-                error,
-            )
-        })
-    }
-}
-
-fn own_all(path: &Path, owner: (u32, u32)) -> io::Result<()> {
-    lchown(path, Some(owner.0), Some(owner.1))?;
-    if path.symlink_metadata()?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            own_all(&entry?.path(), owner)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use bindery_control::{
     history,
     problems::PlacedProblem,
 };
-use bindery_model::change::{Act, Change, Fields, Place, Value};
+use bindery_model::{
+    change::{Act, Change, Fields, Place, Value},
+    problem::Way,
+};
 use serde_json::json;
 
 use crate::{
@@ -142,11 +145,31 @@ pub(crate) fn coloured(text: &str, colour: bool) -> String {
 pub(crate) fn problems_text(problems: &[PlacedProblem]) -> String {
     let mut out = String::new();
     for problem in problems {
-        let PlacedProblem { severity, code, file, line, column, message, help } = problem;
+        let PlacedProblem { severity, code, file, line, column, message, help, ways } = problem;
         let text = format!("{severity}[{code}]: {file}:{line}:{column}: {message}");
-        writeln!(out, "{}", wrapped(&text, COLUMNS).join("\n  ")).ok();
+        writeln!(out, "{}", wrapped(&text, COLUMNS - 2).join("\n  ")).ok();
         if !help.is_empty() {
             out.push_str(&helped(help));
+        }
+        out.push_str(&ways_text(ways));
+    }
+    out
+}
+
+/// What a change is warned of, where hints have no place: beside the output of another program.
+pub(crate) fn warned_said(problems: &[PlacedProblem]) {
+    let warned: Vec<_> = problems.iter().filter(|one| one.severity != "hint").cloned().collect();
+    output::note_text(&problems_text(&warned));
+}
+
+/// Ways out of a problem, numbered; commands stand on lines of their own, as they are typed.
+fn ways_text(ways: &[Way]) -> String {
+    let mut out = String::new();
+    for (number, Way { what, commands }) in (1..).zip(ways) {
+        let what = format!("{number}. {what}{}", if commands.is_empty() { "" } else { ":" });
+        writeln!(out, "  {}", wrapped(&what, COLUMNS - 5).join("\n     ")).ok();
+        for command in commands {
+            writeln!(out, "       {command}").ok();
         }
     }
     out

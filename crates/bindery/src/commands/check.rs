@@ -11,7 +11,7 @@ use bindery_server::{
 };
 
 use crate::{
-    ConfigOption,
+    ConfigOption, config,
     output::{self, Failure},
     problems,
 };
@@ -29,7 +29,11 @@ pub(crate) struct Arguments {
 /// Checks a configuration. Fails, with exit code 1, when it cannot be served as it is.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let loaded = arguments.config.load()?;
-    let problems = all_problems(&loaded);
+    let mut problems = all_problems(&loaded);
+    config::name_in_commands(
+        &loaded.home.path,
+        problems.iter_mut().flat_map(|problem| &mut problem.ways),
+    );
     let file = loaded.home.path.display().to_string();
     let is_broken = has_errors(&problems) || !loaded.beside.is_empty();
     if arguments.json {

@@ -18,6 +18,7 @@ pub(crate) mod request;
 pub(crate) mod route;
 pub(crate) mod server;
 pub(crate) mod site;
+mod sni;
 pub(crate) mod status;
 pub(crate) mod steps;
 pub(crate) mod token;

@@ -11,7 +11,7 @@ use bindery_control::{
 };
 use bindery_iis::netsh::{
     grammar::{self, Request, Verb, Which},
-    plan::{Known, Plan, plan},
+    plan::{Home, Known, Plan, is_shown, plan},
     records::{self, ApplicationId, Flag, Record, RecordChange, RecordError, RecordKey, Records},
     sslcert::{Table, table},
     state, text,
@@ -21,12 +21,11 @@ use bindery_model::{
     document::Configuration,
     name::HostPattern,
     tls::{ClientCertificate, TlsVersion},
-    trap::Home,
 };
 use bindery_server::snapshot::Snapshot;
 
 use super::{
-    change::refused_said,
+    change::{refused_said, warned_said},
     dialect::{Words, own_options},
     steps::{COLUMNS, wrapped},
     unserved::block_on,
@@ -201,8 +200,10 @@ fn change_once(
     let asked = Asked { what, expected: None, actor, dry_run, force: false };
     let Some(made) = door.apply_to(&basis, asked) else { return Ok(None) };
     match made {
-        Ok(_) if dry_run => output::print(text),
-        Ok(_) => output::print(text::done(verb)),
+        Ok(outcome) => {
+            output::print(if dry_run { text } else { text::done(verb) });
+            warned_said(&outcome.problems);
+        }
         Err(refused) => {
             output::print(text::not_made(verb));
             refused_said(&refused, false)?;
@@ -234,7 +235,7 @@ async fn found(snapshot: Option<&Snapshot>, kept: &Records) -> Vec<Found> {
     let mut found = Vec::new();
     if let Some(snapshot) = snapshot {
         for binding in &snapshot.configuration.table.bindings {
-            if binding.information.protocol == Protocol::Https {
+            if binding.information.protocol == Protocol::Https && is_shown(binding) {
                 found.push(record(snapshot, binding).await);
             }
         }

@@ -627,3 +627,89 @@ fn a_path_that_is_refused_is_told_so() {
     let done = routes().run("explain http://shop.example/a/%2e%2e/b --ip 127.0.0.1");
     done.check(1, &["9  answer       none\n", "! 400: a dot segment in the path\n"]);
 }
+
+/// Two sites of an IIS: one by the address and port, one by its name.
+fn iis(records: &[(&str, &str)]) -> Folder {
+    let folder = Folder::new(
+        "[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\
+         [[certificate]]\nname = \"b\"\nfile = \"b.pem\"\n",
+    );
+    let site = |name: &str, id: u8, flags: &str| {
+        format!(
+            "<site name=\"{name}\" id=\"{id}\"><application path=\"/\"><virtualDirectory \
+             path=\"/\" physicalPath=\"/srv\" /></application><bindings><binding \
+             protocol=\"https\" bindingInformation=\"*:443:{name}.example\" {flags}/>\
+             </bindings></site>"
+        )
+    };
+    let sites = [site("a", 1, ""), site("b", 2, "sslFlags=\"1\"")].concat();
+    let text = format!(
+        "<configuration><system.applicationHost><sites>{sites}</sites></system.applicationHost></configuration>"
+    );
+    fs::write(folder.path().join("applicationHost.config"), text).unwrap();
+    let hash = |name: &str| {
+        let leaf = folder.ca.leaf(&[&format!("{name}.example")]);
+        drop(leaf.write(folder.path(), name));
+        let facts = bindery_server::tls::keys::facts_of_der(&leaf.certificate_der).unwrap();
+        facts.thumbprint.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let hashes = std::collections::HashMap::from([("a", hash("a")), ("b", hash("b"))]);
+    for (key, name) in records {
+        let hash = &hashes[name];
+        let id = "{4dc3e181-e14b-4a21-b022-59fc669b0914}";
+        let done = folder.run(&format!("netsh http add sslcert {key} certhash={hash} appid={id}"));
+        assert_eq!(done.code, 0, "{}", done.err);
+    }
+    folder
+}
+
+#[test]
+fn an_iis_of_ours_is_explained_by_its_records() {
+    let folder = iis(&[("ipport=0.0.0.0:443", "a"), ("hostnameport=b.example:443", "b")]);
+    as_windows(
+        &folder,
+        "https://b.example --ip 198.51.100.1 --as iis7",
+        "\
+IIS 7 would do this:
+   certificate  a, of the record ipport=0.0.0.0:443, which 2 bindings share; the
+                server name is not looked at; it does not cover b.example:
+                browsers refuse it
+   site         b, by *:443:b.example
+   here         the certificate is b
+",
+    );
+    as_windows(
+        &folder,
+        "https://b.example --ip 198.51.100.1 --as iis",
+        "\
+IIS 8 and later would do this:
+   certificate  b, of the record hostnameport=b.example:443
+   site         b, by *:443:b.example
+   here         the same
+",
+    );
+    // Nobody made a record for the name, so the flag alone brings nothing there.
+    let folder = iis(&[("ipport=0.0.0.0:443", "a")]);
+    as_windows(
+        &folder,
+        "https://b.example --ip 198.51.100.1 --as iis",
+        "\
+IIS 8 and later would do this:
+   certificate  a, of the record ipport=0.0.0.0:443; it does not cover
+                b.example: browsers refuse it
+   site         b, by *:443:b.example
+   here         the certificate is b
+",
+    );
+    let folder = iis(&[]);
+    as_windows(
+        &folder,
+        "https://a.example --ip 198.51.100.1 --as iis",
+        "\
+IIS 8 and later would do this:
+   certificate  none: the connection ends in the handshake
+   site         none is asked
+   here         the certificate is a; site a answers
+",
+    );
+}

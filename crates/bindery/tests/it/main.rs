@@ -25,4 +25,5 @@ mod shells;
 mod slow;
 mod status;
 mod systemd;
+mod trap;
 mod whole;

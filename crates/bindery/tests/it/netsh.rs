@@ -224,9 +224,9 @@ fn a_change_says_what_it_comes_to_and_why_not() {
     );
     check(
         "delete sslcert ipport=0.0.0.0:443",
-        1,
-        "\nSSL Certificate deletion failed, Error: 87\nThe parameter is incorrect.\n\n",
-        "`netsh http update sslcert ipport=0.0.0.0:443 certhash=HASH`",
+        0,
+        "binding https/*:443: of site \"a\": certificate = \"none\"\n",
+        "handshakes that lead to it are refused",
     );
     check(
         "update sslcert ipport=0.0.0.0:443 CERT",

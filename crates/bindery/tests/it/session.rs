@@ -14,7 +14,7 @@ use bindery_control::words::date;
 use crate::program::{Background, Folder, PROGRAM, free_port};
 
 /// What is typed, with what it prints and its exit code where that is not 0.
-fn typed(folder: &Path, commands: &str) -> String {
+pub(crate) fn typed(folder: &Path, commands: &str) -> String {
     let links = folder.join("links");
     if !links.exists() {
         fs::create_dir(&links).unwrap();
@@ -39,7 +39,7 @@ fn typed(folder: &Path, commands: &str) -> String {
 }
 
 /// The text with what differs from run to run replaced.
-fn steady(text: &str, folder: &Path, port: u16) -> String {
+pub(crate) fn steady(text: &str, folder: &Path, port: u16) -> String {
     let text = text.replace(fs::canonicalize(folder).unwrap().to_str().unwrap(), "FOLDER");
     let text = text.replace(&port.to_string(), "PORT");
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
@@ -60,7 +60,7 @@ fn steady(text: &str, folder: &Path, port: u16) -> String {
 }
 
 #[track_caller]
-fn transcript(said: &str, name: &str) {
+pub(crate) fn transcript(said: &str, name: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let path = path.join("tests/it/transcripts").join(format!("{name}.txt"));
     if std::env::var_os("REWRITE_TRANSCRIPTS").is_some() {

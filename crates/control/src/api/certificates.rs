@@ -172,7 +172,9 @@ fn used_by(
         (CertificateChoice::Best, HostPattern::Wildcard(parent), Some(known)) => {
             known.best_for_wildcard(parent, now)
         }
-        (CertificateChoice::Best | CertificateChoice::Central, ..) => Vec::new(),
+        (CertificateChoice::Best | CertificateChoice::Central | CertificateChoice::None, ..) => {
+            Vec::new()
+        }
     }
 }
 

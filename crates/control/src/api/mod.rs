@@ -13,6 +13,7 @@
 //! | `connection`, `socket` | where? |
 
 mod access;
+mod backups;
 mod body;
 mod certificates;
 mod connection;
@@ -52,6 +53,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::Semaphore, time::timeout};
 
 pub use access::{DOOR, Peer, Role, is_local, user_name};
+pub use backups::Backup;
 pub use certificates::{BindingOfSite, CertificateRecord, certificates};
 pub use connection::{Connections, serve_connection};
 pub use openapi::document as openapi;
@@ -115,8 +117,7 @@ impl Api {
     /// The API to what `applier` serves.
     #[must_use]
     pub fn new(applier: Applier) -> Self {
-        let current = applier.current();
-        let state_dir = current.home.state_folder(&current.configuration.settings);
+        let state_dir = applier.current().state_folder();
         let shared = Arc::new(Shared {
             applier,
             tokens: Arc::new(Tokens::of(&state_dir)),

@@ -102,11 +102,11 @@ fn has_tag(operation: &Operation) -> bool {
     match operation.gives {
         Gives::Json(schema) => !matches!(
             schema,
-            "Status" | "Explanation" | "Revision" | "RevisionDifference" | "OpenApi"
+            "Status" | "Explanation" | "Revision" | "RevisionDifference" | "OpenApi" | "Backup"
         ),
-        Gives::Page(schema) => !matches!(schema, "Record" | "RunningRequest"),
+        Gives::Page(schema) => !matches!(schema, "Record" | "RunningRequest" | "Backup"),
         Gives::Text => true,
-        Gives::Outcome | Gives::Created | Gives::Events => false,
+        Gives::Outcome | Gives::Created | Gives::New(_) | Gives::Events => false,
     }
 }
 
@@ -159,6 +159,9 @@ fn responses(operation: &Operation) -> Value {
     }
     match operation.gives {
         Gives::Json(schema) => add("200", "It.", Some(as_json(reference(schema))), tagged),
+        Gives::New(schema) => {
+            add("201", "It was made.", Some(as_json(reference(schema))), None);
+        }
         Gives::Page(schema) => {
             let page = json!({
                 "type": "object",
@@ -208,6 +211,9 @@ fn problems_of(operation: &Operation) -> Vec<Kind> {
     }
     if operation.is_change() {
         kinds.extend([Kind::Exists, Kind::Outdated, Kind::NotServable, Kind::Edited]);
+    }
+    if matches!(operation.gives, Gives::New(_)) {
+        kinds.push(Kind::Exists);
     }
     kinds.extend([Kind::Internal, Kind::Unavailable]);
     kinds

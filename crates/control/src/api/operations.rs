@@ -3,7 +3,9 @@
 
 use axum::{response::Response, routing::MethodFilter};
 
-use super::{Call, Role, certificates, events, openapi, problem::Problem, requests, things, whole};
+use super::{
+    Call, Role, backups, certificates, events, openapi, problem::Problem, requests, things, whole,
+};
 
 /// What is done with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,8 @@ pub(crate) enum Takes {
 pub(crate) enum Gives {
     /// JSON of this schema.
     Json(&'static str),
+    /// The same, of something that came to be beside the configuration.
+    New(&'static str),
     /// A page of JSON of this schema.
     Page(&'static str),
     /// What a change came to.
@@ -164,6 +168,8 @@ const CERTIFICATES: &str = "/v1/certificates";
 const CERTIFICATE: &str = "/v1/certificates/{certificate}";
 const LISTENERS: &str = "/v1/listeners";
 const LISTENER: &str = "/v1/listeners/{listener}";
+const BACKUPS: &str = "/v1/backups";
+const BACKUP: &str = "/v1/backups/{backup}";
 
 /// All operations.
 pub(crate) static OPERATIONS: &[Operation] = &[
@@ -487,6 +493,39 @@ pub(crate) static OPERATIONS: &[Operation] = &[
             "/v1/undo",
             "undo",
             "Bring the text of an earlier revision back, and its certificate records.",
+        )
+    },
+    Operation {
+        gives: Gives::Page("Backup"),
+        run: backups::list,
+        ..get(BACKUPS, "list_backups", "What was kept under names.")
+    },
+    Operation {
+        verb: Verb::Post,
+        role: Role::Admin,
+        takes: Takes::Json("Backup"),
+        gives: Gives::New("Backup"),
+        run: backups::add,
+        ..get(
+            BACKUPS,
+            "add_backup",
+            "Keep the configuration in force and its certificate records under a name.",
+        )
+    },
+    Operation {
+        verb: Verb::Delete,
+        role: Role::Admin,
+        gives: Gives::Json("Backup"),
+        run: backups::remove,
+        ..get(BACKUP, "remove_backup", "Take away what was kept under a name.")
+    },
+    Operation {
+        run: backups::restore,
+        ..change(
+            Verb::Post,
+            "/v1/backups/{backup}/restore",
+            "restore_backup",
+            "Bring back what was kept under a name, as one change.",
         )
     },
     Operation {

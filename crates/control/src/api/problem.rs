@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
 use bindery_iis::netsh::records::RecordError;
-use bindery_model::change::EditError;
+use bindery_model::{change::EditError, problem::Way};
 use bindery_server::text_of;
 use http::{
     HeaderName, HeaderValue, StatusCode,
@@ -63,6 +63,9 @@ pub struct ProblemItem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
+    /// Ways out, each of which will do, where there are commands for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
     /// Where in the body of the request (RFC 6901), where that can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
@@ -92,12 +95,13 @@ impl ProblemItem {
 
 impl From<PlacedProblem> for ProblemItem {
     fn from(placed: PlacedProblem) -> Self {
-        let PlacedProblem { severity, code, file, line, column, message, help } = placed;
+        let PlacedProblem { severity, code, file, line, column, message, help, ways } = placed;
         Self {
             severity,
             code,
             message,
             help,
+            ways,
             pointer: None,
             file: Some(file),
             line: Some(line),
@@ -221,7 +225,7 @@ impl Problem {
                 let items = problems.into_iter().map(ProblemItem::from).collect();
                 Self::new(Kind::Edited, detail).with(items)
             }
-            Refused::NoRevision(_) => Self::new(Kind::NotFound, detail),
+            Refused::NoRevision(_) | Refused::NoBackup(_) => Self::new(Kind::NotFound, detail),
             Refused::Listen(_) | Refused::Beside(_) => Self::new(Kind::NotServable, detail),
             Refused::Home(HomeError::Edited { .. }) => Self::new(Kind::Edited, detail),
             Refused::Home(_) | Refused::State(_) => Self::new(Kind::Unavailable, detail),

@@ -40,13 +40,14 @@ impl Current {
     }
 }
 
-/// Inspects what `next` brings beside `current`; everything when it is `anew`.
+/// Inspects what `next` brings beside `current`; everything when it is `anew`, and as what somebody
+/// wrote into the file when it is that.
 pub(super) fn inspected(
     writer: &Writer,
     current: Read<'_>,
     next: Read<'_>,
     serving: Option<&Snapshot>,
-    anew: bool,
+    (anew, by_hand): (bool, bool),
 ) -> Inspected {
     let now = clock::now();
     let table = &next.0.table;
@@ -65,6 +66,7 @@ pub(super) fn inspected(
         return Inspected { machine: found, new_errors, certificates };
     }
     let scope = Scope::between(current, next);
+    let scope = if by_hand { scope.written_by_hand() } else { scope };
     let known = serving.and_then(|snapshot| match scope.asks_all_certificates(table) {
         true => Some(snapshot.certificates_now()),
         false => snapshot.known_certificates(),

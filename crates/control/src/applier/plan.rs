@@ -3,13 +3,13 @@
 use std::{collections::HashSet, io, sync::Arc};
 
 use bindery_iis::netsh::{
-    plan::{bindings_of, taken_up},
-    records::Records,
+    plan::{self as netsh, Known, bindings_of, free, taken_up},
+    records::{RecordChange, Records},
 };
 use bindery_model::{
     change::{Change, Difference},
     document::{Before, Configuration, Positions, Settings, write},
-    problem::{Code, Problem, Severity},
+    problem::{Problem, Severity},
 };
 use bindery_server::{
     clock, listener,
@@ -25,6 +25,7 @@ use super::{
     seconds, texts,
 };
 use crate::{
+    backup::Backups,
     history::{Actor, Door, Intended, Record},
     home::{Form, Home, read_records},
     problems::{PlacedProblem, all_placed},
@@ -37,6 +38,8 @@ struct Plan {
     text: String,
     records: Records,
     undo_to: Option<u64>,
+    /// Whether it was kept as it is, with its records.
+    kept: bool,
     /// Whether the file says so already.
     in_file: bool,
     /// Whether nothing is taken over from what is in force.
@@ -57,7 +60,7 @@ impl Plan {
     /// certificates stand in records, nor in a file that somebody is editing, nor in what is
     /// brought back as it was. A binding that somebody wrote beside a record stays as it is.
     fn waiting(&self, current: &Current) -> Records {
-        if self.home.form != Form::Toml || self.in_file || self.undo_to.is_some() {
+        if self.home.form != Form::Toml || self.in_file || self.undo_to.is_some() || self.kept {
             return Records::default();
         }
         let table = &current.configuration.table;
@@ -166,7 +169,7 @@ impl Inner {
             Err(_) => self.shown().current.records.clone(),
         };
         let anew = matches!(request.what, What::Anew);
-        Ok(Plan { home, text, records, undo_to: None, in_file: true, anew })
+        Ok(Plan { home, text, records, undo_to: None, kept: false, in_file: true, anew })
     }
 
     /// Makes a change that somebody asks for.
@@ -177,6 +180,7 @@ impl Inner {
             text: current.text.clone(),
             records: current.records.clone(),
             undo_to: None,
+            kept: false,
             in_file: false,
             anew: false,
         };
@@ -186,13 +190,14 @@ impl Inner {
         };
         match &request.what {
             What::Changes(changes) => edit(&mut plan, changes)?,
-            What::Records(changes) => plan.records = plan.records.apply(changes)?,
+            What::Records(changes) => records_changed(&mut plan, &current, changes)?,
             What::Both(changes, records) => {
                 edit(&mut plan, changes)?;
                 plan.records = plan.records.apply(records)?;
             }
             What::Text(text) => plan.text.clone_from(text),
             What::Undo(revision) => self.bring_back(&mut plan, *revision)?,
+            What::Restore(name) => restore(&mut plan, &current, name)?,
             What::Reload | What::Anew => plan = self.planned_by_file(request)?,
         }
         self.done(Step::Edited)?;
@@ -236,14 +241,11 @@ impl Inner {
         let serving = self.running.get().map(|running| running.server.snapshot());
         let read = (&*next.configuration, &next.positions);
         let anew = next.plan.anew;
-        let found = inspected(writer, current.read(), read, serving.as_deref(), anew);
+        let by_hand = next.plan.in_file;
+        let found = inspected(writer, current.read(), read, serving.as_deref(), (anew, by_hand));
         let file = next.plan.home.path.display().to_string();
         if !request.force && !found.new_errors.is_empty() {
-            let mut refused = all_placed(&found.new_errors, &file, &next.plan.text);
-            // Why a certificate does not fit, and the ways out, where it is one that sites share.
-            let shared = next.problems.iter().filter(|one| one.code == Code::SharedRecord);
-            refused.extend(self.news(&all_placed(shared, &file, &next.plan.text)));
-            return Err(Refused::Problems(refused));
+            return Err(Refused::Problems(all_placed(&found.new_errors, &file, &next.plan.text)));
         }
         next.machine = found.machine;
         self.done(Step::Inspected)?;
@@ -265,6 +267,7 @@ impl Inner {
             undo_to: next.plan.undo_to,
             difference: next.difference.clone(),
             disturbed: 0,
+            problems: news.iter().filter(|one| one.severity != "hint").cloned().collect(),
         };
         let (revision, difference) = (record.revision, next.difference.clone());
         let intended = self.commit(&next.plan, &current, record)?;
@@ -289,6 +292,10 @@ impl Inner {
         let read = |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, before);
         let (mut document, mut errors) = read(&plan);
         let waiting = plan.waiting(current);
+        for record in waiting.iter().filter(|own| current.records.find(&own.key).is_none()) {
+            // One that comes now would not be taken up, and nobody would know.
+            free(&document.configuration, &record.key)?;
+        }
         if !waiting.is_empty() {
             let taken = taken_up(&waiting, &document.configuration)?;
             plan.records = plan.records.apply(&taken.records)?;
@@ -432,16 +439,55 @@ impl Inner {
     }
 }
 
+/// Changes to records, as `netsh` makes them: at the bindings that have them, where those are
+/// written there.
+fn records_changed(
+    plan: &mut Plan,
+    current: &Current,
+    changes: &[RecordChange],
+) -> Result<(), Refused> {
+    let home = match plan.home.form {
+        Form::Toml => netsh::Home::Toml,
+        Form::Iis => netsh::Home::Iis,
+    };
+    let mut at_bindings = Vec::new();
+    for change in changes {
+        let known = Known {
+            home,
+            configuration: &current.configuration,
+            records: &plan.records,
+            // Whether there are such certificates is looked at with everything else.
+            has_certificate: &|_| true,
+        };
+        let planned = netsh::plan(change, &known)?;
+        plan.records = plan.records.apply(&planned.records)?;
+        at_bindings.extend(planned.changes);
+    }
+    plan.text = plan.home.edit(&plan.text, &at_bindings)?;
+    Ok(())
+}
+
+fn restore(plan: &mut Plan, current: &Current, name: &str) -> Result<(), Refused> {
+    let backups = Backups::of(&current.state_folder());
+    let kept = backups.read(name, plan.home.form).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Refused::NoBackup(name.to_owned()),
+        _ => Refused::State(error),
+    })?;
+    plan.text = kept.text;
+    plan.records = kept.records.unwrap_or_else(|| plan.records.clone());
+    plan.kept = true;
+    Ok(())
+}
+
 fn unchanged(current: &Current, difference: Difference, problems: Vec<PlacedProblem>) -> Outcome {
     Outcome { revision: current.revision, changed: false, difference, disturbed: 0, problems }
 }
 
 /// Writes what an edited file is warned of, since nobody else is there to be told.
 fn warn_of(news: &[PlacedProblem]) {
-    for PlacedProblem { severity, file, line, column, code, message, .. } in news {
-        if severity == "warning" {
-            warn!("{file}:{line}:{column}: {message} [{code}]");
-        }
+    for problem in news.iter().filter(|one| one.severity == "warning") {
+        let PlacedProblem { file, line, column, code, message, .. } = problem;
+        warn!("{file}:{line}:{column}: {message} [{code}]");
     }
 }
 

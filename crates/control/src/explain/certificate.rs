@@ -94,6 +94,8 @@ async fn why(
                 count => format!("the best of {count} that cover {wanted}"),
             }
         }
+        // Nothing is shown, so nobody asks.
+        CertificateChoice::None => String::new(),
         CertificateChoice::Central => {
             let found = name.and_then(|name| snapshot.central()?.find(name.as_str()));
             match (found, name.and_then(HostName::parent)) {

@@ -246,8 +246,8 @@ pub struct AsWindows {
 pub struct WindowsCertificate {
     /// The key of the record.
     pub record: String,
-    /// The first binding that the record stands for.
-    pub binding: String,
+    /// The first binding that the record stands for, where it stands for any.
+    pub binding: Option<String>,
     /// How many bindings share the record.
     pub sharing: usize,
     pub name: String,

@@ -3,14 +3,12 @@
 use std::net::SocketAddr;
 
 use bindery_model::{
-    binding::{Binding, Endpoint, Protocol},
-    decide::{
-        KeyHost, KeyRef,
-        windows::{FoundCertificate, Windows, certificate, site},
-    },
+    binding::{Binding, Protocol},
+    decide::windows::{FoundCertificate, Shows, Windows, certificate, site},
     name::{HostName, HostPattern},
+    record::RecordKey,
 };
-use bindery_server::{snapshot::Snapshot, tls::keys::CertificateFacts};
+use bindery_server::{snapshot::Snapshot, tls::keys};
 
 use super::{
     ask::Asked,
@@ -42,7 +40,7 @@ pub(super) async fn told(
     if asked.target.protocol == Protocol::Https {
         let has_file = |name: &str| snapshot.central().is_some_and(|own| own.find(name).is_some());
         let name = asked.server_name.as_ref();
-        let found = certificate(windows, table, local, name, has_file);
+        let found = certificate(windows, &snapshot.configuration, local, name, has_file);
         let Some(found) = found else {
             told.certificate_text = Some("none: the connection ends in the handshake".to_owned());
             told.site_text = "none is asked".to_owned();
@@ -67,27 +65,45 @@ pub(super) async fn told(
     Some(told)
 }
 
-/// What the record has: the certificate of its first binding.
+/// What the record shows, where that is among what is known here.
 async fn shown(
     windows: Windows,
     snapshot: &Snapshot,
     found: &FoundCertificate<'_>,
     asked: &Asked,
 ) -> Option<WindowsCertificate> {
-    let own = own_name(found.binding);
-    // By name, the certificate is that of the client's name; a record of an address cannot know it.
-    let name = match (windows, found.key.host) {
-        (Windows::Iis, KeyHost::Exact(_) | KeyHost::Wildcard(_) | KeyHost::Central(_)) => {
-            asked.server_name.as_ref()
+    let (files, facts) = match found.shows {
+        Shows::Nothing => return None,
+        Shows::Certificate(hash) => {
+            let table = &snapshot.configuration.table;
+            let index = snapshot.certificates().await;
+            let id = index.thumbprint(&hash)?;
+            let files = table.certificate(id)?.files.clone();
+            (files, index.facts(id)?.clone())
         }
-        (Windows::Iis | Windows::Iis7, _) => own,
+        Shows::File => {
+            let name = asked.server_name.as_ref()?;
+            let files = snapshot.central()?.find(name.as_str())?.files;
+            let certificate = keys::load(&files).ok()?;
+            (files, certificate.facts)
+        }
+        Shows::Binding(binding) => {
+            // By name, the certificate is that of the client's name; a record of an address cannot
+            // know it.
+            let name = match (windows, &found.record) {
+                (Windows::Iis, RecordKey::HostnamePort { .. } | RecordKey::CentralStore(_)) => {
+                    asked.server_name.as_ref()
+                }
+                (Windows::Iis | Windows::Iis7, _) => own_name(binding),
+            };
+            let (files, certificate) = choice(snapshot, binding, name).await.shown?;
+            (files, certificate.facts)
+        }
     };
-    let (files, certificate) = choice(snapshot, found.binding, name).await.shown?;
-    let facts: &CertificateFacts = &certificate.facts;
     let called = name_of(snapshot, &files).map(str::to_owned);
     Some(WindowsCertificate {
-        record: record(&found.key),
-        binding: found.binding.information.to_string(),
+        record: found.record.clone().into(),
+        binding: found.binding.map(|binding| binding.information.to_string()),
         sharing: found.sharing,
         name: called.unwrap_or_else(|| files.file.display().to_string()),
         thumbprint: hex(&facts.thumbprint),
@@ -102,33 +118,27 @@ fn own_name(binding: &Binding) -> Option<&HostName> {
     }
 }
 
-/// The key as netsh writes it.
-fn record(key: &KeyRef<'_>) -> String {
-    let Endpoint { address, port } = key.endpoint;
-    match (key.host, address) {
-        (KeyHost::Any, None) => format!("ipport=0.0.0.0:{port}"),
-        (KeyHost::Any, Some(_)) => format!("ipport={}", key.endpoint),
-        (KeyHost::Exact(name), _) => format!("hostnameport={name}:{port}"),
-        (KeyHost::Wildcard(parent), _) => format!("hostnameport=*.{parent}:{port}"),
-        (KeyHost::Central(_), _) => format!("ccs={port}"),
-    }
-}
-
 fn certificate_text(
     windows: Windows,
     found: &FoundCertificate<'_>,
     shown: Option<&WindowsCertificate>,
     asked: &Asked,
 ) -> String {
-    let record = record(&found.key);
-    let name = shown.map_or("none that can be shown", |shown| shown.name.as_str());
+    let record = String::from(found.record.clone());
+    let name = match (shown, found.shows) {
+        (Some(shown), _) => shown.name.clone(),
+        (None, Shows::Certificate(hash)) => {
+            format!("the certificate {}, which is not among those here", hex(&hash))
+        }
+        (None, _) => "none that can be shown".to_owned(),
+    };
     let mut text = format!("{name}, of the record {record}");
     if found.sharing > 1 {
-        let first = &found.binding.information;
-        text.push_str(&format!(
-            ", which {} bindings share: taken to be that of the first, {first}",
-            found.sharing
-        ));
+        text.push_str(&format!(", which {} bindings share", found.sharing));
+        if let Shows::Binding(binding) = found.shows {
+            let first = &binding.information;
+            text.push_str(&format!(": taken to be that of the first, {first}"));
+        }
     }
     if windows == Windows::Iis7 && asked.server_name.is_some() {
         text.push_str("; the server name is not looked at");

@@ -613,3 +613,50 @@ async fn what_cannot_be_is_said_with_its_place() {
     let mode = std::fs::metadata(&served.socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[tokio::test]
+async fn backups_are_kept_listed_and_restored_as_one_change() {
+    let served = Served::new();
+    let none = served.ask("GET /v1/backups").await;
+    assert_eq!(none.json(), json!({"items": []}));
+    let key = "ipport=0.0.0.0:8443";
+    let record = json!({
+        "key": key,
+        "certificate_hash": "07".repeat(20),
+        "application_id": "{4dc3e181-e14b-4a21-b022-59fc669b0914}",
+    });
+    let added = served.tell("POST /v1/changes", json!({"records": [{"add": record}]})).await;
+    assert_eq!(added.status, 200, "{added:?}");
+    let (text, records) = (served.setup.read(), served.ask("GET /v1/records").await.json());
+
+    let kept = served.tell("POST /v1/backups", json!({"name": "B 1"})).await;
+    assert_eq!((kept.status, kept.json()), (201, json!({"name": "B 1"})), "{kept:?}");
+    served.tell("POST /v1/backups", json!({"name": "B 1"})).await.refused(409, "exists");
+    served.tell("POST /v1/backups", json!({"name": "../B"})).await.refused(400, "malformed");
+    assert_eq!(served.ask("GET /v1/backups").await.json(), json!({"items": [{"name": "B 1"}]}));
+
+    let changes = json!({
+        "changes": [{"at": {"site": "a"}, "act": {"set": {"respond": "other"}}}],
+        "records": [{"delete": key}],
+    });
+    assert_eq!(served.tell("POST /v1/changes", changes).await.status, 200);
+    let would = served.ask("POST /v1/backups/B%201/restore?dry_run=true").await.json();
+    assert_eq!(would["changed"], false, "{would}");
+    let restored = served.ask("POST /v1/backups/B%201/restore").await.json();
+    assert_eq!((&restored["changed"], &restored["revision"]), (&json!(true), &json!(4)));
+    assert_eq!(restored["difference"].as_array().unwrap().len(), 1, "{restored}");
+    assert_eq!(restored["difference"], would["difference"]);
+    assert_eq!(served.setup.read(), text);
+    assert_eq!(served.ask("GET /v1/records").await.json(), records);
+
+    let undone = served.tell("POST /v1/undo", json!({"to": 3})).await;
+    assert_eq!(undone.status, 200, "{undone:?}");
+    assert!(served.setup.read().contains("other"));
+    assert_eq!(served.ask("GET /v1/records").await.json()["records"], json!([]));
+
+    served.ask("POST /v1/backups/none/restore").await.refused(404, "not-found");
+    assert_eq!(served.ask("DELETE /v1/backups/B%201").await.status, 200);
+    served.ask("DELETE /v1/backups/B%201").await.refused(404, "not-found");
+    served.ask("DELETE /v1/backups/..").await;
+    assert!(served.setup.folder.path().join("state").exists());
+}

@@ -3,7 +3,9 @@
 use std::fs;
 
 use bindery_control::applier::{Applier, Refused, What};
-use bindery_iis::netsh::records::{ApplicationId, Flag, Record, RecordChange, RecordKey};
+use bindery_iis::netsh::records::{
+    ApplicationId, Flag, Record, RecordChange, RecordError, RecordKey,
+};
 use bindery_model::change::{Act, Change, Fields, Place, Value};
 use bindery_server::tls::keys::facts_of_der;
 use bindery_testkit::ca::TestCa;
@@ -125,6 +127,36 @@ async fn a_binding_that_cannot_do_what_its_record_says_is_refused() {
     assert!(matches!(refused, Refused::Records(_)), "{refused}");
     assert!(refused.to_string().contains("tls.client_ca"), "{refused}");
     assert_eq!((setup.read(), applier.current().records.len()), (before, 1));
+}
+
+#[tokio::test]
+async fn a_record_for_a_binding_that_names_its_certificate_is_a_conflict() {
+    let (setup, record) = setup();
+    let fields = Fields::from([("certificate".to_owned(), Value::Text("own".to_owned()))]);
+    let bound = Change { at: at(), act: Act::Add(fields) };
+    let applier = setup.offline();
+    let add = || RecordChange::Add(record.clone());
+    // Together, and one after the other.
+    let both = What::Both(vec![bound.clone()], vec![add()]);
+    apply(&applier, What::Changes(vec![bound.clone()])).await.unwrap();
+    let before = setup.read();
+    for what in [What::Records(vec![add()]), What::Both(Vec::new(), vec![add()])] {
+        let refused = apply(&applier, what).await.unwrap_err();
+        assert!(matches!(refused, Refused::Records(RecordError::Exists(_))), "{refused}");
+        assert_eq!((setup.read(), applier.current().records.len()), (before.clone(), 0));
+    }
+    apply(&applier, What::Undo(1)).await.unwrap();
+    let refused = apply(&applier, both).await.unwrap_err();
+    assert!(matches!(refused, Refused::Records(RecordError::Exists(_))), "{refused}");
+    // A record that is there is the binding's: it changes and goes with it.
+    apply(&applier, What::Changes(vec![bound])).await.unwrap();
+    let delete = What::Records(vec![RecordChange::Delete(record.key.clone())]);
+    apply(&applier, delete.clone()).await.unwrap();
+    assert!(setup.read().contains("certificate = \"none\""), "{}", setup.read());
+    let gone = apply(&applier, delete).await.unwrap_err();
+    assert!(matches!(gone, Refused::Records(RecordError::NotFound(_))), "{gone}");
+    apply(&applier, What::Records(vec![add()])).await.unwrap();
+    assert!(setup.read().contains(&record.certificate_hash.map(hex).unwrap()), "{}", setup.read());
 }
 
 fn hex(hash: [u8; 20]) -> String {

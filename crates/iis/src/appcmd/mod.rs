@@ -10,7 +10,6 @@
 //! | `section` | `config` |
 //! | `locks` | what may not be set below an element? |
 //! | `shown` | what is printed of an object |
-//! | `trap` | which bindings share a certificate without wanting it? |
 
 pub mod grammar;
 mod locks;
@@ -19,10 +18,8 @@ mod property;
 mod schema;
 mod section;
 mod shown;
-mod trap;
 
 use grammar::{Command, GrammarError};
-pub use trap::{Warning, Way};
 
 use crate::{config::host::Host, xml, xml::draft::Draft};
 
@@ -68,8 +65,6 @@ pub struct Answer {
     pub text: Option<String>,
     /// What is to be done besides, by the caller.
     pub effect: Option<Effect>,
-    /// What is probably not meant.
-    pub warning: Option<Warning>,
     /// What has no counterpart here. No part of the output, which scripts read.
     pub notes: Vec<String>,
 }
@@ -177,8 +172,6 @@ fn answer(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Result<An
         Failure { exit: 13, message }
     })?;
     let mut run = Run { world, host: Host::new(Draft::new(&tree)), answer: Answer::default() };
-    // Sites of the tree are the same in the draft, so that both can be compared.
-    let before = run.host.sites();
     match command.general("in") {
         Some(_) => run.each_of_input(&command, stdin.unwrap_or_default())?,
         None => run.execute(&command)?,
@@ -189,10 +182,6 @@ fn answer(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Result<An
         if let Err(error) = xml::parse(&text) {
             let message = format!("This would write what cannot be read again: {error}.");
             return Err(Failure::usage(message));
-        }
-        if command.object == "SITE" {
-            let before = trap::Shared::of(&Draft::new(&tree), before);
-            run.answer.warning = before.compare(&run.host);
         }
         run.answer.text = Some(text);
     }

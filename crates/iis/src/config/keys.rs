@@ -8,8 +8,6 @@ use crate::xml::{
     edit::{NewElement, Position},
 };
 
-/// `sslFlags`: the certificate goes by the name that is asked for.
-const SNI: u32 = 1;
 const CENTRAL: u32 = 2;
 const NO_HTTP2: u32 = 4;
 const NO_TLS13: u32 = 32;
@@ -296,8 +294,17 @@ fn of_binding(
             with_flag(editor, node, CENTRAL, false);
             Ok(())
         }
-        ("certificate", None, Some(Value::Text(word))) if word == "best" || word == "central" => {
+        ("certificate", None, Some(Value::Text(word)))
+            if matches!(word.as_str(), "best" | "central") =>
+        {
             with_flag(editor, node, CENTRAL, word == "central");
+            Ok(())
+        }
+        // So it is there, as long as there is no record.
+        ("certificate", None, Some(Value::Text(word)))
+            if word == "none" && is_catch_all(&editor.host.draft, node) =>
+        {
+            with_flag(editor, node, CENTRAL, false);
             Ok(())
         }
         ("tls", None, None) => {
@@ -341,6 +348,10 @@ fn set_tls(
     Ok(())
 }
 
+fn is_catch_all(draft: &Draft<'_>, node: Node) -> bool {
+    draft.value(node, "bindingInformation").is_some_and(|text| text.trim_end().ends_with(':'))
+}
+
 fn with_flag(editor: &mut Editor<'_>, node: Node, flag: u32, on: bool) {
     let draft = &mut editor.host.draft;
     let own = flags(draft, node);
@@ -363,11 +374,6 @@ pub(crate) fn set_flags(draft: &mut Draft<'_>, node: Node, new: u32) {
         }
         _ => draft.set(node, "sslFlags", new.to_string()),
     }
-}
-
-/// Whether a binding chooses its certificate by the name that is asked for.
-pub(crate) fn is_sni(flags: u32) -> bool {
-    flags & (SNI | CENTRAL) != 0
 }
 
 /// What stands in `location` elements.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use bindery_model::{
-    binding::{Binding, BindingInformation, Endpoint, Protocol},
+    binding::{Binding, Endpoint, Protocol},
     certificate::CertificateChoice,
     change::{Act, Change, Place, Value},
     decide::{KeyHost, KeyRef},
@@ -12,10 +12,19 @@ use bindery_model::{
     name::HostPattern,
     table::MemoryTable,
     tls::{ClientCertificate, TlsPolicy, TlsVersion},
-    trap::{Claim, Home},
 };
 
 use super::records::{Flag, RecordChange, RecordError, RecordKey, Records, Settings, hex};
+
+/// Where the certificate of a binding is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// At the binding, in `bindery.toml`. Records are kept only as long as no binding has their
+    /// key.
+    Toml,
+    /// In the records, as on Windows: `applicationHost.config` has no place for it.
+    Iis,
+}
 
 /// What a change is made to.
 pub struct Known<'a> {
@@ -90,10 +99,17 @@ pub fn plan(change: &RecordChange, known: &Known<'_>) -> Result<Plan, RecordErro
     if let Some(hash) = hash.filter(|hash| !(known.has_certificate)(hash)) {
         return Err(RecordError::NoCertificate { key: key.clone(), hash });
     }
-    let bindings = match known.home {
+    let mut bindings = match known.home {
         Home::Toml => bindings_of(&known.configuration.table, key),
         Home::Iis => Vec::new(),
     };
+    if matches!(change, RecordChange::Add(_)) {
+        if known.home == Home::Toml {
+            free(known.configuration, key)?;
+        }
+    } else {
+        bindings.retain(|own| is_shown(own));
+    }
     if bindings.is_empty() {
         known.records.apply(std::slice::from_ref(change))?;
         let notes = match (known.home, change) {
@@ -105,11 +121,6 @@ pub fn plan(change: &RecordChange, known: &Known<'_>) -> Result<Plan, RecordErro
         };
         return Ok(Plan { records: vec![change.clone()], notes, ..Plan::default() });
     }
-    if matches!(change, RecordChange::Add(_))
-        && bindings.iter().any(|own| own.certificate != CertificateChoice::Best)
-    {
-        return Err(RecordError::Exists(key.clone()));
-    }
     let mut plan = Plan::default();
     // One that waited, for a binding that was written by hand since.
     if known.records.find(key).is_some() {
@@ -118,12 +129,40 @@ pub fn plan(change: &RecordChange, known: &Known<'_>) -> Result<Plan, RecordErro
     for binding in bindings {
         let (set, notes) = match &settings {
             Some(settings) => to_binding(binding, key, settings)?,
-            None => without_certificate(binding, key)?,
+            None => without_certificate(binding),
         };
         plan.notes.extend(notes);
         plan.changes.extend(change_of(&known.configuration.table, binding, set));
     }
     Ok(plan)
+}
+
+/// That a record with this key can be added where certificates are written at bindings.
+///
+/// # Errors
+///
+/// [`RecordError::Exists`] where a binding with the key says itself which certificate it shows: that
+/// is its record.
+pub fn free(configuration: &Configuration, key: &RecordKey) -> Result<(), RecordError> {
+    match bindings_of(&configuration.table, key).into_iter().any(names_its_own) {
+        true => Err(RecordError::Exists(key.clone())),
+        false => Ok(()),
+    }
+}
+
+/// Whether a binding says itself which certificate it shows, so that there is a record already.
+fn names_its_own(binding: &Binding) -> bool {
+    matches!(binding.certificate, CertificateChoice::Listed(_) | CertificateChoice::Central)
+}
+
+/// Whether a binding in `bindery.toml` stands for a record: one that shows a certificate does.
+#[must_use]
+pub fn is_shown(binding: &Binding) -> bool {
+    match binding.certificate {
+        CertificateChoice::None => false,
+        CertificateChoice::Best => binding.information.host != HostPattern::Any,
+        CertificateChoice::Listed(_) | CertificateChoice::Central => true,
+    }
 }
 
 /// What bindings take from records that were kept for them, where certificates are written at
@@ -202,34 +241,6 @@ pub fn bindings_of<'a>(table: &'a MemoryTable, key: &RecordKey) -> Vec<&'a Bindi
     }
 }
 
-/// A binding of `applicationHost.config` with what its `sslFlags` say, for
-/// [`bindery_model::trap::traps`]: the certificate that it shows by the records.
-#[must_use]
-pub fn claim(
-    site: &str,
-    information: &BindingInformation,
-    ssl_flags: u32,
-    records: &Records,
-) -> Claim {
-    let keys = RecordKey::candidates(&information.host, information.endpoint, ssl_flags);
-    let shown = records.first_of(&keys).and_then(|record| record.certificate_hash);
-    Claim {
-        site: site.to_owned(),
-        information: information.clone(),
-        by_name: ssl_flags & 3 != 0,
-        wants: shown.map(|hash| hex(&hash)),
-        covered: None,
-    }
-}
-
-/// The certificate that all who share an endpoint are shown, for
-/// [`bindery_model::trap::traps`].
-#[must_use]
-pub fn shared(records: &Records, endpoint: Endpoint) -> Option<String> {
-    let record = records.find(&RecordKey::IpPort(endpoint))?;
-    record.certificate_hash.map(|hash| hex(&hash))
-}
-
 type Set = BTreeMap<String, Option<Value>>;
 
 fn change_of(table: &MemoryTable, binding: &Binding, set: Set) -> Option<Change> {
@@ -240,33 +251,18 @@ fn change_of(table: &MemoryTable, binding: &Binding, set: Set) -> Option<Change>
     (!set.is_empty()).then_some(Change { at, act: Act::Set(set) })
 }
 
-fn without_certificate(
-    binding: &Binding,
-    key: &RecordKey,
-) -> Result<(Set, Vec<String>), RecordError> {
+/// The binding stays, as on Windows, and shows nothing: which is warned of as with any change.
+fn without_certificate(binding: &Binding) -> (Set, Vec<String>) {
     let on = &binding.information;
-    Ok(match binding.certificate {
-        CertificateChoice::Listed(_) if on.host == HostPattern::Any => {
-            let reason = format!(
-                "{on} has no host to choose a certificate by, so it cannot be without one; to \
-                 renew it, run `netsh http update sslcert {}={key} certhash=HASH` instead of \
-                 delete and add",
-                key.tag()
-            );
-            return Err(RecordError::Parameter { key: key.clone(), reason });
+    let notes = match binding.certificate {
+        CertificateChoice::Central => {
+            vec![format!("`certificate = \"central\"` at {on} gives it back to the central store")]
         }
-        CertificateChoice::Best => {
-            let note = format!(
-                "{on} names no certificate: it shows the best that covers it, with or without a \
-                 record"
-            );
-            (Set::new(), vec![note])
+        CertificateChoice::Best | CertificateChoice::Listed(_) | CertificateChoice::None => {
+            Vec::new()
         }
-        CertificateChoice::Listed(_) | CertificateChoice::Central => {
-            let note = format!("{on} shows the best certificate that covers it from now on");
-            (Set::from([("certificate".to_owned(), None)]), vec![note])
-        }
-    })
+    };
+    (Set::from([("certificate".to_owned(), Some("none".into()))]), notes)
 }
 
 /// What settings come to at a binding, and what of them has no meaning there.

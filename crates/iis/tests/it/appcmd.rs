@@ -644,53 +644,6 @@ fn what_one_command_lists_another_takes() {
     assert_eq!(on(SAMPLE, "add site /in", Some("<appcmd>")).exit, 87);
 }
 
-#[test]
-fn two_sites_on_one_certificate_record_are_told() {
-    let answer = on(
-        SAMPLE,
-        "set site \"Default Web Site\" /+bindings.[protocol='https',bindingInformation='*:443:shop.example']",
-        None,
-    );
-    assert_eq!(
-        (answer.output.as_str(), answer.exit),
-        ("SITE object \"Default Web Site\" changed\n", 0)
-    );
-    assert!(answer.text.is_some(), "IIS writes it");
-    let warning = answer.warning.unwrap();
-    assert_eq!(
-        (warning.site.as_str(), warning.binding.as_str()),
-        ("Default Web Site", "https/*:443:shop.example")
-    );
-    assert_eq!(warning.others, [("X".to_owned(), "*:443:x.com".to_owned())]);
-    assert!(warning.message.contains("0.0.0.0:443"), "{}", warning.message);
-    let commands: Vec<_> = warning.ways.iter().flat_map(|way| &way.commands).collect();
-    assert_eq!(
-        commands,
-        [
-            "appcmd set site \"Default Web Site\" \"/bindings.[protocol='https',bindingInformation='*:443:shop.example'].sslFlags:1\"",
-            "netsh http add sslcert hostnameport=shop.example:443 certhash=<thumbprint> appid={4dc3e181-e14b-4a21-b022-59fc669b0914} certstorename=MY",
-            "netsh http update sslcert ipport=0.0.0.0:443 certhash=<thumbprint> appid={4dc3e181-e14b-4a21-b022-59fc669b0914} certstorename=MY",
-        ]
-    );
-    // The first way out is one.
-    let text = answer.text.unwrap();
-    let out = on(&text, commands[0].strip_prefix("appcmd ").unwrap(), None);
-    assert_eq!((out.exit, &out.warning), (0, &None));
-    let quiet = [
-        "set site \"Default Web Site\" /+bindings.[protocol='https',bindingInformation='*:443:s',sslFlags='1']",
-        "set site \"Default Web Site\" /+bindings.[protocol='https',bindingInformation='*:444:s']",
-        "set site X /+bindings.[protocol='https',bindingInformation='*:443:s']",
-    ];
-    for line in quiet {
-        assert_eq!(on(SAMPLE, line, None).warning, None, "{line}");
-    }
-    for line in ["stop site X", "set site X /name:Z", "set site X /id:8"] {
-        assert_eq!(on(&text, line, None).warning, None, "{line}: it was so before");
-    }
-    let by_list = on(SAMPLE, "add site /name:Z /bindings:https/*:443:z", None);
-    assert_eq!(by_list.warning.unwrap().site, "Z");
-}
-
 proptest! {
     #[test]
     fn any_command_leaves_a_file_that_can_be_read(

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use bindery_iis::netsh::{
     grammar::{self, Request, Verb, Which},
-    plan::{Known, plan, taken_up},
+    plan::{Home, Known, plan, taken_up},
     records::{Records, parse_output},
     sslcert::table,
     text,
 };
-use bindery_model::{document::parse, trap::Home};
+use bindery_model::document::parse;
 
 const ID: &str = "{4dc3e181-e14b-4a21-b022-59fc669b0914}";
 

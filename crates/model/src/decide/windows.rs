@@ -6,9 +6,11 @@ use std::{fmt, net::SocketAddr};
 
 use super::{KeyHost, KeyRef};
 use crate::{
-    binding::{Binding, Endpoint, Protocol},
+    binding::{Binding, BindingInformation, Endpoint, Protocol},
     certificate::CertificateChoice,
+    document::Configuration,
     name::{HostName, HostPattern},
+    record::{RecordKey, Records},
     site::SiteState,
     table::MemoryTable,
 };
@@ -101,27 +103,44 @@ fn keys<'a>(
 }
 
 /// A certificate as Windows finds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundCertificate<'a> {
-    /// The record.
-    pub key: KeyRef<'a>,
-    /// The first binding that the record stands for: what it shows is in the record.
-    pub binding: &'a Binding,
+    /// The key of the record.
+    pub record: RecordKey,
+    /// What the record shows.
+    pub shows: Shows<'a>,
+    /// The first binding that the record stands for, where it stands for any.
+    pub binding: Option<&'a Binding>,
     /// How many bindings share the record.
     pub sharing: usize,
 }
 
+/// What a record shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows<'a> {
+    /// There are no records apart from bindings: what this one shows, taken for it.
+    Binding(&'a Binding),
+    /// The certificate with this SHA-1.
+    Certificate([u8; 20]),
+    /// The file that the central store has for the name.
+    File,
+    /// Nothing: it names no certificate.
+    Nothing,
+}
+
 /// The certificate that a client gets who comes to `local` and names `name`; none where the
-/// connection ends. A record has the certificate of the first binding that it stands for.
-/// `has_file` says whether the central store has a file for a name.
+/// connection ends. In IIS's form it is that of the records; where there are none, each is taken to
+/// have the certificate of the first binding that it would stand for. `has_file` says whether the
+/// central store has a file for a name.
 #[must_use]
 pub fn certificate<'a>(
     windows: Windows,
-    table: &'a MemoryTable,
+    configuration: &'a Configuration,
     local: SocketAddr,
-    name: Option<&'a HostName>,
+    name: Option<&HostName>,
     has_file: impl Fn(&str) -> bool,
 ) -> Option<FoundCertificate<'a>> {
+    let Configuration { table, records, .. } = configuration;
     let name = if windows == Windows::Iis7 { None } else { name };
     keys(windows.certificate_plan(), local, name).find_map(|key| {
         if let KeyHost::Central(name) = key.host
@@ -129,10 +148,60 @@ pub fn certificate<'a>(
         {
             return None;
         }
+        let record = record_of(&key)?;
+        if let Some(records) = records {
+            let certificate = records.certificates.get(&record)?;
+            let shows = match (&record, certificate) {
+                (RecordKey::CentralStore(_), _) => Shows::File,
+                (_, Some(hash)) => Shows::Certificate(*hash),
+                (_, None) => Shows::Nothing,
+            };
+            let goes_by = |(place, binding): &(usize, &Binding)| {
+                binding.information.protocol == Protocol::Https
+                    && records.of_binding_on(windows, *place, binding).as_ref() == Some(&record)
+            };
+            let mut standing = table.bindings.iter().enumerate().filter(goes_by);
+            let binding = standing.next().map(|(_, binding)| binding);
+            let sharing = standing.count() + usize::from(binding.is_some());
+            return Some(FoundCertificate { record, shows, binding, sharing });
+        }
         let mut standing = table.bindings.iter().filter(|own| stands_for(windows, &key, own));
         let binding = standing.next()?;
-        Some(FoundCertificate { key, binding, sharing: standing.count() + 1 })
+        let (shows, sharing) = (Shows::Binding(binding), standing.count() + 1);
+        Some(FoundCertificate { record, shows, binding: Some(binding), sharing })
     })
+}
+
+/// The record that a key stands for.
+fn record_of(key: &KeyRef<'_>) -> Option<RecordKey> {
+    let endpoint = key.endpoint;
+    let host = match key.host {
+        KeyHost::Any => return Some(RecordKey::IpPort(endpoint)),
+        KeyHost::Central(_) => return Some(RecordKey::CentralStore(endpoint.port)),
+        KeyHost::Exact(name) => name.parse().ok()?,
+        KeyHost::Wildcard(parent) => format!("*.{parent}").parse().ok()?,
+    };
+    Some(RecordKey::HostnamePort { host, endpoint })
+}
+
+impl Records {
+    /// The record that a binding takes its certificate from: on IIS 7 that of its address and port
+    /// whatever its `sslFlags` say, which came with IIS 8.
+    fn of_binding_on(
+        &self,
+        windows: Windows,
+        place: usize,
+        binding: &Binding,
+    ) -> Option<RecordKey> {
+        let BindingInformation { endpoint, host, .. } = &binding.information;
+        match windows {
+            Windows::Iis => self.of_binding(place, binding),
+            Windows::Iis7 => {
+                let mut keys = RecordKey::candidates(host, *endpoint, 0).into_iter();
+                keys.find(|key| self.certificates.contains_key(key))
+            }
+        }
+    }
 }
 
 /// Whether the record with this key is that of the binding.
@@ -227,8 +296,10 @@ bindings = ["https/*:443:"]
         let local = format!("{local}:443").parse().unwrap();
         let name = (!name.is_empty()).then(|| name.parse().unwrap());
         let has_file = |name: &str| name == "c.example";
-        let shown = certificate(windows, table, local, name.as_ref(), has_file);
-        let shown = shown.map(|own| format!("{} {}", own.binding.information, own.sharing));
+        let configuration = &document.configuration;
+        let shown = certificate(windows, configuration, local, name.as_ref(), has_file);
+        let shown =
+            shown.and_then(|own| Some(format!("{} {}", own.binding?.information, own.sharing)));
         let site = site(windows, table, local, name.as_ref());
         let site = site.map(|(_, binding)| table.site(binding).name.as_str());
         let got = [shown.as_deref().unwrap_or("-"), site.unwrap_or("-")];
@@ -262,5 +333,93 @@ bindings = ["https/*:443:"]
     #[test]
     fn a_stopped_site_leaves_its_names_to_the_next() {
         check(Windows::Iis, "198.51.100.1", "off.example", ["*:443:off.example 1", "rest"]);
+    }
+
+    const IIS: &str = r#"
+[server]
+central_store = { folder = "central" }
+
+[[site]]
+name = "s"
+respond = ""
+bindings = [
+  "https/*:443:zero.example",
+  "https/*:443:one.example",
+  "https/*:443:two.example",
+  "https/*:443:three.example",
+  "https/192.0.2.1:443:zero.example",
+  "https/192.0.2.2:443:one.example",
+  "https/*:443:",
+]
+"#;
+
+    /// What is shown by records, each with the byte that its hash is made of: `record shown sharing`.
+    #[track_caller]
+    fn by_records(records: &[(&str, u8)], asked: (Windows, &str, &str), expected: &str) {
+        let mut configuration = parse(IIS, std::path::Path::new("/")).configuration;
+        assert_eq!(configuration.table.bindings.len(), 7);
+        let hash = |byte: u8| (byte > 0).then_some([byte; 20]);
+        let certificates =
+            records.iter().map(|(key, byte)| (key.parse().unwrap(), hash(*byte))).collect();
+        let ssl_flags = vec![0, 1, 2, 3, 0, 1, 0];
+        configuration.records = Some(Records { ssl_flags, certificates });
+        let (windows, local, name) = asked;
+        let local = format!("{local}:443").parse().unwrap();
+        let name = (!name.is_empty()).then(|| name.parse().unwrap());
+        let has_file = |name: &str| ["two.example", "three.example"].contains(&name);
+        let found = certificate(windows, &configuration, local, name.as_ref(), has_file);
+        let found = found.map_or_else(
+            || "-".to_owned(),
+            |found| {
+                let shows = match found.shows {
+                    Shows::Certificate([byte, ..]) => byte.to_string(),
+                    Shows::File => "file".to_owned(),
+                    Shows::Nothing => "nothing".to_owned(),
+                    Shows::Binding(_) => panic!("there are records"),
+                };
+                format!("{} {shows} {}", String::from(found.record), found.sharing)
+            },
+        );
+        assert_eq!(found, expected, "{asked:?} {records:?}");
+    }
+
+    /// The table of what HTTP.SYS takes first: an exact address, the name, the central store of the
+    /// port, all addresses; nothing else, whatever bindings say.
+    #[test]
+    fn in_iis_s_form_the_records_choose() {
+        let (all, one) = (("ipport=0.0.0.0:443", 9), ("ipport=192.0.2.1:443", 8));
+        let named = ("hostnameport=one.example:443", 1);
+        let wild = ("hostnameport=*.example:443", 4);
+        let store = ("ccs=443", 0);
+        let (elsewhere, iis, iis7) = ("198.51.100.1", Windows::Iis, Windows::Iis7);
+
+        by_records(&[], (iis, elsewhere, "one.example"), "-");
+        by_records(&[], (iis7, elsewhere, "one.example"), "-");
+        // All that go by the address and port share: of IIS 8 those without 1 and 2 in sslFlags.
+        by_records(&[all], (iis, elsewhere, "zero.example"), "ipport=0.0.0.0:443 9 3");
+        by_records(&[all], (iis7, elsewhere, "one.example"), "ipport=0.0.0.0:443 9 7");
+        by_records(&[all, one], (iis7, elsewhere, "a.b"), "ipport=0.0.0.0:443 9 6");
+        by_records(&[all, one], (iis, "192.0.2.1", "zero.example"), "ipport=192.0.2.1:443 8 1");
+        // A name comes before all addresses, and behind its own: for bindings with 0 too.
+        let both = &[all, one, named];
+        let shown = "hostnameport=one.example:443 1 2";
+        by_records(both, (iis, elsewhere, "one.example"), shown);
+        by_records(both, (iis, "192.0.2.1", "one.example"), "ipport=192.0.2.1:443 8 1");
+        by_records(both, (iis7, elsewhere, "one.example"), "ipport=0.0.0.0:443 9 6");
+        by_records(both, (iis, elsewhere, ""), "ipport=0.0.0.0:443 9 2");
+        by_records(&[named], (iis, elsewhere, ""), "-");
+        by_records(&[named, wild], (iis, elsewhere, "one.example"), shown);
+        by_records(&[named, wild], (iis, elsewhere, "x.example"), "hostnameport=*.example:443 4 0");
+        // The central store of the port, for names that it has a file for, with 2 and 3 alike.
+        let stored = &[store, all];
+        for name in ["two.example", "three.example"] {
+            by_records(stored, (iis, elsewhere, name), "ccs=443 file 2");
+            by_records(stored, (iis7, elsewhere, name), "ipport=0.0.0.0:443 9 7");
+            by_records(&[all], (iis, elsewhere, name), "ipport=0.0.0.0:443 9 3");
+        }
+        by_records(stored, (iis, elsewhere, "zero.example"), "ipport=0.0.0.0:443 9 3");
+        by_records(&[store], (iis, elsewhere, "zero.example"), "-");
+        by_records(&[store, named], (iis, elsewhere, "one.example"), shown);
+        by_records(&[(all.0, 0)], (iis, elsewhere, "x"), "ipport=0.0.0.0:443 nothing 3");
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Words that stand for a way to find a certificate, so that none may be called so.
-const RESERVED: [&str; 4] = ["best", "central", "acme", "local"];
+const RESERVED: [&str; 5] = ["best", "central", "none", "acme", "local"];
 /// What Windows' certificate dialog puts in front of a thumbprint that is copied from it.
 const LEFT_TO_RIGHT_MARK: char = '\u{200e}';
 
@@ -116,6 +116,7 @@ impl Certificates {
             };
             return match text.value.to_lowercase().as_str() {
                 "best" => CertificateChoice::Best,
+                "none" => CertificateChoice::None,
                 "central" => {
                     self.require_central_store(reader, binding, &text);
                     CertificateChoice::Central
@@ -136,7 +137,7 @@ impl Certificates {
         for element in elements {
             let Some(text) = reader.text_of(binding, &element) else { continue };
             let word = text.value.to_lowercase();
-            if word == "best" || word == "central" {
+            if matches!(word.as_str(), "best" | "central" | "none") {
                 let message = format!("{}: {word:?} cannot stand in a list", binding.owner);
                 let help = format!("write certificate = {word:?}, or name certificates only");
                 reader.problem(Code::BadValue, text.span, message, help);

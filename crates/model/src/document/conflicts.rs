@@ -10,6 +10,7 @@ use crate::{
     binding::{Binding, Endpoint, Protocol},
     certificate::{CertificateChoice, CertificateReference},
     problem::{Code, Problem},
+    trap,
 };
 
 /// Reports bindings that cannot stand together: the later one, with the earlier one beside it.
@@ -35,6 +36,7 @@ pub(super) fn bindings(all: &Parts) -> Vec<Problem> {
                 let help = "remove one of them, or give it another host, address or port";
                 let problem =
                     Problem::new(Code::DuplicateBinding, position.on.clone(), message, help);
+                let problem = trap::held_twice(all, problem, [*first.get(), place]);
                 problems.push(all.beside(problem, *first.get()));
             }
         }
@@ -93,7 +95,7 @@ pub(super) fn certificates(all: &Parts) -> Vec<Problem> {
     for binding in secure {
         let listed = match &binding.certificate {
             CertificateChoice::Best => return Vec::new(),
-            CertificateChoice::Central => continue,
+            CertificateChoice::Central | CertificateChoice::None => continue,
             CertificateChoice::Listed(listed) => listed,
         };
         for reference in listed {

@@ -68,6 +68,7 @@ use crate::{
     decide::{ListenerRules, Order},
     log::AccessLog,
     problem::{Problem, Span},
+    record::Records,
     table::MemoryTable,
 };
 
@@ -80,6 +81,8 @@ pub struct Configuration {
     pub listeners: Vec<Listener>,
     /// Sites, bindings and certificates.
     pub table: MemoryTable,
+    /// In IIS's form: what it says of certificates apart from bindings.
+    pub records: Option<Records>,
 }
 
 /// What holds for the whole server: the table `[server]`.

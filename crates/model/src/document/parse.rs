@@ -111,6 +111,7 @@ fn read<'d>(
         sites: sites.sites,
         bindings: sites.bindings,
         certificates: certificates.sources,
+        records: None,
         positions,
         problems,
         incomplete,

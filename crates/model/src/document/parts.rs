@@ -3,8 +3,8 @@
 
 use super::{Configuration, Document, Listener, Positions, Settings, conflicts, review, secrets};
 use crate::{
-    binding::Binding, certificate::CertificateSource, problem::Problem, site::Site,
-    table::MemoryTable,
+    binding::Binding, certificate::CertificateSource, problem::Problem, record::Records,
+    site::Site, table::MemoryTable,
 };
 
 /// What a text says, piece by piece.
@@ -20,6 +20,8 @@ pub struct Parts {
     pub bindings: Vec<Binding>,
     /// All certificates that have a name.
     pub certificates: Vec<CertificateSource>,
+    /// In IIS's form: what it says of certificates apart from bindings.
+    pub records: Option<Records>,
     /// Where they stand.
     pub positions: Positions,
     /// What was found wrong so far.
@@ -41,9 +43,10 @@ impl Parts {
             let unused = conflicts::certificates(&self);
             self.problems.extend(unused);
         }
-        let Self { settings, listeners, sites, bindings, certificates, positions, .. } = self;
+        let Self { settings, listeners, sites, bindings, certificates, records, positions, .. } =
+            self;
         let table = MemoryTable::new(sites, bindings, certificates);
-        let configuration = Configuration { settings, listeners, table };
+        let configuration = Configuration { settings, listeners, table, records };
         let mut problems = self.problems;
         if !self.incomplete {
             problems.extend(review(&configuration, &positions));

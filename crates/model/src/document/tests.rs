@@ -47,7 +47,7 @@ fn read(text: &str) -> Document {
 /// All of a document that has an order.
 fn shown(document: &Document) -> String {
     let Document { configuration, positions, problems } = document;
-    let Configuration { settings, listeners, table } = configuration;
+    let Configuration { settings, listeners, table, records: _ } = configuration;
     let table = (&table.sites, &table.bindings, &table.certificates);
     format!("{settings:?} {listeners:?} {table:?} {positions:?} {problems:?}")
 }
@@ -72,10 +72,10 @@ pub(in crate::document) fn check(marked: &str, expected: &[(&str, &str)]) -> Doc
 }
 
 fn say(text: &str, problem: &Problem) -> String {
-    let Problem { code, span, message, help, related } = problem;
+    let Problem { code, span, message, help, related, ways } = problem;
     let related: Vec<_> =
         related.iter().map(|(span, why)| format!("{:?} {why}", &text[span.clone()])).collect();
-    format!("{code} {:?}: {message} / {help} / {related:?}", &text[span.clone()])
+    format!("{code} {:?}: {message} / {help} / {related:?} {ways:?}", &text[span.clone()])
 }
 
 /// A site whose other lines are these.

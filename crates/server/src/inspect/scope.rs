@@ -8,10 +8,12 @@ use std::{
 };
 
 use bindery_model::{
-    binding::Binding,
+    binding::{Binding, BindingInformation, Protocol},
     certificate::{CertificateChoice, CertificateFiles, CertificateReference},
     document::{Configuration, NamedPath, PathKind, Positions},
+    record::RecordKey,
     table::MemoryTable,
+    trap::RecordStand,
 };
 
 use crate::tls::index::IndexedCertificates;
@@ -23,6 +25,20 @@ pub struct Scope {
     pub(super) certificates: Places,
     pub(super) paths: Places,
     pub(super) central_store: bool,
+    /// In IIS's form, where something is asked for: what is in force.
+    pub(super) asked: Asked,
+}
+
+/// What comes new, where certificates are in records.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The bindings that were not there, by their places: each with the one of its site that it
+    /// takes the place of, if that can be told.
+    pub(super) bindings: HashMap<usize, Option<BindingInformation>>,
+    /// Records that were not there, or named another certificate.
+    pub(super) records: HashMap<RecordKey, RecordStand>,
+    /// Whether somebody wrote it into the file.
+    pub(super) in_file: bool,
 }
 
 /// Places in a list.
@@ -56,7 +72,15 @@ impl Scope {
             certificates: Places::All,
             paths: Places::All,
             central_store: true,
+            asked: Asked::default(),
         }
+    }
+
+    /// The same, for what stands in the file already.
+    #[must_use]
+    pub fn written_by_hand(mut self) -> Self {
+        self.asked.in_file = true;
+        self
     }
 
     /// What `now` has and `before` has not; and of what both have, what may fare otherwise because
@@ -80,6 +104,7 @@ impl Scope {
             });
             let depends = match &binding.certificate {
                 CertificateChoice::Central => central_store,
+                CertificateChoice::None => false,
                 CertificateChoice::Best => fewer,
                 CertificateChoice::Listed(all) => {
                     fewer && !all.iter().all(|one| matches!(one, CertificateReference::Source(_)))
@@ -96,6 +121,7 @@ impl Scope {
             }),
             paths: pick(now.1.paths.iter().zip(places), |path| !paths.contains(&key(path))),
             central_store,
+            asked: Asked::between(before.0, now.0),
         }
     }
 
@@ -149,7 +175,7 @@ impl Scope {
         for (binding, _) in table.bindings.iter().zip(0..).filter(|(_, at)| self.bindings.has(*at))
         {
             match &binding.certificate {
-                CertificateChoice::Central => {}
+                CertificateChoice::Central | CertificateChoice::None => {}
                 CertificateChoice::Best => return None,
                 CertificateChoice::Listed(all) => {
                     for one in all {
@@ -171,6 +197,53 @@ impl Scope {
                 places.iter().filter_map(|place| table.bindings.get(*place)).any(is_central)
             }
         }
+    }
+}
+
+impl Asked {
+    fn between(before: &Configuration, now: &Configuration) -> Self {
+        let Some(records) = &now.records else { return Self::default() };
+        let known = before.records.as_ref();
+        let stands = records.certificates.iter().filter_map(|(key, certificate)| {
+            let stand = match known.and_then(|own| own.certificates.get(key)) {
+                None => RecordStand::Asked,
+                Some(before) if before == certificate => return None,
+                Some(_) => RecordStand::Changed,
+            };
+            Some((key.clone(), stand))
+        });
+        let records = stands.collect();
+        let all = |configuration: &Configuration| -> HashSet<(String, BindingInformation)> {
+            let table = &configuration.table;
+            let secure =
+                table.bindings.iter().filter(|own| own.information.protocol == Protocol::Https);
+            secure.map(|own| (table.site(own).name.clone(), own.information.clone())).collect()
+        };
+        let (old, new) = (all(before), all(now));
+        let mut gone: HashMap<&str, Vec<&BindingInformation>> = HashMap::new();
+        for (site, information) in old.difference(&new) {
+            gone.entry(site).or_default().push(information);
+        }
+        let mut came: HashMap<&str, usize> = HashMap::new();
+        for (site, _) in new.difference(&old) {
+            *came.entry(site).or_default() += 1;
+        }
+        let table = &now.table;
+        let places = table.bindings.iter().enumerate();
+        let bindings = places.filter_map(|(place, own)| {
+            let site = table.site(own).name.clone();
+            let key = (site, own.information.clone());
+            if own.information.protocol != Protocol::Https || old.contains(&key) {
+                return None;
+            }
+            let moved =
+                match (gone.get(key.0.as_str()).map(Vec::as_slice), came.get(key.0.as_str())) {
+                    (Some([one]), Some(1)) => Some((*one).clone()),
+                    _ => None,
+                };
+            Some((place, moved))
+        });
+        Self { bindings: bindings.collect(), records, in_file: false }
     }
 }
 

@@ -20,6 +20,9 @@ pub enum CertificateChoiceError {
     /// No certificate has the thumbprint or fingerprint that the binding names.
     #[error("no certificate of the configuration has the thumbprint {0}")]
     NoThumbprint(String),
+    /// The binding is to have none.
+    #[error("the binding has no certificate")]
+    NoneWanted,
     /// The central store has no file.
     #[error("the central store has no file for {0}")]
     NotInCentralStore(String),
@@ -39,6 +42,7 @@ pub async fn candidates(
     match &binding.certificate {
         CertificateChoice::Listed(references) => listed(snapshot, references).await,
         CertificateChoice::Best => best(snapshot, binding, name).await,
+        CertificateChoice::None => Err(CertificateChoiceError::NoneWanted),
         CertificateChoice::Central => {
             let host = match (&binding.information.host, name) {
                 (HostPattern::Exact(host), _) | (_, Some(host)) => host.as_str(),

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -21,14 +21,11 @@ use bindery_iis::{
     appcmd::{self, World},
     netsh::{
         grammar,
-        plan::{Known, plan},
+        plan::{Home, Known, plan},
         records::RecordError,
     },
 };
-use bindery_model::{
-    change::{Act, Change, EditError, How, Place},
-    trap,
-};
+use bindery_model::change::{Act, Change, EditError, How, Place};
 use tokio::runtime::Handle;
 
 use super::{
@@ -52,6 +49,8 @@ pub(crate) struct Doors {
     /// Whether each change is told on the standard output before it is asked for and when it is
     /// made, and nothing is undone.
     tells: bool,
+    /// Who was too late waits for a moment in which no program but it asks for anything.
+    turn: RwLock<()>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -73,6 +72,7 @@ impl Doors {
             facts: facts.clone(),
             seed,
             tells,
+            turn: RwLock::default(),
             stop: Arc::default(),
         })
     }
@@ -95,22 +95,29 @@ impl Doors {
     fn work(&self, door: &'static str) -> Work {
         let mut random = Random::new(self.seed, door);
         let mut work = Work::default();
-        let client = (door == "api").then(|| {
-            let current = self.applier.current();
-            let state_dir = current.home.state_folder(&current.configuration.settings);
-            Client::new(&state_dir, Door::Api).unwrap()
-        });
+        let client = (door == "api")
+            .then(|| Client::new(&self.applier.current().state_folder(), Door::Api).unwrap());
         let mut mark = self.mark_of(door);
         while !self.stop.load(Ordering::Relaxed) {
             mark += 1;
             self.tell("asks", door, mark);
-            let done = match door {
-                "api" => self.by_api(&mut random, client.as_ref().unwrap(), mark),
-                "appcmd" => self.by_appcmd(&mut random),
-                "netsh" => self.by_netsh(&mut random),
-                "editor" => self.by_hand(&mut random, mark),
-                _ => self.by_applier(&mut random, mark),
+            let ask = |random: &mut Random| match door {
+                "api" => self.by_api(random, client.as_ref().unwrap(), mark),
+                "appcmd" => self.by_appcmd(random),
+                "netsh" => self.by_netsh(random),
+                _ => self.by_applier(random, mark),
             };
+            let mut done = if door == "editor" {
+                self.by_hand(&mut random, mark)
+            } else {
+                let _with_others = self.turn.read().unwrap_or_else(PoisonError::into_inner);
+                ask(&mut random)
+            };
+            if matches!(&done, Err(why) if why == "outdated") {
+                *work.refused.entry("outdated".to_owned()).or_default() += 1;
+                let _alone = self.turn.write().unwrap_or_else(PoisonError::into_inner);
+                done = ask(&mut random);
+            }
             match done {
                 Ok(changed) => {
                     self.tell("made", door, mark);
@@ -243,8 +250,8 @@ impl Doors {
             panic!("{words:?} is a change")
         };
         let home = match self.facts.form {
-            Form::Toml => trap::Home::Toml,
-            Form::Iis => trap::Home::Iis,
+            Form::Toml => Home::Toml,
+            Form::Iis => Home::Iis,
         };
         let known = Known {
             home,

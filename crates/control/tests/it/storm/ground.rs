@@ -189,8 +189,7 @@ pub(crate) fn serve(config: &Path, sockets: &mut Sockets) -> Served {
     let prepared = sockets.prepare(&proof.configuration().table);
     let server = Server::start(proof, prepared, revision).unwrap();
     applier.serve(Arc::new(server), Box::new(|_| Ok::<Adopt, _>(Box::new(|| ()))));
-    let current = applier.current();
-    let state_dir = current.home.state_folder(&current.configuration.settings);
+    let state_dir = applier.current().state_folder();
     let socket = UnixListener::from_std(api::listen(&state_dir).unwrap()).unwrap();
     tokio::spawn(api::serve(socket, Api::new(applier.clone())));
     let watch = watch(applier.clone()).unwrap();

@@ -5,38 +5,23 @@ use bindery_model::{
     certificate::{CertificateChoice, CertificateReference},
     document::BindingPosition,
     name::{HostNameError, HostPattern},
-    problem::{Code, Problem, Span},
-    site::{Site, SiteState},
+    problem::{Code, Problem},
+    record::{CENTRAL, SNI},
+    site::SiteState,
     tls::{ClientCertificate, TlsPolicy, TlsVersion},
 };
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
-use super::{
-    Named, Reader,
-    report::{Report, Source},
-    value,
-};
+use super::{Named, Reader, report::Source, value};
 use crate::{
-    netsh::records::{Flag, RecordKey, Records, hex},
+    netsh::records::{Flag, RecordKey},
     xml::Element,
 };
 
-const SNI: u32 = 1;
-const CENTRAL: u32 = 2;
 const NO_HTTP2: u32 = 4;
 const NO_TLS13: u32 = 32;
 /// Every bit that IIS has.
 const KNOWN: u32 = 127;
-
-/// Bindings without server name indication, by the record that they share.
-#[derive(Default)]
-pub(super) struct Secure(HashMap<RecordKey, Vec<Sharing>>);
-
-struct Sharing {
-    site: usize,
-    information: BindingInformation,
-    span: Span,
-}
 
 impl<'a> Reader<'a> {
     pub(super) fn read_bindings(
@@ -44,12 +29,11 @@ impl<'a> Reader<'a> {
         site: Element<'a>,
         named: &Named,
         client_certificate: &ClientCertificate,
-        secure: &mut Secure,
     ) {
         let before = self.parts.bindings.len();
         for element in site.children_named("bindings").flat_map(Element::children) {
             match element.name() {
-                "binding" => self.read_binding(element, named, client_certificate, secure),
+                "binding" => self.read_binding(element, named, client_certificate),
                 "clear" => {}
                 name => {
                     let message = format!("<{name}> in bindings is not known here");
@@ -70,7 +54,6 @@ impl<'a> Reader<'a> {
         element: Element<'a>,
         named: &Named,
         client_certificate: &ClientCertificate,
-        secure: &mut Secure,
     ) {
         self.look_at(element, "sites/site/bindings/binding");
         let protocol = element.value("protocol").unwrap_or_default();
@@ -97,13 +80,9 @@ impl<'a> Reader<'a> {
         if binding.information.protocol == Protocol::Https {
             self.report_flags(element, &binding.information, flags, named);
             self.secure(&mut binding, flags, client_certificate, element);
-            let shares =
-                flags & (SNI | CENTRAL) == 0 || binding.information.host == HostPattern::Any;
-            if shares {
-                secure.add(self.sources.records, site, &binding.information, &span);
-            }
         }
         self.parts.bindings.push(binding);
+        self.parts.records.get_or_insert_default().ssl_flags.push(flags);
         let (certificate, client_ca) = (span.clone(), span.clone());
         let position = BindingPosition { on: span, certificate, client_ca };
         self.parts.positions.bindings.push(position);
@@ -230,6 +209,8 @@ impl<'a> Reader<'a> {
                 CertificateChoice::Listed(vec![CertificateReference::Thumbprint(hash)])
             }
             _ if store => CertificateChoice::Central,
+            // Nothing to choose one by.
+            _ if *host == HostPattern::Any => CertificateChoice::None,
             _ => CertificateChoice::Best,
         };
         if flags & CENTRAL != 0 && !store {
@@ -283,66 +264,11 @@ impl<'a> Reader<'a> {
         }
         let mut keep = kept.iter();
         self.parts.bindings.retain(|_| keep.next().copied().unwrap_or(true));
+        if let Some(records) = &mut self.parts.records {
+            let mut keep = kept.iter();
+            records.ssl_flags.retain(|_| keep.next().copied().unwrap_or(true));
+        }
         let mut keep = kept.iter();
         self.parts.positions.bindings.retain(|_| keep.next().copied().unwrap_or(true));
     }
 }
-
-impl Secure {
-    fn add(
-        &mut self,
-        records: &Records,
-        site: usize,
-        information: &BindingInformation,
-        span: &Span,
-    ) {
-        let keys = RecordKey::candidates(&HostPattern::Any, information.endpoint, 0);
-        let Some(record) = records.first_of(&keys) else { return };
-        let sharing = Sharing { site, information: information.clone(), span: span.clone() };
-        self.0.entry(record.key.clone()).or_default().push(sharing);
-    }
-
-    /// Reports each record that several sites share: what clients get, and the two ways out.
-    pub(super) fn report(self, records: &Records, sites: &[Site], report: &mut Report) {
-        for (key, sharing) in self.0 {
-            let numbers: HashSet<usize> = sharing.iter().map(|one| one.site).collect();
-            let named = sharing.iter().filter(|one| one.information.host != HostPattern::Any);
-            let Some(last) = named.clone().next_back().filter(|_| numbers.len() > 1) else {
-                continue;
-            };
-            let Some(record) = records.find(&key) else { continue };
-            let name = |site: usize| sites.get(site).map_or("", |site| &site.name);
-            let mut hosts: Vec<_> = named.map(|one| one.information.host.to_string()).collect();
-            hosts.dedup();
-            let count = hosts.len();
-            hosts.truncate(HOSTS_SHOWN_MAX);
-            let more = match count.saturating_sub(HOSTS_SHOWN_MAX) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let hash = record.certificate_hash.map(|hash| hex(&hash)).unwrap_or_default();
-            let message = format!(
-                "{} sites on {key} have no server name indication and share one certificate, {hash}: clients of {}{more} get it, whichever site they ask for",
-                numbers.len(),
-                hosts.join(", "),
-            );
-            let BindingInformation { endpoint, host, .. } = &last.information;
-            let help = format!(
-                "right if it covers all of them; if not, either: bindery appcmd set site {name:?} \"/bindings.[protocol='https',bindingInformation='{endpoint}:{host}'].sslFlags:1\" and bindery netsh http add sslcert hostnameport={host}:{port} certhash=HASH appid={id}; or, with one that covers all: bindery netsh http update sslcert {tag}={key} certhash=HASH appid={id}",
-                name = name(last.site),
-                port = endpoint.port,
-                tag = key.tag(),
-                id = record.application_id,
-            );
-            let mut problem = Problem::new(Code::SharedRecord, last.span.clone(), message, help);
-            for one in sharing.iter().filter(|one| one.span != last.span).take(HOSTS_SHOWN_MAX) {
-                problem =
-                    problem.with_related(one.span.clone(), format!("of site {:?}", name(one.site)));
-            }
-            report.problems.push(problem);
-        }
-    }
-}
-
-/// How many hosts are named that share a certificate.
-const HOSTS_SHOWN_MAX: usize = 5;

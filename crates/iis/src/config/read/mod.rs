@@ -129,6 +129,9 @@ impl<'a> Reader<'a> {
         self.read_log(root.child("system.applicationHost"), found.sites.first().copied());
         self.read_sites(&found);
         self.report_locations();
+        let records = self.sources.records.iter();
+        let certificates = records.map(|own| (own.key.clone(), own.certificate_hash)).collect();
+        self.parts.records.get_or_insert_default().certificates = certificates;
     }
 
     /// What `configSections` says of locks.

@@ -10,7 +10,6 @@ use hashbrown::HashMap;
 
 use super::{
     Found, Named, Reader,
-    bindings::Secure,
     report::Source,
     support::{self, Kind},
     value::{self, boolean},
@@ -41,7 +40,6 @@ struct Taken {
 impl<'a> Reader<'a> {
     pub(super) fn read_sites(&mut self, found: &Found<'a>) {
         let mut taken = Taken::default();
-        let mut secure = Secure::default();
         let all = found.sites.iter().flat_map(|sites| sites.children_named("site"));
         let mut count = 0;
         for site in all.chain(found.loose.iter().copied()) {
@@ -63,7 +61,7 @@ impl<'a> Reader<'a> {
             };
             for element in sites.children() {
                 match element.name() {
-                    "site" => self.read_site(element, &defaults, &mut taken, &mut secure),
+                    "site" => self.read_site(element, &defaults, &mut taken),
                     "siteDefaults" => {
                         self.look_at(element, "sites/siteDefaults");
                         self.look_below(element, "sites/site");
@@ -80,19 +78,12 @@ impl<'a> Reader<'a> {
             }
         }
         for element in &found.loose {
-            self.read_site(*element, &Defaults::default(), &mut taken, &mut secure);
+            self.read_site(*element, &Defaults::default(), &mut taken);
         }
         self.drop_bindings_of_stopped_sites();
-        secure.report(self.sources.records, &self.parts.sites, &mut self.shared.report);
     }
 
-    fn read_site(
-        &mut self,
-        element: Element<'a>,
-        defaults: &Defaults<'a>,
-        taken: &mut Taken,
-        secure: &mut Secure,
-    ) {
+    fn read_site(&mut self, element: Element<'a>, defaults: &Defaults<'a>, taken: &mut Taken) {
         self.look_at(element, "sites/site");
         self.look_below(element, "sites/site");
         let named = self.read_name(element, taken);
@@ -117,7 +108,7 @@ impl<'a> Reader<'a> {
         let number = element.value("id").map(|_| value::place(element, "id"));
         let position = SitePosition { name: named.span.clone(), action: made.action_at, number };
         self.parts.positions.sites.push(position);
-        self.read_bindings(element, &named, &made.client_certificate, secure);
+        self.read_bindings(element, &named, &made.client_certificate);
     }
 
     /// Reports what is not served of an element.

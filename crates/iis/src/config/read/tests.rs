@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,6 +16,7 @@ use bindery_model::{
     rules::{AccessRule, HeaderRule, Hsts},
     site::{Files, Route, RouteAction, Site, SiteState, UnknownTypes},
     tls::{ClientCertificate, TlsVersion},
+    trap,
 };
 use proptest::prelude::*;
 
@@ -347,29 +348,18 @@ fn certificates_come_from_the_records() {
 }
 
 #[test]
-fn a_certificate_that_sites_share_is_told_with_both_ways_out() {
+fn records_and_flags_stand_beside_the_bindings() {
     let mut given = Given::text(IIS7);
     let mut record = Record::new("ipport=0.0.0.0:443".parse().unwrap(), ApplicationId::IIS);
     record.certificate_hash = Some([0xab; 20]);
     given.records = Records::default().apply(&[RecordChange::Add(record)]).unwrap();
-    let document = given.read();
-    let shared: Vec<_> =
-        document.problems.iter().filter(|one| one.code == Code::SharedRecord).collect();
-    let [shared] = shared.as_slice() else { panic!("{}", told(&document, IIS7)) };
-    assert_eq!(
-        shared.message,
-        "2 sites on 0.0.0.0:443 have no server name indication and share one certificate, \
-         abababababababababababababababababababab: clients of shop.example.com, \
-         partners.example.com get it, whichever site they ask for"
-    );
-    for part in [
-        "bindery appcmd set site \"partners & co\" \"/bindings.[protocol='https',bindingInformation='*:443:partners.example.com'].sslFlags:1\"",
-        "bindery netsh http add sslcert hostnameport=partners.example.com:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914}",
-        "bindery netsh http update sslcert ipport=0.0.0.0:443 certhash=HASH",
-    ] {
-        assert!(shared.help.contains(part), "{part}\n{}", shared.help);
-    }
-    assert_eq!(shared.related.len(), 2);
+    let configuration = given.read().configuration;
+    let records = configuration.records.as_ref().unwrap();
+    assert_eq!(records.ssl_flags.len(), configuration.table.bindings.len());
+    let key = "ipport=0.0.0.0:443".parse().unwrap();
+    assert_eq!(records.certificates, BTreeMap::from([(key, Some([0xab; 20]))]));
+    let [shared] = trap::shared(&configuration).try_into().unwrap();
+    assert_eq!((shared.endpoint.port, shared.has_record, shared.bindings.len()), (443, true, 3));
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn a_record_of_a_binding_is_written_at_the_binding() {
         "update sslcert hostnameport=b.example:443 disablehttp2=disable",
         &["https/*:443:b.example tls.http2="],
     );
-    check("delete sslcert hostnameport=b.example:443", &["https/*:443:b.example certificate="]);
+    check("delete sslcert hostnameport=b.example:443", &["https/*:443:b.example certificate=none"]);
     check("add sslcert ipport=192.0.2.1:443 CERT", &["https/192.0.2.1:443: certificate=HASH"]);
 }
 
@@ -130,7 +130,7 @@ fn a_record_of_a_name_is_for_single_addresses_too() {
 #[test]
 fn the_record_of_the_central_store_is_that_of_all_who_use_it() {
     check("update sslcert ccs=443 disablehttp2=enable", &["https/*:443:d.example tls.http2=false"]);
-    check("delete sslcert ccs=443", &["https/*:443:d.example certificate="]);
+    check("delete sslcert ccs=443", &["https/*:443:d.example certificate=none"]);
     refused(Home::Toml, &format!("add sslcert ccs=443 appid={ID}"), 183);
 }
 
@@ -198,7 +198,7 @@ fn a_record_beside_a_binding_goes_with_the_next_change_of_either() {
     };
     for (words, changes) in [
         (add, &["https/*:443:a.example certificate=HASH"] as &[_]),
-        (format!("delete sslcert {key}"), &[]),
+        (format!("delete sslcert {key}"), &["https/*:443:a.example certificate=none"]),
     ] {
         let plan = plan(&request(&words), &known).unwrap();
         assert_eq!(short(&plan), changes, "{words}");
@@ -207,25 +207,33 @@ fn a_record_beside_a_binding_goes_with_the_next_change_of_either() {
 }
 
 #[test]
-fn a_catch_all_is_renewed_by_update() {
+fn a_catch_all_is_renewed_by_update_or_by_delete_and_add() {
     let text = CONFIG.replace(
         "\"https/192.0.2.1:443:\",",
         "{ on = \"https/*:443:\", certificate = \"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\" },",
     );
     let configuration = parse(&text, std::path::Path::new("/")).configuration;
-    let known = Known {
-        home: Home::Toml,
-        configuration: &configuration,
-        records: &Records::default(),
-        has_certificate: &|_| true,
+    let of = |configuration: &Configuration, words: &str| {
+        let known = Known {
+            home: Home::Toml,
+            configuration,
+            records: &Records::default(),
+            has_certificate: &|_| true,
+        };
+        plan(&request(words), &known)
     };
-    let of = |words: &str| plan(&request(words), &known);
-    let error = of("delete sslcert ipport=0.0.0.0:443").unwrap_err();
-    assert_eq!(error.number(), 87);
-    let instead = "`netsh http update sslcert ipport=0.0.0.0:443 certhash=HASH`";
-    assert!(error.to_string().contains(instead), "{error}");
-    let renewed = of("update sslcert ipport=0.0.0.0:443 CERT").unwrap();
+    let renewed = of(&configuration, "update sslcert ipport=0.0.0.0:443 CERT").unwrap();
     assert_eq!(short(&renewed), ["https/*:443: certificate=HASH"]);
+    let deleted = of(&configuration, "delete sslcert ipport=0.0.0.0:443").unwrap();
+    assert_eq!(short(&deleted), ["https/*:443: certificate=none"]);
+
+    let text = text.replace("\"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\" },", "\"none\" },");
+    let without = parse(&text, std::path::Path::new("/")).configuration;
+    for words in ["delete sslcert ipport=0.0.0.0:443", "update sslcert ipport=0.0.0.0:443 CERT"] {
+        assert_eq!(of(&without, words).unwrap_err().number(), 2, "{words}");
+    }
+    let added = of(&without, "add sslcert ipport=0.0.0.0:443 CERT").unwrap();
+    assert_eq!(short(&added), ["https/*:443: certificate=HASH"]);
 }
 
 #[test]
@@ -252,7 +260,6 @@ fn what_cannot_be_is_refused_and_what_means_nothing_is_said() {
 }
 
 #[test]
-fn to_take_away_what_was_never_named_is_no_failure() {
-    let plan = planned(Home::Toml, "delete sslcert hostnameport=a.example:443").unwrap();
-    assert_eq!((plan.changes.len(), plan.records.len(), plan.notes.len()), (0, 0, 1));
+fn what_is_shown_without_being_named_can_be_taken_away() {
+    check("delete sslcert hostnameport=a.example:443", &["https/*:443:a.example certificate=none"]);
 }

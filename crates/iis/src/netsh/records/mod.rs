@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use bindery_model::record::{RecordKey, RecordKeyError};
 pub use json::changes_of_json;
 pub use output::{Unread, parse_output};
 pub use record::{
-    ApplicationId, ApplicationIdError, Flag, Flags, Record, RecordKey, RecordKeyError, Settings,
-    hex, parse_hash,
+    ApplicationId, ApplicationIdError, Flag, Flags, Record, Settings, hex, parse_hash,
 };
 pub(crate) use record::{FLAGS, FlagFacts};
 

@@ -36,7 +36,7 @@ pub use text::text;
 /// Looks through all sites for one by its name; who has its place takes [`site`].
 #[must_use]
 pub fn fields(configuration: &Configuration, at: &Place) -> Option<Fields> {
-    let Configuration { settings, listeners, table } = configuration;
+    let Configuration { settings, listeners, table, records: _ } = configuration;
     match at {
         Place::Server => Some(settings::server(settings)),
         Place::Listener(on) => {

@@ -122,6 +122,7 @@ fn choice(table: &MemoryTable, choice: &CertificateChoice) -> Option<Value> {
     match choice {
         CertificateChoice::Best => None,
         CertificateChoice::Central => Some("central".into()),
+        CertificateChoice::None => Some("none".into()),
         CertificateChoice::Listed(listed) => {
             let mut texts = listed.iter().map(|one| reference(table, one));
             match (texts.next(), listed.len()) {

@@ -16,7 +16,7 @@ use crate::{
 /// they would get by themselves.
 #[must_use]
 pub fn text(configuration: &Configuration) -> String {
-    let Configuration { settings, listeners, table } = configuration;
+    let Configuration { settings, listeners, table, records: _ } = configuration;
     let mut out = format!("version = {VERSION}\n");
     let server = settings::server(settings);
     if !server.is_empty() {
