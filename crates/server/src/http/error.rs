@@ -93,6 +93,15 @@ pub enum RequestError {
         reason: &'static str,
     },
 
+    /// A rule of the configuration refuses it.
+    #[error("{path} is refused by a rule: {status}")]
+    Refused {
+        /// The path that was asked for.
+        path: String,
+        /// What the rule answers.
+        status: StatusCode,
+    },
+
     /// It is not given to who asks without TLS.
     #[error("{path} is refused without TLS")]
     TlsRequired {
@@ -242,6 +251,7 @@ impl RequestError {
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
             | Self::Forbidden { .. }
+            | Self::Refused { .. }
             | Self::TlsRequired { .. }
             | Self::MethodNotAllowed { .. }
             | Self::PreconditionFailed
@@ -276,6 +286,7 @@ impl RequestError {
                 StatusCode::BAD_REQUEST
             }
             Self::Framing(refusal) => refusal.status(),
+            Self::Refused { status, .. } => *status,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,

@@ -19,7 +19,7 @@ use super::{
     folders::Folders,
     redirect::Redirect,
     report::{Report, Source},
-    rewrite::Rules,
+    rewrite::{Maps, Rules},
     security::{Access, Authorized, Filtering, Networks},
     support::{self, How, Kind},
     value::Values,
@@ -70,6 +70,9 @@ pub(super) struct Sections {
     /// Who may read; everybody where nothing is said.
     pub(super) authorization: Option<Rc<Vec<Authorized>>>,
     pub(super) rules: Rc<Rules>,
+    pub(super) maps: Rc<Maps>,
+    /// Whether other servers get the Host of the request, and not their own name.
+    pub(super) keep_host: bool,
     pub(super) not_logged: bool,
 }
 
@@ -265,7 +268,10 @@ fn group(
     level: &Level<'_>,
     shared: &mut Shared<'_>,
 ) {
-    for element in group_element.children() {
+    let mut elements: Vec<_> = group_element.children().collect();
+    // Rules look up maps wherever those stand.
+    elements.sort_by_key(|element| element.name() != "rewriteMaps");
+    for element in elements {
         let path = join(prefix, element.name());
         if support::is_group(&path) {
             group(sections, &path, element, level, shared);
@@ -351,6 +357,8 @@ fn serve(sections: &mut Sections, written: &Written<'_, '_>, shared: &mut Shared
             sections.read_anonymous(written, shared);
         }
         "rewrite/rules" | "rewrite/globalRules" => sections.read_rules(written, shared),
+        "rewrite/rewriteMaps" => sections.read_maps(written, shared),
+        "proxy" => sections.read_proxy(written, shared),
         // The table has no others that are served.
         _ => {}
     }

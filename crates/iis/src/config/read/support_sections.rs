@@ -375,9 +375,9 @@ pub(super) const SECTIONS: &[Kind] = &[
     },
     Kind {
         path: "rewrite/rewriteMaps",
-        how: How::Reported,
+        how: How::Served,
         locked: false,
-        meaning: "rules that use maps are reported",
+        meaning: "tables that rules look up, as far as docs/iis.md says",
         attributes: &[],
     },
     Kind {
@@ -386,6 +386,20 @@ pub(super) const SECTIONS: &[Kind] = &[
         locked: false,
         meaning: "rules that use providers are reported",
         attributes: &[],
+    },
+    Kind {
+        path: "proxy",
+        how: How::Served,
+        locked: true,
+        meaning: "Application Request Routing, for rules that lead to other servers",
+        attributes: &[
+            kept("enabled", "rules say it"),
+            served("preserveHostHeader", "whether they get the Host of the request"),
+            kept("reverseRewriteHostInResponseHeaders", "Location fields stay as they are"),
+            kept("httpVersion", "HTTP/1.1 is spoken"),
+            kept("keepAlive", "connections are kept"),
+            kept("timeout", "docs/limits.md has the bounds"),
+        ],
     },
     Kind {
         path: "rewrite/allowedServerVariables",

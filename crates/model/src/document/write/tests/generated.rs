@@ -94,9 +94,19 @@ const RULES: &[(&str, &[&str])] = &[
             "[]",
             "[{ path = '/o', to = '/n' }, { prefix = '/p', to = 'https://B.example/', status = 301 }]",
             "[{ regex = '^/(\\d)', to = '/${1}/$$', keep_query = false }]",
+            "[{ suffix = '.b', status = 404 }, { prefix = '/w', to = false, unless = { file = true } }]",
+            "[{ prefix = '/', when = { scheme = 'http', host = ['a', '^b$'] }, to = 'https://${host}' }]",
         ],
     ),
-    ("rewrites", &["[]", "[{ prefix = '/r', to = '/s' }, { suffix = '.x', to = '/y?z=1' }]"]),
+    (
+        "rewrites",
+        &[
+            "[]",
+            "[{ prefix = '/r', to = '/s' }, { suffix = '.x', to = '/y?z=1' }]",
+            "[{ regex = '.', to = '/i', unless = { file = true, folder = true, fields = { A = 'b' } } }]",
+            "[{ regex = '.', to = false, when = { folder = true, method = 'P', uri = 'x' } }]",
+        ],
+    ),
     ("request_bytes_max", &["0", "1000", "false"]),
     (
         "cors",
