@@ -1,7 +1,7 @@
 //! What happens around the answer of a route: who is let in, where requests are sent or rewritten,
 //! which fields are added, what is compressed.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use ipnet::IpNet;
 
@@ -35,8 +35,53 @@ pub struct Rules {
     pub hsts: Option<Hsts>,
     /// Compression of answers that are not compressed yet.
     pub compress: Option<Compress>,
-    /// Files with the content of error answers, by status. Each a path of this machine.
-    pub error_pages: Vec<(u16, PathBuf)>,
+    /// Files with the content of error answers. Each a path of this machine. The page of a
+    /// sub-status comes before that of its status.
+    pub error_pages: Vec<(ErrorStatus, PathBuf)>,
+}
+
+/// Which errors a page is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ErrorStatus {
+    /// From 400 to 599.
+    pub status: u16,
+    /// By which IIS says more: 14 of 403.14, a folder that is not listed. `None` for all.
+    pub sub: Option<u16>,
+}
+
+impl From<u16> for ErrorStatus {
+    fn from(status: u16) -> Self {
+        Self { status, sub: None }
+    }
+}
+
+/// As `404` or `403.14`.
+impl fmt::Display for ErrorStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sub {
+            Some(sub) => write!(f, "{}.{sub}", self.status),
+            None => write!(f, "{}", self.status),
+        }
+    }
+}
+
+impl FromStr for ErrorStatus {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (status, sub) = match text.split_once('.') {
+            Some((status, sub)) => (status, Some(sub)),
+            None => (text, None),
+        };
+        let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse::<u16>().map_err(drop),
+            false => Err(()),
+        };
+        let status = number(status)?;
+        let sub = sub.map(number).transpose()?;
+        let known = (400..=599).contains(&status) && sub.is_none_or(|sub| sub < 1000);
+        known.then_some(Self { status, sub }).ok_or(())
+    }
 }
 
 /// Whether a network is let in.

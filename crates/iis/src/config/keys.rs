@@ -426,9 +426,14 @@ pub(super) fn at_location(
             for (status, path) in pages {
                 let path = text(at, key, path)?.to_owned();
                 let section = editor.host.ensure_section(location, HTTP_ERRORS);
-                let of = |name| NewElement::new(name).with("statusCode", status.as_str());
-                let removed = of("remove").with("subStatusCode", "-1");
-                let added = of("error").with("path", path).with("responseMode", "File");
+                let (status, sub) = status.split_once('.').unwrap_or((status, "-1"));
+                let of = |name| NewElement::new(name).with("statusCode", status);
+                let removed = of("remove").with("subStatusCode", sub);
+                let added = match sub {
+                    "-1" => of("error"),
+                    sub => of("error").with("subStatusCode", sub),
+                };
+                let added = added.with("path", path).with("responseMode", "File");
                 editor.host.draft.insert(section, Position::End, &removed);
                 editor.host.draft.insert(section, Position::End, &added);
             }

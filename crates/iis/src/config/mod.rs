@@ -12,6 +12,7 @@ use bindery_model::document::Document;
 
 pub use edit::edit;
 pub(crate) use edit::text_of;
+pub use read::proposed_paths;
 pub use write::{BARE, write};
 
 use crate::netsh::records::Records;

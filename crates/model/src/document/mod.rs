@@ -54,6 +54,7 @@ use ipnet::IpNet;
 
 pub use before::Before;
 pub use fields::is_of_the_server;
+pub use files::is_http_date;
 pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after};
 pub use parts::Parts;
 pub use review::review;

@@ -82,6 +82,8 @@ pub enum RequestError {
     NotFound {
         /// The path that was asked for.
         path: String,
+        /// Why, as IIS numbers it: 3 for a type that is not sent, otherwise 0.
+        sub: u8,
     },
 
     /// It is there and is not given.
@@ -91,6 +93,9 @@ pub enum RequestError {
         path: String,
         /// Why, for the log.
         reason: &'static str,
+        /// The same as IIS numbers it: 6 for a network that is not let in, 14 for a folder that is
+        /// not listed, otherwise 0.
+        sub: u8,
     },
 
     /// A rule of the configuration refuses it.

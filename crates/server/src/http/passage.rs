@@ -155,7 +155,7 @@ impl Passage {
         let path = request.uri.path();
         if rules.access.as_ref().is_some_and(|access| !access.admits(self.client)) {
             let reason = "the client's network is not let in";
-            return RequestError::Forbidden { path: path.to_owned(), reason }.into();
+            return RequestError::Forbidden { path: path.to_owned(), reason, sub: 6 }.into();
         }
         if rules.https_only && !self.https {
             return RequestError::TlsRequired { path: path.to_owned() }.into();
@@ -404,7 +404,9 @@ impl Passage {
             Err(error) => error,
         };
         let pages = self.rules().and_then(|rules| rules.error_pages.as_ref());
-        let Some(page) = pages.and_then(|pages| pages.page(error.status())) else {
+        let Some(page) =
+            pages.and_then(|pages| pages.page(error.status(), Substatus::of(&error).sub))
+        else {
             return error.into();
         };
         match page.recent(Instant::now()) {

@@ -40,6 +40,7 @@ use bindery_model::{
 };
 use hashbrown::HashMap;
 
+pub use self::folders::proposed_paths;
 use self::{
     folders::Folders,
     report::{Report, Source},

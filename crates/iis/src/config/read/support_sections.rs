@@ -52,13 +52,10 @@ pub(super) const SECTIONS: &[Kind] = &[
         locked: false,
         meaning: "Cache-Control",
         attributes: &[
-            served(
-                "cacheControlMode",
-                "NoControl, DisableCache, UseMaxAge; UseExpires is reported",
-            ),
+            served("cacheControlMode", "NoControl, DisableCache, UseMaxAge, UseExpires"),
             served("cacheControlMaxAge", "for UseMaxAge"),
             served("cacheControlCustom", "further directives"),
-            kept("httpExpires", "for UseExpires"),
+            served("httpExpires", "for UseExpires: what Expires says"),
             reported("setEtag", Some("true"), "files always have an ETag"),
         ],
     },
@@ -89,7 +86,10 @@ pub(super) const SECTIONS: &[Kind] = &[
         meaning: "the page of a status",
         attributes: &[
             served("statusCode", "400 to 599"),
-            served("subStatusCode", "-1, 0; pages of one sub-status are reported"),
+            served(
+                "subStatusCode",
+                "of which: 403.6, 403.14, 404.3 and those that docs/rules.md names",
+            ),
             served("path", "the file; with ExecuteURL the path of a static file of the site"),
             served(
                 "prefixLanguageFilePath",

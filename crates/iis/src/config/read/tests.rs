@@ -182,7 +182,7 @@ fn the_sample_is_served_without_an_error() {
     );
     assert_eq!(
         contoso.root.rules.error_pages,
-        [(404, "/srv/d/sites/contoso/www/errors/404.html".into())]
+        [(404.into(), "/srv/d/sites/contoso/www/errors/404.html".into())]
     );
     assert_eq!(contoso.root.rules.rewrites[0].when.len(), 2);
     let to = RedirectTo::Target("https://www.contoso.example/${2}".to_owned());
@@ -459,6 +459,58 @@ fn locked_sections_of_a_web_config_are_not_obeyed() {
     let mut given = web_config("", "/srv/d/a/f", inner);
     given.text = given.text.replace("</configuration>", &format!("{lock}</configuration>"));
     assert_eq!(given.read().configuration.table.sites[0].routes.len(), 0);
+}
+
+#[test]
+fn entries_that_are_locked_stay_as_they_are() {
+    let server = "<httpProtocol><customHeaders><add name='X-A' value='1' lockItem='true'/><add name='X-B' value='1'/></customHeaders></httpProtocol><urlCompression lockItem='true' doStaticCompression='true'/><staticContent lockAllElementsExcept='mimeMap,remove'><mimeMap fileExtension='.a' mimeType='a/a' lockItem='true'/><mimeMap fileExtension='.b' mimeType='b/b'/></staticContent><defaultDocument lockAllAttributesExcept='x'/>";
+    let inner = "<httpProtocol><customHeaders><remove name='x-a'/><remove name='X-B'/><clear/></customHeaders></httpProtocol>\
+        <urlCompression doStaticCompression='false'/>\
+        <staticContent><remove fileExtension='.A'/><remove fileExtension='.b'/><clientCache cacheControlMode='DisableCache'/></staticContent>\
+        <defaultDocument enabled='false'><files><clear/><add value='x.htm'/></files></defaultDocument>";
+    let given = web_config(server, "/srv/d/a/f", inner);
+    let document = given.read();
+    let sub = route(&document, "/f");
+    let header = HeaderRule::Set("X-A".to_owned(), "1".to_owned());
+    assert_eq!(sub.rules.response_headers, [header]);
+    let own = files(&sub);
+    assert_eq!(*own.media_types, [("a".to_owned(), "a/a".to_owned())]);
+    assert!(own.cache_control.is_empty());
+    assert_eq!(own.default_documents, ["x.htm"]);
+    for part in [
+        "<remove> in httpProtocol changes an entry",
+        "<clear> in httpProtocol changes an entry",
+        "urlCompression is locked",
+        "clientCache of staticContent is locked",
+        "<remove> in staticContent changes an entry",
+        "enabled of defaultDocument is locked",
+    ] {
+        has(&document, &given.text, Code::LockedSection, part);
+    }
+    let locked = document.problems.iter().filter(|one| one.code == Code::LockedSection);
+    assert_eq!(locked.count(), 6, "{}", told(&document, &given.text));
+}
+
+#[test]
+fn expires_and_pages_of_one_sub_status_are_served() {
+    let date = "Tue, 19 Jan 2038 03:14:07 GMT";
+    let given = sections(&format!(
+        "<staticContent><clientCache cacheControlMode='UseExpires' httpExpires='{date}'/></staticContent>\
+         <httpErrors><error statusCode='403' subStatusCode='14' path='C:\\inetpub\\14.htm'/><error statusCode='403' path='C:\\inetpub\\403.htm'/></httpErrors>"
+    ));
+    let document = given.read();
+    let root = route(&document, "/");
+    let rule = &files(&root).cache_control[0];
+    assert_eq!((rule.value.as_str(), rule.expires.as_deref()), ("", Some(date)));
+    let pages: Vec<_> =
+        root.rules.error_pages.iter().map(|(status, _)| status.to_string()).collect();
+    assert_eq!(pages, ["403", "403.14"]);
+    let wrong = sections(
+        "<staticContent><clientCache cacheControlMode='UseExpires' httpExpires='soon'/></staticContent>",
+    );
+    let document = wrong.read();
+    assert!(files(&route(&document, "/")).cache_control.is_empty());
+    has(&document, &wrong.text, Code::NotSupportedHere, "\"soon\" is no date for Expires");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     log::{AccessLog, LogFormat, Roll},
     rules::{
-        BasicAuth, Compress, Condition, Cors, HeaderRule, Hsts, Part, PathPattern, RateLimit,
-        RedirectRule, RedirectTo, RewriteRule, Rules, Test,
+        BasicAuth, Compress, Condition, Cors, ErrorStatus, HeaderRule, Hsts, Part, PathPattern,
+        RateLimit, RedirectRule, RedirectTo, RewriteRule, Rules, Test,
     },
     site::SiteLimits,
 };
@@ -41,7 +41,7 @@ cors = { origins = ["https://App.example.com:443"], methods = ["GET"], headers =
 response_headers = { set = { X-A = "b" }, add = { X-B = ["c", "d"] }, remove = ["X-C"] }
 hsts = { max_age = 63072000, include_subdomains = true, preload = true }
 compress = { bytes_min = 1, types = ["text/*", "Application/JSON"] }
-error_pages = { 503 = "b.html", 404 = "errors/404.html" }
+error_pages = { 503 = "b.html", 404 = "errors/404.html", "404.3" = "type.html" }
 "#,
     );
     let networks: Vec<_> =
@@ -92,7 +92,11 @@ error_pages = { 503 = "b.html", 404 = "errors/404.html" }
         ],
         hsts: Some(Hsts { max_age: 63_072_000, include_subdomains: true, preload: true }),
         compress: Some(Compress { bytes_min: 1, types: texts(&["text/*", "application/json"]) }),
-        error_pages: vec![(404, at("errors/404.html")), (503, at("b.html"))],
+        error_pages: vec![
+            (404.into(), at("errors/404.html")),
+            (ErrorStatus { status: 404, sub: Some(3) }, at("type.html")),
+            (503.into(), at("b.html")),
+        ],
     };
     assert_eq!(read, expected);
 }
@@ -211,6 +215,7 @@ fn rules_that_make_no_sense_are_refused() {
     check_site("compress.types = ['‹text›']", "bad-value", "no media type");
     check_site("compress.types = ['‹text/css; q=1›']", "bad-value", "no media type");
     check_site("error_pages = { ‹200› = 'x' }", "bad-value", "status from 400 to 599");
+    check_site("error_pages = { ‹'404.x'› = 'x' }", "bad-value", "status from 400 to 599");
     check_site("error_pages = { ‹notfound› = 'x' }", "bad-value", "status from 400 to 599");
     check_site("error_pages = { 404 = ‹''› }", "bad-value", "404 is empty");
     check_site("‹acces› = []", "unknown-key", "did you mean \"access\"?");

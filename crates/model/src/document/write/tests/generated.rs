@@ -63,6 +63,7 @@ const FILES: &[(&str, &[&str])] = &[
             "[]",
             "[{ suffix = '.css', value = 'max-age=1' }, { prefix = '/a', value = 'no-store' }]",
             "[{ path = '/a b', value = 'x' }, { regex = '^/\"\\d', value = 'y' }]",
+            "[{ suffix = '.old', expires = 'Tue, 19 Jan 2038 03:14:07 GMT' }]",
         ],
     ),
 ];
@@ -130,7 +131,7 @@ const RULES: &[(&str, &[&str])] = &[
         &["true", "false", "{ max_age = 9 }", "{ include_subdomains = true, preload = true }"],
     ),
     ("compress", &["true", "false", "{ bytes_min = 1 }", "{ types = ['text/*', 'a/b'] }"]),
-    ("error_pages", &["{}", "{ 503 = '/e/503', 404 = 'e/404' }"]),
+    ("error_pages", &["{}", "{ 503 = '/e/503', 404 = 'e/404', '403.14' = 'e/list' }"]),
 ];
 
 const UPSTREAM_HEADERS: &[(&str, &[&str])] =
