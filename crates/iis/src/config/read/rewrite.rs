@@ -15,7 +15,7 @@ use bindery_model::{
     upstream::{Proxy, UpstreamHost},
 };
 
-use self::rule::Rule;
+use self::{expression::literal_start, rule::Rule};
 use super::{
     redirect::escape,
     sections::{Sections, Shared, Written},
@@ -60,6 +60,8 @@ pub(super) struct Handed {
     /// Below which path of the site.
     pub(super) path: String,
     pub(super) proxy: Proxy,
+    /// Paths below that stay: their files are served here.
+    pub(super) except: Vec<String>,
 }
 
 impl Handed {
@@ -138,9 +140,27 @@ impl Rules {
         self.0.iter().flat_map(|(_, outcomes)| outcomes)
     }
 
-    /// Whether requests may be rewritten, or left alone, before a further rule sees them.
-    fn keep_some_here(&self) -> bool {
-        self.outcomes().any(|one| matches!(one, Outcome::Rewrite(_) | Outcome::Stay(..)))
+    /// The paths below another that rules before keep here, where it can be said of all of them.
+    fn kept_below(&self, path: &str) -> Option<Vec<String>> {
+        let path = format!("{}/", path.trim_end_matches('/')).to_lowercase();
+        let mut kept = Vec::new();
+        for outcome in self.outcomes() {
+            let (pattern, when) = match outcome {
+                Outcome::Rewrite(rule) => (&rule.path, None),
+                Outcome::Stay(path, when) => (path, Some(when)),
+                Outcome::Redirect(_) | Outcome::Proxy(_) => continue,
+            };
+            let PathPattern::Regex(text) = pattern else { return None };
+            let (start, is_whole) = literal_start(text);
+            let start = start.to_lowercase();
+            if !start.starts_with(&path) && !path.starts_with(&start) {
+                continue;
+            }
+            let whole = is_whole && start.len() > path.len() && when.is_some_and(Vec::is_empty);
+            let folder = start.strip_suffix('/').filter(|_| whole)?;
+            kept.push(folder.to_owned());
+        }
+        Some(kept)
     }
 }
 
@@ -167,9 +187,8 @@ impl Sections {
                     let read = read.and_then(|mut outcomes| {
                         for outcome in &mut outcomes {
                             if let Outcome::Proxy(handed) = outcome {
-                                if rules.keep_some_here() {
-                                    return Err("it hands requests to another server, and rules before it keep some here".to_owned());
-                                }
+                                let kept = rules.kept_below(&handed.path);
+                                handed.except = kept.ok_or("it hands requests to another server, and rules before it keep some here")?;
                                 if keep_host {
                                     handed.proxy.host = UpstreamHost::Keep;
                                 }

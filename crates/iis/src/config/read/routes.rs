@@ -444,6 +444,20 @@ impl SiteReader<'_, '_> {
             }
             let file_of = |path: &str| file_of(directories, path);
             let Ruled { rules, .. } = self.reader.ruler.rule(&state.own, self.hsts, file_of);
+            let Ruled { files, .. } = self.reader.ruler.rule(&state.own, self.hsts, file_of);
+            for path in &handed.except {
+                let rest = path.get(state.path.trim_end_matches('/').len()..).unwrap_or_default();
+                let Some(folder) = state.folder.as_ref().map(|folder| below(folder, rest)) else {
+                    continue;
+                };
+                let files = bindery_model::site::Files { root: folder, ..files.clone() };
+                routes.push(Route {
+                    path: path.clone(),
+                    kind: RouteKind::VirtualDirectory,
+                    action: RouteAction::Files(files),
+                    rules: Arc::clone(&rules),
+                });
+            }
             routes.push(Route {
                 path: handed.path.clone(),
                 kind: RouteKind::Application,

@@ -585,6 +585,27 @@ pub(super) const SECTIONS: &[Kind] = &[
         attributes: &[],
     },
     Kind {
+        path: "webdav/authoringRules",
+        how: How::Kept,
+        locked: true,
+        meaning: "there is no WebDAV",
+        attributes: &[],
+    },
+    Kind {
+        path: "webdav/globalSettings",
+        how: How::Kept,
+        locked: true,
+        meaning: "there is no WebDAV",
+        attributes: &[],
+    },
+    Kind {
+        path: "httpTracing",
+        how: How::Kept,
+        locked: true,
+        meaning: "no traces are written",
+        attributes: &[],
+    },
+    Kind {
         path: "webSocket",
         how: How::Kept,
         locked: true,

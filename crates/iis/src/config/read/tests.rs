@@ -80,13 +80,18 @@ fn told(document: &Document, text: &str) -> String {
 
 const CONTOSO: &str = include_str!("../../../tests/samples/contoso.config");
 const IIS7: &str = include_str!("../../../tests/samples/iis7.config");
-const SAMPLES: [&str; 6] = [
+const WEB_FARM: &str = include_str!("../../../tests/samples/web-farm.config");
+const SAMPLES: [&str; 10] = [
     CONTOSO,
     IIS7,
     include_str!("../../../tests/samples/cut-off.config"),
     include_str!("../../../tests/samples/fragment-site.xml"),
     include_str!("../../../tests/samples/fragment-sites.xml"),
     include_str!("../../../tests/samples/fragment-appcmd.xml"),
+    WEB_FARM,
+    include_str!("../../../tests/samples/one-line.config"),
+    include_str!("../../../tests/samples/odd-space.config"),
+    include_str!("../../../tests/samples/rewrite.config"),
 ];
 
 /// One site at `/srv/d/a` with what `inner` says of it, and what stands behind it.
@@ -254,6 +259,74 @@ fn what_is_cut_off_is_an_error_at_its_place() {
     let span = &document.problems[0].span;
     assert!(text.get(span.clone()).is_some() && span.start > 0, "{span:?}");
     assert!(document.configuration.table.sites.is_empty());
+}
+
+#[test]
+fn wherever_a_file_is_cut_off_it_is_told_with_its_place() {
+    for text in SAMPLES.iter().filter(|text| **text != SAMPLES[2]) {
+        let end = text.rfind("</").unwrap();
+        let cuts = (1..end).step_by(131).filter(|at| text.is_char_boundary(*at));
+        for at in cuts.chain([end, end + 1, end + 5]) {
+            let cut = &text[..at];
+            let document = Given::text(cut).read();
+            let problem = &document.problems[0];
+            let is_blank = cut.trim_start_matches('\u{feff}').trim().is_empty();
+            assert!(document.configuration.table.sites.is_empty(), "{at}");
+            assert_eq!(problem.code, Code::Syntax, "{at}: {}", problem.message);
+            assert!(cut.get(problem.span.clone()).is_some(), "{at}: {:?}", problem.span);
+            assert!(problem.message.len() > 30 || is_blank, "{at}: {}", problem.message);
+        }
+    }
+}
+
+#[test]
+fn a_web_farm_that_has_come_a_long_way_is_read() {
+    let document = Given::text(WEB_FARM).read();
+    let named: Vec<_> = document.configuration.table.sites.iter().map(|own| own.id.0).collect();
+    assert_eq!(named, [1, 2, 3, 4, 5, 12]);
+    let shop = site(&document, "Shop");
+    let paths: Vec<_> = shop.all_routes().map(|route| route.path.as_str()).collect();
+    assert_eq!(paths, ["/", "/api", "/api/v2", "/api/v2/docs", "/media"]);
+    let own = |path: &str| shop.all_routes().find(|route| route.path == path).unwrap();
+    // What is not inherited by applications, and what is.
+    assert!(files(own("/")).cache_control[0].expires.is_some());
+    assert!(files(own("/api")).cache_control.is_empty() && files(own("/api")).listing);
+    assert_eq!(files(own("/api/v2/docs")).default_documents, ["readme.html"]);
+    let networks: Vec<_> =
+        own("/api/v2/docs").rules.access.iter().map(|rule| rule.network.to_string()).collect();
+    assert_eq!(networks[0], "10.0.0.0/8");
+    let policies: Vec<_> = document
+        .configuration
+        .table
+        .bindings
+        .iter()
+        .map(|binding| {
+            let (http2, maximum) = (binding.tls.http2, binding.tls.maximum);
+            format!("{} {http2} {maximum:?}", binding.information)
+        })
+        .collect();
+    assert!(
+        policies.contains(&"https/*:443:h1.contoso.test false Tls13".to_owned()),
+        "{policies:?}"
+    );
+    assert!(
+        policies.contains(&"https/*:443:no13.contoso.test true Tls12".to_owned()),
+        "{policies:?}"
+    );
+    assert!(
+        policies.contains(&"https/*:443:all.contoso.test false Tls12".to_owned()),
+        "{policies:?}"
+    );
+    let intranet = site(&document, "intranet & extranet");
+    let [node] = intranet.routes.as_slice() else { panic!("{:?}", intranet.routes) };
+    let RouteAction::Proxy(proxy) = &node.action else { panic!("{node:?}") };
+    assert_eq!((node.path.as_str(), proxy.path.as_deref()), ("/node", Some("/")));
+    assert_eq!(proxy.host, bindery_model::upstream::UpstreamHost::Keep);
+    let told = told(&document, WEB_FARM);
+    for part in ["ftp/*:21:", "net.tcp/808:*", "msmq.formatname", "<ftpServer>", "\"Gone\""] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert!(!told.contains("enc:") && !told.contains("webdav"), "{told}");
 }
 
 #[test]

@@ -179,3 +179,37 @@ pub(super) fn alternatives(text: &str) -> Result<Vec<&str>, String> {
     parts.extend(text.get(start..));
     Ok(parts)
 }
+
+/// What every path begins with that an expression of [`Expression::below`] fits, and whether it fits
+/// all that do.
+pub(super) fn literal_start(text: &str) -> (String, bool) {
+    let mut start = String::new();
+    if text.contains('|') {
+        return (start, false);
+    }
+    let bare = text.strip_prefix("(?i)").unwrap_or(text);
+    let mut rest = bare.strip_prefix('^').unwrap_or(bare).chars();
+    while let Some(letter) = rest.next() {
+        match letter {
+            '(' if !rest.as_str().starts_with('?') => {}
+            '\\' => match rest.clone().next() {
+                Some(escaped) if escaped.is_ascii_punctuation() => {
+                    start.push(escaped);
+                    rest.next();
+                }
+                _ => return (start, false),
+            },
+            '*' | '?' | '{' => {
+                start.pop();
+                return (start, false);
+            }
+            letter if ".[+(^$)".contains(letter) => {
+                let behind = format!("{letter}{}", rest.as_str());
+                let whole = [")", ".*)", ".*))", ".*$)", ".*)$)"].contains(&behind.as_str());
+                return (start, whole);
+            }
+            letter => start.push(letter),
+        }
+    }
+    (start, true)
+}

@@ -432,7 +432,7 @@ impl<'a> Rule<'a> {
             host: UpstreamHost::Server,
             ..Proxy::to(Upstream::of(vec![upstream]))
         };
-        Ok(Handed { path: own, proxy })
+        Ok(Handed { path: own, proxy, except: Vec::new() })
     }
 
     fn keeps_query(&self) -> bool {

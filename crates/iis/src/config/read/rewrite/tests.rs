@@ -310,6 +310,34 @@ fn other_servers_get_whole_paths() {
 }
 
 #[test]
+fn what_rules_before_keep_here_is_known_by_its_beginning() {
+    for (text, start, whole) in [
+        (r"(?i)^/(\.well\-known/acme-challenge/)", "/.well-known/acme-challenge/", true),
+        ("^/(a/.*)", "/a/", true),
+        ("^/(a/(.*)$)", "/a/", true),
+        ("^/(ab?c)", "/a", false),
+        ("^/(a|b)", "", false),
+        ("^/.*?(x)", "/", false),
+        (r"^/(a\d)", "/a", false),
+        ("^/(a$)", "/a", false),
+    ] {
+        assert_eq!(literal_start(text), (start.to_owned(), whole), "{text}");
+    }
+    let before = |pattern: &str, more: &str| {
+        let text =
+            format!("<rules>{}</rules>", rule(pattern, &format!("{more}<action type='None'/>")));
+        rules(&text, "/").unwrap()
+    };
+    let acme = before(r"^\.well-known/acme-challenge/", "");
+    assert_eq!(acme.kept_below("/"), Some(vec!["/.well-known/acme-challenge".to_owned()]));
+    assert_eq!(acme.kept_below("/api"), Some(Vec::new()));
+    assert_eq!(before("^api", "").kept_below("/api"), None);
+    assert_eq!(before(".*", "").kept_below("/api"), None);
+    let host = "<conditions><add input='{HTTP_HOST}' pattern='a'/></conditions>";
+    assert_eq!(before("^x/", host).kept_below("/"), None);
+}
+
+#[test]
 fn what_cannot_be_said_is_refused_with_its_reason() {
     let refused = |inner: &str| rules(&format!("<rule>{inner}</rule>"), "/").unwrap_err();
     let go = "<action type='Redirect' url='/x'/>";
