@@ -91,9 +91,33 @@ struct Beside {
     noted: BTreeSet<PathBuf>,
     /// How many of those there are beyond what is noted.
     not_noted: usize,
+    /// Folders that settings speak of, by the path that is written; none for those that are not
+    /// there.
+    named: HashMap<PathBuf, Option<PathBuf>>,
 }
 
 impl Beside {
+    /// Where a folder is whatever the case of its name is.
+    fn folder_named(&mut self, folder: &Path) -> Option<PathBuf> {
+        if let Some(known) = self.named.get(folder) {
+            return known.clone();
+        }
+        let found = match folder.is_dir() {
+            true => Some(folder.to_owned()),
+            false => folder.parent().zip(folder.file_name()).and_then(|(above, name)| {
+                let name = name.to_str()?.to_lowercase();
+                let is_same = |entry: &fs::DirEntry| {
+                    entry.file_name().to_str().is_some_and(|own| own.to_lowercase() == name)
+                };
+                let entries = fs::read_dir(self.folder_named(above)?).ok()?;
+                let mut same = entries.flatten().filter(is_same).map(|entry| entry.path());
+                same.find(|path| path.is_dir())
+            }),
+        };
+        self.named.insert(folder.to_owned(), found.clone());
+        found
+    }
+
     /// Looks through a folder for those with a `web.config`, and notes the others.
     fn look_through(&mut self, folder: &Path) -> Vec<PathBuf> {
         let Looked { with, without } = look_through(folder);
@@ -210,6 +234,7 @@ impl Home {
             records,
             web_config: &|folder| self.web_config(folder),
             folders_with_web_config: &|folder| self.folders_with_web_config(folder),
+            folder_named: &|folder| self.beside().folder_named(folder),
             environment: &|name| std::env::var_os(name)?.into_string().ok(),
         });
         (document, problems)
@@ -297,8 +322,17 @@ impl Home {
         if !above || !folder.is_dir() || folder.is_symlink() {
             return false;
         }
+        let same = |own: &Path| own.to_string_lossy().to_lowercase();
+        let is_awaited = beside
+            .named
+            .iter()
+            .any(|(own, found)| found.is_none() && same(own).starts_with(&same(folder)));
         let mut with = beside.look_through(folder);
         with.extend(web_config_file(folder).map(|_| folder.to_owned()));
+        if is_awaited {
+            // It is read again for its own sake.
+            with.push(folder.to_owned());
+        }
         let has = !with.is_empty();
         if beside.noted.len() < FOLDERS_NOTED_MAX {
             beside.noted.insert(folder.to_owned());

@@ -207,7 +207,12 @@ impl Watcher {
     fn notice(&mut self, files: &[PathBuf]) -> bool {
         let home = self.applier.current().home.clone();
         let before = home.files_beside().len();
-        let found = files.iter().filter(|file| home.note_folder(file)).count() > 0;
+        let mut found = false;
+        for folder in files.iter().filter(|file| home.note_folder(file)) {
+            found = true;
+            // Nothing has this stamp: it is looked at.
+            self.seen.insert(folder.join("web.config"), Some((0, 0, 0, 0, 0)));
+        }
         if home.files_beside().len() > before {
             // What is there already is not looked at yet.
             for file in self.files() {

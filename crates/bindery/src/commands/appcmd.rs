@@ -253,6 +253,7 @@ fn read(seen: &Seen, text: &str) -> Document {
         records: &Records::default(),
         web_config: &|_| None,
         folders_with_web_config: &|_| Vec::new(),
+        folder_named: &|folder| Some(folder.to_owned()),
         environment: &|name| std::env::var_os(name)?.into_string().ok(),
     })
 }

@@ -90,6 +90,8 @@ struct State {
     /// What applications below inherit.
     handed: Rc<Sections>,
     folder: Option<PathBuf>,
+    /// Whether its folder is not there.
+    absent: bool,
     broken: bool,
     closed: bool,
 }
@@ -390,6 +392,7 @@ impl SiteReader<'_, '_> {
                 own: Rc::clone(&server),
                 handed: Rc::clone(&server),
                 folder: None,
+                absent: false,
                 broken: false,
                 closed: false,
             });
@@ -475,9 +478,13 @@ impl SiteReader<'_, '_> {
             Some(directory) => directory.folder.clone(),
             None => {
                 let rest = node.path.get(parent.path.trim_end_matches('/').len()..);
-                parent.folder.as_ref().map(|folder| below(folder, rest.unwrap_or_default()))
+                let rest = rest.unwrap_or_default();
+                let whole = parent.folder.as_ref().map(|folder| below(folder, rest));
+                whole.and_then(|folder| (self.reader.sources.folder_named)(&folder))
             }
         };
+        let absent =
+            directory.is_none() && folder.is_none() && (parent.absent || parent.folder.is_some());
         let leaves = directory.is_some_and(|own| own.application) && node.path != "/";
         let mut state = State {
             path: node.path.clone(),
@@ -486,6 +493,7 @@ impl SiteReader<'_, '_> {
             broken: parent.broken || node.broken,
             closed: false,
             folder,
+            absent,
         };
         let owner = match node.path.as_str() {
             "/" => self.named.owner.clone(),
@@ -597,6 +605,7 @@ impl SiteReader<'_, '_> {
             _ if state.broken => respond(500),
             _ if is_file && node.path != "/" => respond(403),
             _ if handed.is_some() => handed.unwrap_or_else(|| respond(503)),
+            None if state.absent => respond(404),
             None => respond(503),
             Some(folder) => {
                 RouteAction::Files(bindery_model::site::Files { root: folder.clone(), ..files })

@@ -54,6 +54,10 @@ impl Given {
                 let below = |folder: &&PathBuf| folder.starts_with(root) && *folder != root;
                 self.web_configs.keys().filter(below).cloned().collect()
             },
+            folder_named: &|folder| {
+                let is_gone = folder.starts_with("/srv/d/a/gone");
+                (!is_gone).then(|| folder.to_owned())
+            },
             environment: &|_| None,
         })
     }
@@ -562,6 +566,24 @@ fn entries_that_are_locked_stay_as_they_are() {
     }
     let locked = document.problems.iter().filter(|one| one.code == Code::LockedSection);
     assert_eq!(locked.count(), 6, "{}", told(&document, &given.text));
+}
+
+#[test]
+fn a_location_of_a_folder_that_is_not_there_is_not_found() {
+    let location = |path: &str| {
+        format!(
+            "<location path='a/{path}'><system.webServer><directoryBrowse enabled='true'/></system.webServer></location>"
+        )
+    };
+    let mut given = sections("");
+    let locations = ["there", "gone", "gone/more"].map(location).concat();
+    given.text = given.text.replace("</configuration>", &format!("{locations}</configuration>"));
+    let document = given.read();
+    assert!(files(&route(&document, "/there")).listing);
+    for path in ["/gone", "/gone/more"] {
+        let found = document.configuration.table.sites[0].route(path.as_bytes());
+        assert!(matches!(found.action, RouteAction::Respond { status: 404, .. }), "{found:?}");
+    }
 }
 
 #[test]
