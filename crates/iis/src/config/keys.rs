@@ -173,7 +173,7 @@ fn unset_in(draft: &mut Draft<'_>, parent: Node, child: &str, names: &[&str]) {
 
 fn drop_bare(draft: &mut Draft<'_>, parent: Node, child: &str) {
     let Some(node) = draft.child(parent, child) else { return };
-    if draft.attributes(node).is_empty() && draft.children(node).is_empty() {
+    if draft.is_left_bare(node) {
         draft.remove(node);
     }
 }
@@ -491,8 +491,7 @@ fn unset_section(editor: &mut Editor<'_>, location: &str, section: &str, names: 
     for name in names {
         editor.host.draft.unset(node, name);
     }
-    let draft = &editor.host.draft;
-    if draft.attributes(node).is_empty() && draft.children(node).is_empty() {
+    if editor.host.draft.is_left_bare(node) {
         editor.host.remove_section(location, section);
     }
 }
