@@ -127,13 +127,14 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
             tokio::spawn(api::serve(socket, answers.api));
         }
         let running = Running { server, applier };
-        ready(&running.server);
-        notify(&[NotifyState::Ready]);
         // Before anybody can change anything.
         let known = running.applier.problems();
-        tokio::spawn(inspect_in_background(running.applier.clone(), known));
+        // Who is told that the server is ready may edit at once.
         let _watch = watch::watch(running.applier.clone())
             .inspect_err(|error| warn!(%error, "edits of the file are not seen"));
+        ready(&running.server);
+        notify(&[NotifyState::Ready]);
+        tokio::spawn(inspect_in_background(running.applier.clone(), known));
         running.until_stopped(signals).await
     });
     if has_socket {

@@ -163,7 +163,7 @@ fn a_web_farm_that_has_come_a_long_way_is_read() {
         policies.contains(&"https/*:443:all.contoso.test false Tls12".to_owned()),
         "{policies:?}"
     );
-    let intranet = site(&document, "intranet & extranet");
+    let intranet = site(&document, "Intranet & Extranet");
     let [node] = intranet.routes.as_slice() else { panic!("{:?}", intranet.routes) };
     let RouteAction::Proxy(proxy) = &node.action else { panic!("{node:?}") };
     assert_eq!((node.path.as_str(), proxy.path.as_deref()), ("/node", Some("/")));
