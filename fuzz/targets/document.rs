@@ -6,12 +6,15 @@ use std::{net::SocketAddr, path::Path};
 
 use bindery_model::{
     decide::{
-        Question, decide,
+        Question,
+        condition::Asked,
+        decide,
         rewrite::{PathMatcher, Replacement},
     },
     document::parse,
     name::HostPattern,
     problem::Severity,
+    rules::RedirectTo,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -38,12 +41,18 @@ fuzz_target!(|text: &str| {
             let path = route.path.as_bytes();
             assert_eq!(site.route(path).path, route.path);
             let rules = &route.rules;
-            let patterns = rules.redirects.iter().map(|rule| (&rule.path, &rule.to));
-            let rewrites = rules.rewrites.iter().map(|rule| (&rule.path, &rule.to));
-            for (pattern, to) in patterns.chain(rewrites) {
-                let made = Replacement::new(pattern, to).expect("a rule that works");
-                if let Some(target) = made.target(path, Some("a=b")) {
-                    assert!(target.is_ascii(), "{target}");
+            let redirects = rules.redirects.iter().map(|rule| match &rule.to {
+                RedirectTo::Target(to) => (&rule.path, &rule.when, Some(to.as_str())),
+                RedirectTo::Refused | RedirectTo::Here => (&rule.path, &rule.when, None),
+            });
+            let rewrites =
+                rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.as_deref()));
+            let asked =
+                Asked { query: Some("a=b"), authority: "a.example", ..Asked::of(path) };
+            for (pattern, when, to) in redirects.chain(rewrites) {
+                let made = Replacement::new(pattern, when, to).expect("a rule that works");
+                if let Some(target) = made.target(&asked, true) {
+                    assert!(target.text.is_ascii() && target.host_end <= target.text.len());
                 }
                 assert!(PathMatcher::new(pattern).is_ok());
             }

@@ -8,7 +8,11 @@ use bindery_iis::{
     config::{Sources, read},
     netsh::records::Records,
 };
-use bindery_model::{decide::rewrite::Replacement, document::parse};
+use bindery_model::{
+    decide::{condition::Asked, rewrite::Replacement},
+    document::parse,
+    rules::RedirectTo,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -23,6 +27,7 @@ fuzz_target!(|text: &str| {
         records: &records,
         web_config: &|_| (!web_config.is_empty()).then(|| web_config.to_owned()),
         folders_with_web_config: &found,
+        folder_named: &|folder| Some(folder.to_owned()),
         environment: &|_| None,
     });
     for problem in &document.problems {
@@ -36,12 +41,18 @@ fuzz_target!(|text: &str| {
     assert_eq!(document.positions.bindings.len(), table.bindings.len());
     assert_eq!(document.positions.sites.len(), table.sites.len());
     for route in table.sites.iter().flat_map(|site| site.all_routes()) {
-        let redirects = route.rules.redirects.iter().map(|rule| (&rule.path, &rule.to));
-        let rewrites = route.rules.rewrites.iter().map(|rule| (&rule.path, &rule.to));
-        for (pattern, to) in redirects.chain(rewrites) {
-            let made = Replacement::new(pattern, to).expect("a rule that works");
-            if let Some(target) = made.target(b"/a/b", Some("c=d")) {
-                assert!(target.is_ascii(), "{target}");
+        let redirects = route.rules.redirects.iter().map(|rule| match &rule.to {
+            RedirectTo::Target(to) => (&rule.path, &rule.when, Some(to.as_str())),
+            RedirectTo::Refused | RedirectTo::Here => (&rule.path, &rule.when, None),
+        });
+        let rewrites =
+            route.rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.as_deref()));
+        let asked =
+            Asked { query: Some("c=d"), authority: "a.example:80", ..Asked::of(b"/a/b") };
+        for (pattern, when, to) in redirects.chain(rewrites) {
+            let made = Replacement::new(pattern, when, to).expect("a rule that works");
+            if let Some(target) = made.target(&asked, true) {
+                assert!(target.text.is_ascii() && target.host_end <= target.text.len());
             }
         }
     }

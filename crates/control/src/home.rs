@@ -1,7 +1,7 @@
 //! Where the truth is: one file, `bindery.toml` or `applicationHost.config`, by what it contains.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -31,6 +31,10 @@ const WEB_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 const FOLDERS_LOOKED_THROUGH_MAX: usize = 20_000;
 /// So many `web.config` are read below one folder.
 const WEB_CONFIGS_MAX: usize = 1000;
+/// So many folders below those of sites are watched for a `web.config` that is not there yet, so
+/// many of them below one. The kernel has room for some thousands for each user.
+const FOLDERS_NOTED_MAX: usize = 2000;
+const FOLDERS_NOTED_BELOW_ONE_MAX: usize = 500;
 /// So deep below it.
 const DEPTH_MAX: usize = 16;
 /// The file of settings that have no place in IIS's form.
@@ -88,6 +92,46 @@ pub struct Home {
 struct Beside {
     web_configs: HashMap<PathBuf, Option<String>>,
     folders: HashMap<PathBuf, Vec<PathBuf>>,
+    /// Folders without a `web.config` that may get one.
+    noted: BTreeSet<PathBuf>,
+    /// How many of those there are beyond what is noted.
+    not_noted: usize,
+    /// Folders that settings speak of, by the path that is written; none for those that are not
+    /// there.
+    named: HashMap<PathBuf, Option<PathBuf>>,
+}
+
+impl Beside {
+    /// Where a folder is whatever the case of its name is.
+    fn folder_named(&mut self, folder: &Path) -> Option<PathBuf> {
+        if let Some(known) = self.named.get(folder) {
+            return known.clone();
+        }
+        let found = match folder.is_dir() {
+            true => Some(folder.to_owned()),
+            false => folder.parent().zip(folder.file_name()).and_then(|(above, name)| {
+                let name = name.to_str()?.to_lowercase();
+                let is_same = |entry: &fs::DirEntry| {
+                    entry.file_name().to_str().is_some_and(|own| own.to_lowercase() == name)
+                };
+                let entries = fs::read_dir(self.folder_named(above)?).ok()?;
+                let mut same = entries.flatten().filter(is_same).map(|entry| entry.path());
+                same.find(|path| path.is_dir())
+            }),
+        };
+        self.named.insert(folder.to_owned(), found.clone());
+        found
+    }
+
+    /// Looks through a folder for those with a `web.config`, and notes the others.
+    fn look_through(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let Looked { with, without } = look_through(folder);
+        let room = FOLDERS_NOTED_MAX.saturating_sub(self.noted.len());
+        let (count, room) = (without.len(), room.min(FOLDERS_NOTED_BELOW_ONE_MAX));
+        self.not_noted += count.saturating_sub(room);
+        self.noted.extend(without.into_iter().take(room));
+        with
+    }
 }
 
 impl Loaded {
@@ -214,7 +258,19 @@ impl Home {
     }
 
     fn read_iis(&self, text: &str, records: &Records) -> (Document, Vec<PlacedProblem>) {
-        let (companion, problems) = self.companion();
+        self.read_assuming(text, records, &[])
+    }
+
+    /// What a text of IIS's form says, if `[paths]` had these lines too.
+    #[must_use]
+    pub fn read_assuming(
+        &self,
+        text: &str,
+        records: &Records,
+        paths: &[(String, PathBuf)],
+    ) -> (Document, Vec<PlacedProblem>) {
+        let (mut companion, problems) = self.companion();
+        companion.configuration.settings.paths.extend_from_slice(paths);
         let document = config::read(Sources {
             text,
             folder: &self.folder,
@@ -222,6 +278,7 @@ impl Home {
             records,
             web_config: &|folder| self.web_config(folder),
             folders_with_web_config: &|folder| self.folders_with_web_config(folder),
+            folder_named: &|folder| self.beside().folder_named(folder),
             environment: &|name| std::env::var_os(name)?.into_string().ok(),
         });
         (document, problems)
@@ -268,7 +325,7 @@ impl Home {
         if let Some(known) = beside.folders.get(folder) {
             return known.clone();
         }
-        let found = folders_with_web_config(folder);
+        let found = beside.look_through(folder);
         beside.folders.insert(folder.to_owned(), found.clone());
         found
     }
@@ -283,10 +340,50 @@ impl Home {
         let file = |folder: &PathBuf| {
             web_config_file(folder).unwrap_or_else(|| folder.join(WEB_CONFIG_NAMES[0]))
         };
-        let mut files: Vec<_> = beside.web_configs.keys().map(file).collect();
+        let mut files: Vec<_> = beside.web_configs.keys().chain(&beside.noted).map(file).collect();
         files.sort();
+        files.dedup();
         files.insert(0, self.folder.join(COMPANION));
         files
+    }
+
+    /// How many folders of sites are not among those that [`Self::files_beside`] speaks of: a
+    /// `web.config` that is new there is found when everything is read again.
+    #[must_use]
+    pub fn folders_not_watched(&self) -> usize {
+        self.beside().not_noted
+    }
+
+    /// Takes notice of a folder that is new in one of those of the sites. True where it, or one in
+    /// it, has a `web.config`.
+    #[must_use]
+    pub fn note_folder(&self, folder: &Path) -> bool {
+        let mut beside = self.beside();
+        let above = folder.parent().is_some_and(|above| {
+            let known = beside.folders.contains_key(above) || beside.noted.contains(above);
+            known || beside.folders.values().flatten().any(|own| own == above)
+        });
+        if !above || !folder.is_dir() || folder.is_symlink() {
+            return false;
+        }
+        let same = |own: &Path| own.to_string_lossy().to_lowercase();
+        let is_awaited = beside
+            .named
+            .iter()
+            .any(|(own, found)| found.is_none() && same(own).starts_with(&same(folder)));
+        let mut with = beside.look_through(folder);
+        with.extend(web_config_file(folder).map(|_| folder.to_owned()));
+        if is_awaited {
+            // It is read again for its own sake.
+            with.push(folder.to_owned());
+        }
+        let has = !with.is_empty();
+        if beside.noted.len() < FOLDERS_NOTED_MAX {
+            beside.noted.insert(folder.to_owned());
+        }
+        // They are read with everything else.
+        beside.noted.extend(with);
+        has
     }
 
     /// The text with changes made in it.
@@ -383,9 +480,16 @@ fn web_config_file(folder: &Path) -> Option<PathBuf> {
     WEB_CONFIG_NAMES.into_iter().map(|name| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Folders below `folder` with a `web.config`, nearest first. Links are not followed.
-fn folders_with_web_config(folder: &Path) -> Vec<PathBuf> {
-    let (mut found, mut looked) = (Vec::new(), 0);
+/// Folders below one, nearest first.
+struct Looked {
+    with: Vec<PathBuf>,
+    without: Vec<PathBuf>,
+}
+
+/// Looks for `web.config` in the folders below `folder`. Links are not followed.
+fn look_through(folder: &Path) -> Looked {
+    let mut found = Looked { with: Vec::new(), without: Vec::new() };
+    let mut looked = 0;
     let mut level = vec![folder.to_owned()];
     for _ in 0..DEPTH_MAX {
         let mut next = Vec::new();
@@ -394,7 +498,7 @@ fn folders_with_web_config(folder: &Path) -> Vec<PathBuf> {
             for entry in entries.flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     looked += 1;
-                    if looked > FOLDERS_LOOKED_THROUGH_MAX || found.len() >= WEB_CONFIGS_MAX {
+                    if looked > FOLDERS_LOOKED_THROUGH_MAX || found.with.len() >= WEB_CONFIGS_MAX {
                         return found;
                     }
                     next.push(entry.path());
@@ -402,7 +506,13 @@ fn folders_with_web_config(folder: &Path) -> Vec<PathBuf> {
             }
         }
         next.sort();
-        found.extend(next.iter().filter(|folder| web_config_file(folder).is_some()).cloned());
+        for folder in &next {
+            let list = match web_config_file(folder) {
+                Some(_) => &mut found.with,
+                None => &mut found.without,
+            };
+            list.push(folder.clone());
+        }
         level = next;
     }
     found

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use std::{
 use bindery_server::text_of;
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode, ModifyKind},
+    event::{AccessKind, AccessMode, CreateKind, ModifyKind},
 };
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
@@ -38,7 +39,7 @@ const UNFINISHED: Duration = Duration::from_secs(1);
 
 /// So many folders are watched: the kernel has room for some thousands for each user, and a look
 /// finds what happens in the others.
-const FOLDERS_WATCHED_MAX: usize = 1000;
+const FOLDERS_WATCHED_MAX: usize = 4000;
 
 /// A watch over the files of a configuration. It ends with this value.
 #[derive(Debug)]
@@ -57,7 +58,12 @@ impl Drop for Watch {
 #[derive(Debug)]
 enum Told {
     /// Something happened to these files; whether they are complete now.
-    Touched { files: Vec<PathBuf>, complete: bool },
+    Touched {
+        files: Vec<PathBuf>,
+        complete: bool,
+        /// Whether it may be a folder that is new.
+        folder: bool,
+    },
     /// Nobody wants to know any more.
     End,
 }
@@ -90,11 +96,24 @@ type Stamps = BTreeMap<PathBuf, Stamp>;
 pub fn watch(applier: Applier) -> io::Result<Watch> {
     let (tell, told) = mpsc::channel();
     let teller = tell.clone();
+    let home = applier.current().home.clone();
+    let names =
+        [home.path.file_name(), home.file.file_name()].map(|name| name.map(OsStr::to_owned));
+    if home.folders_not_watched() > 0 {
+        warn!(
+            folders = home.folders_not_watched(),
+            "not all folders of the sites are watched: a web.config that is new in one of the others is taken up by the next reload (SIGHUP)"
+        );
+    }
     let kernel = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         let Some(complete) = meaning(&event.kind) else { return };
+        let folder = may_be_folder(&event.kind);
+        if !folder && !event.paths.iter().any(|path| is_named(path, &names)) {
+            return;
+        }
         // Nobody listens any more at the end.
-        drop(teller.send(Told::Touched { files: event.paths, complete }));
+        drop(teller.send(Told::Touched { files: event.paths, complete, folder }));
     });
     let kernel = kernel.inspect_err(|error| {
         warn!(%error, "the kernel does not tell of edited files; they are looked at instead");
@@ -126,6 +145,23 @@ fn meaning(kind: &EventKind) -> Option<bool> {
     }
 }
 
+/// Whether it may be a folder that has come.
+fn may_be_folder(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Create(CreateKind::Folder | CreateKind::Any)
+            | EventKind::Modify(ModifyKind::Name(_))
+    )
+}
+
+/// Whether a file may be one of a configuration, by its name. Folders of content are watched too,
+/// and what is written there is of no interest.
+fn is_named(path: &Path, own: &[Option<OsString>]) -> bool {
+    let name = path.file_name();
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    ending == "config" || ending == "toml" || own.iter().any(|own| own.as_deref() == name)
+}
+
 impl Watcher {
     fn run(mut self) {
         // A server is told within the runtime.
@@ -135,8 +171,11 @@ impl Watcher {
         loop {
             let wait = if unfinished.is_some() { UNFINISHED } else { LOOK_INTERVAL };
             match self.told.recv_timeout(wait) {
-                Ok(Told::Touched { files, complete }) if self.concerns(&files) => {
-                    if !self.settle(complete) {
+                Ok(Told::Touched { files, complete, folder })
+                    if self.concerns(&files) || folder && self.notice(&files) =>
+                {
+                    // Who has made a folder may still write into it.
+                    if !self.settle(complete && self.concerns(&files)) {
                         return;
                     }
                     // Between two names of a file there is none; if that lasts, the next look tells.
@@ -164,14 +203,37 @@ impl Watcher {
         files.iter().any(|file| self.seen.contains_key(file))
     }
 
+    /// Takes notice of folders that are new where a `web.config` may stand. Whether there is one.
+    fn notice(&mut self, files: &[PathBuf]) -> bool {
+        let home = self.applier.current().home.clone();
+        let before = home.files_beside().len();
+        let mut found = false;
+        for folder in files.iter().filter(|file| home.note_folder(file)) {
+            found = true;
+            // Nothing has this stamp: it is looked at.
+            self.seen.insert(folder.join("web.config"), Some((0, 0, 0, 0, 0)));
+        }
+        if home.files_beside().len() > before {
+            // What is there already is not looked at yet.
+            for file in self.files() {
+                self.seen.entry(file).or_insert(None);
+            }
+            self.follow();
+        }
+        found
+    }
+
     /// Waits until who writes is done. False at the end.
-    fn settle(&self, mut complete: bool) -> bool {
+    fn settle(&mut self, mut complete: bool) -> bool {
         loop {
             let wait = if complete { QUIET } else { UNFINISHED };
             match self.told.recv_timeout(wait) {
-                Ok(Told::Touched { files, complete: now }) => {
+                Ok(Told::Touched { files, complete: now, folder }) => {
                     if self.concerns(&files) {
                         complete = now;
+                    }
+                    if folder {
+                        self.notice(&files);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => return true,

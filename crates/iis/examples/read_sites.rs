@@ -29,6 +29,7 @@ fn main() {
             records: &Records::default(),
             web_config: &|_| None,
             folders_with_web_config: &|_| Vec::new(),
+            folder_named: &|folder| Some(folder.to_owned()),
             environment: &|_| None,
         });
         let took = begin.elapsed();

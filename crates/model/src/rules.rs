@@ -1,7 +1,7 @@
 //! What happens around the answer of a route: who is let in, where requests are sent or rewritten,
 //! which fields are added, what is compressed.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use ipnet::IpNet;
 
@@ -35,8 +35,53 @@ pub struct Rules {
     pub hsts: Option<Hsts>,
     /// Compression of answers that are not compressed yet.
     pub compress: Option<Compress>,
-    /// Files with the content of error answers, by status. Each a path of this machine.
-    pub error_pages: Vec<(u16, PathBuf)>,
+    /// Files with the content of error answers. Each a path of this machine. The page of a
+    /// sub-status comes before that of its status.
+    pub error_pages: Vec<(ErrorStatus, PathBuf)>,
+}
+
+/// Which errors a page is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ErrorStatus {
+    /// From 400 to 599.
+    pub status: u16,
+    /// By which IIS says more: 14 of 403.14, a folder that is not listed. `None` for all.
+    pub sub: Option<u16>,
+}
+
+impl From<u16> for ErrorStatus {
+    fn from(status: u16) -> Self {
+        Self { status, sub: None }
+    }
+}
+
+/// As `404` or `403.14`.
+impl fmt::Display for ErrorStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sub {
+            Some(sub) => write!(f, "{}.{sub}", self.status),
+            None => write!(f, "{}", self.status),
+        }
+    }
+}
+
+impl FromStr for ErrorStatus {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (status, sub) = match text.split_once('.') {
+            Some((status, sub)) => (status, Some(sub)),
+            None => (text, None),
+        };
+        let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse::<u16>().map_err(drop),
+            false => Err(()),
+        };
+        let status = number(status)?;
+        let sub = sub.map(number).transpose()?;
+        let known = (400..=599).contains(&status) && sub.is_none_or(|sub| sub < 1000);
+        known.then_some(Self { status, sub }).ok_or(())
+    }
 }
 
 /// Whether a network is let in.
@@ -96,29 +141,93 @@ pub fn regex(text: &str) -> Result<regex::Regex, regex::Error> {
     regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build()
 }
 
-/// Sends some requests elsewhere.
+/// Sends some requests elsewhere, or refuses them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedirectRule {
-    /// Which.
+    /// Which paths,
     pub path: PathPattern,
-    /// Where to: a path or an http(s) URL. `$1` and `${name}` stand for captures of a regular
-    /// expression. For a prefix, what follows it is appended.
-    pub to: String,
-    /// 301, 302, 303, 307 or 308.
+    /// and what else must be true of a request; all of it.
+    pub when: Vec<Condition>,
+    /// What becomes of them.
+    pub to: RedirectTo,
+    /// 301, 302, 303, 307 or 308; 400 to 599 for those that are refused.
     pub status: u16,
     /// Whether the query of the request is kept.
     pub keep_query: bool,
 }
 
+/// What becomes of a request that a [`RedirectRule`] is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectTo {
+    /// It is sent to a path or an http(s) URL. `$1` and `${name}` stand for captures of regular
+    /// expressions, that of the path and those of conditions; `${host}`, `${authority}`,
+    /// `${scheme}`, `${path}` and `${query}` for what was asked for. For a prefix, what follows it
+    /// is appended.
+    Target(String),
+    /// It is refused with the status.
+    Refused,
+    /// It stays: no later redirect is for it.
+    Here,
+}
+
 /// Gives some requests another path, before a handler sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RewriteRule {
-    /// Which.
+    /// Which paths,
     pub path: PathPattern,
-    /// The new path, and query where it has a `?`; captures as in [`RedirectRule::to`].
-    pub to: String,
-    /// Whether the rule is for paths only at which no file is. Files and FastCGI alone know.
-    pub unless_file: bool,
+    /// and what else must be true of a request; all of it.
+    pub when: Vec<Condition>,
+    /// The new path, and query where it has a `?`; captures as in [`RedirectTo::Target`]. `None`
+    /// leaves the path as it is: no later rewrite is for it.
+    pub to: Option<String>,
+}
+
+/// What must be true of a request for a rule to be for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Condition {
+    /// What is looked at.
+    pub test: Test,
+    /// Whether the opposite must be true.
+    pub negate: bool,
+}
+
+/// What a condition looks at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Test {
+    /// Whether it came by https.
+    Https,
+    /// Whether a file is at its path. Files and FastCGI alone know; elsewhere there is none.
+    File,
+    /// Whether a folder is there.
+    Folder,
+    /// Whether a regular expression is found in a part of it.
+    Text {
+        /// Which part.
+        of: Part,
+        /// As in [`PathPattern::Regex`].
+        regex: String,
+    },
+}
+
+/// A part of a request that conditions look at. One that it has not is empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The host that is asked for, lower case, without a port.
+    Host,
+    /// The port that the request came to.
+    Port,
+    /// The path, decoded.
+    Path,
+    /// The query as it was sent, without its question mark.
+    Query,
+    /// The decoded path, and behind a question mark the query, where there is one.
+    Uri,
+    /// The method.
+    Method,
+    /// The address of the client.
+    Client,
+    /// The first field of this name.
+    Field(String),
 }
 
 /// A change to the fields of a request or an answer.

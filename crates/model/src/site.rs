@@ -199,8 +199,10 @@ pub enum UnknownTypes {
 pub struct CacheRule {
     /// Which: the path of the request.
     pub path: crate::rules::PathPattern,
-    /// The field's value.
+    /// The field's value; empty for no field.
     pub value: String,
+    /// The value of `Expires` beside it (RFC 9110, 5.6.7), where there is one.
+    pub expires: Option<String>,
 }
 
 /// Programs that speak FastCGI.

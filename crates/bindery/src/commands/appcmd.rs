@@ -302,7 +302,7 @@ fn change_of(
     }
     let mut difference = write::difference(&before.configuration, &after.configuration);
     let (empty, _) = config::write(&Configuration::default());
-    without_standards(&empty, &|text| read(seen, text), &mut difference);
+    without_standards(&empty, &|text| read(seen, text), &mut difference, &["root"]);
     if difference.0.is_empty() && !is_same_pool(words) {
         let what = "bindery.toml has no place for what was changed".to_owned();
         let help = "it would stay without effect, and be lost; docs/configuration.md says what \
@@ -315,11 +315,13 @@ fn change_of(
 }
 
 /// A new site has what `bindery.toml` has by default, not what IIS has: of its keys those are taken
-/// out that a site has of which nobody has said anything, in a text without other sites.
+/// out that a site has of which nobody has said anything, in a text without other sites; but not
+/// those that are `kept`.
 pub(crate) fn without_standards(
     empty: &str,
     read: &dyn Fn(&str) -> Document,
     difference: &mut Difference,
+    kept: &[&str],
 ) {
     const NAME: &str = "a site without anything of its own";
     let is_site =
@@ -334,7 +336,7 @@ pub(crate) fn without_standards(
     let plain = plain.unwrap_or_default();
     for entry in difference.0.iter_mut().filter(|entry| is_site(entry)) {
         if let How::Added(keys) = &mut entry.how {
-            keys.retain(|key, value| key == "root" || plain.get(key) != Some(value));
+            keys.retain(|key, value| kept.contains(&key.as_str()) || plain.get(key) != Some(value));
         }
     }
 }
@@ -353,6 +355,7 @@ fn read(seen: &Seen, text: &str) -> Document {
         records: &Records::default(),
         web_config: &|_| None,
         folders_with_web_config: &|_| Vec::new(),
+        folder_named: &|folder| Some(folder.to_owned()),
         environment: &|name| std::env::var_os(name)?.into_string().ok(),
     })
 }

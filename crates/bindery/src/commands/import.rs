@@ -1,6 +1,7 @@
 //! `bindery import`: the sites of an IIS server, with a report of what was taken and what was not.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     io::Write as _,
@@ -83,6 +84,8 @@ struct Found {
     problems: Vec<PlacedProblem>,
     /// What is wrong with what stands beside it.
     notes: Vec<String>,
+    /// The lines that `[paths]` lacks.
+    paths: Vec<(String, PathBuf)>,
 }
 
 /// Imports it.
@@ -98,10 +101,10 @@ pub(crate) fn run(command: &ImportCommand) -> Result<ExitCode, Failure> {
         Some(_) => false,
         None => arguments.change.config.find()?.0.form == Form::Iis,
     };
-    let found = find(arguments, arguments.plain || has_them)?;
+    let found = find(arguments, target.is_some(), arguments.plain || has_them)?;
     let wrong = found.problems.iter().any(PlacedProblem::is_error);
     if !arguments.change.json {
-        output::print(report(&found));
+        output::print(report(&found, target.is_some()));
     }
     if wrong && !arguments.change.force {
         return Err(Failure::new(
@@ -114,7 +117,8 @@ pub(crate) fn run(command: &ImportCommand) -> Result<ExitCode, Failure> {
     }
 }
 
-fn find(arguments: &Arguments, plain: bool) -> Result<Found, Failure> {
+/// Reads it. A new file has the folders without a place where they could be.
+fn find(arguments: &Arguments, is_new: bool, plain: bool) -> Result<Found, Failure> {
     let Arguments { file, sslcert, certificates, .. } = arguments;
     let unread = |error| Failure::because(format!("{} cannot be imported", file.display()), error);
     let home = Home::find(file).map_err(unread)?;
@@ -129,9 +133,16 @@ fn find(arguments: &Arguments, plain: bool) -> Result<Found, Failure> {
         Some(file) => records_of(file, &mut notes)?,
     };
     let (document, beside) = home.read(&text, &records);
-    let mut difference = write::difference(&Configuration::default(), &document.configuration);
+    let paths = config::proposed_paths(&document.problems);
+    let assumed = (is_new && !paths.is_empty())
+        .then(|| home.read_assuming(&text, &records, &paths).0.configuration);
+    let whole = assumed.as_ref().unwrap_or(&document.configuration);
+    let mut difference = write::difference(&Configuration::default(), whole);
     if plain {
-        without_standards(config::BARE, &|text| home.read(text, &records).0, &mut difference);
+        // Where http goes to https, that is no matter of taste.
+        let kept = ["root", "https_redirect"];
+        let read = |text: &str| home.read(text, &records).0;
+        without_standards(config::BARE, &read, &mut difference, &kept);
     }
     let Document { problems, .. } = &document;
     let name = file.display().to_string();
@@ -143,7 +154,7 @@ fn find(arguments: &Arguments, plain: bool) -> Result<Found, Failure> {
         changes = certificates_of(folder, arguments.password_file.as_deref(), &mut notes)?;
     }
     changes.extend(write::changes(&difference));
-    Ok(Found { changes, problems, notes })
+    Ok(Found { changes, problems, notes, paths })
 }
 
 fn records_of(file: &Path, notes: &mut Vec<String>) -> Result<Records, Failure> {
@@ -263,8 +274,8 @@ fn counted(changes: &[Change]) -> String {
 }
 
 /// What was taken, what is wrong or otherwise here, and what is not supported.
-fn report(found: &Found) -> String {
-    let Found { changes, problems, notes } = found;
+fn report(found: &Found, is_new: bool) -> String {
+    let Found { changes, problems, notes, paths } = found;
     let mut out = format!("taken: {}\n", counted(changes));
     let not_here = Code::NotSupportedHere.as_str();
     let (not_supported, mut others): (Vec<_>, Vec<_>) =
@@ -282,6 +293,20 @@ fn report(found: &Found) -> String {
         for PlacedProblem { line, message, .. } in &not_supported {
             let text = format!("line {line}: {message}");
             writeln!(out, "{}", wrapped(&text, COLUMNS).join("\n  ")).ok();
+        }
+    }
+    if !paths.is_empty() {
+        let what = match is_new {
+            true => {
+                "folders without a place here; they are written as if a bindery.toml beside the file had this, to be corrected there before another import, or in what is written"
+            }
+            false => {
+                "folders without a place here, whose requests are answered 503; in a bindery.toml beside the file, before another import"
+            }
+        };
+        writeln!(out, "\n{}:\n\n[paths]", wrapped(what, COLUMNS).join("\n")).ok();
+        for (folder, place) in paths {
+            writeln!(out, "'{folder}' = {:?}", place.display().to_string()).ok();
         }
     }
     out.push('\n');
@@ -320,9 +345,13 @@ fn to_new_file(target: &Path, found: &Found, options: &ChangeOptions) -> Result<
         })?;
     }
     if options.json {
-        let Found { changes, problems, notes } = found;
+        let Found { changes, problems, notes, paths } = found;
         output::print_json(&json!({
-            "to": target, "changes": changes, "problems": problems, "notes": notes,
+            "to": target,
+            "changes": changes,
+            "problems": problems,
+            "notes": notes,
+            "paths": paths.iter().cloned().collect::<BTreeMap<_, _>>(),
         }))?;
     } else if options.dry_run {
         output::print(text);

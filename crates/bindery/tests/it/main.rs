@@ -11,6 +11,7 @@ mod api;
 mod check;
 mod demo;
 mod explain;
+mod iis;
 mod manual;
 mod names;
 mod netsh;

@@ -91,8 +91,7 @@ fn answered(
     let stopped = site.state == SiteState::Stopped;
     let https_redirect = redirect_to_https(snapshot, decision.binding, asked, local);
     let target = asked.target.path.clone();
-    let secure = asked.target.protocol == Protocol::Https;
-    let passed = passage(site, &target, secure);
+    let passed = passage(site, &asked.target, local.port());
     told.answer = match (&https_redirect, passed) {
         _ if stopped => None,
         (Some(location), _) => Some(Answer {
@@ -141,7 +140,11 @@ fn redirect_to_https(
 fn answer(passed: Passage<'_>) -> Answer {
     let Passage { route, target, rules, redirect, .. } = passed;
     let answer = match redirect {
-        Some((status, location)) => moved(status, location),
+        Some((status, Some(location))) => moved(status, location),
+        Some((status, None)) => {
+            let text = format!("{status}: a rule refuses it");
+            Answer { status: Some(status), ..handled("respond", text) }
+        }
         None => by_handler(&route.action, &target),
     };
     let text = match route.path.as_str() {

@@ -2,12 +2,13 @@
 //! the same functions as a server asks.
 
 use bindery_model::{
-    decide::{rewrite::Replacement, route::decoded_path},
-    rules::{AccessRule, HeaderRule, Rules},
+    binding::Protocol,
+    decide::{condition as request, rewrite::Replacement, route::decoded_path},
+    rules::{AccessRule, HeaderRule, RedirectTo, Rules},
     site::{Route, RouteAction, Site},
 };
 
-use super::record::AppliedRule;
+use super::{record::AppliedRule, target::Target};
 
 /// A request on its way through the rules of a site.
 pub(super) struct Passage<'a> {
@@ -18,34 +19,43 @@ pub(super) struct Passage<'a> {
     pub(super) target: String,
     /// What happens on the way, and to the answer.
     pub(super) rules: Vec<AppliedRule>,
-    /// The redirect that answers: its status and where it leads.
-    pub(super) redirect: Option<(u16, String)>,
+    /// The redirect that answers: its status and where it leads; a refusal leads nowhere.
+    pub(super) redirect: Option<(u16, Option<String>)>,
 }
 
-/// Takes a request for `target`, a path with or without a query, through the rules of a site.
+/// Takes a request, which came to `port`, through the rules of a site.
 ///
 /// # Errors
 ///
 /// When the path is one that is answered with 400; the text says why.
 pub(super) fn passage<'a>(
     site: &'a Site,
-    target: &str,
-    secure: bool,
+    asked: &Target,
+    port: u16,
 ) -> Result<Passage<'a>, &'static str> {
+    let (target, secure) = (&asked.path, asked.protocol == Protocol::Https);
     let (path, query) = parts(target);
     let path = decoded_path(path)?;
     let mut passage = Passage {
         site,
         route: site.route(&path),
-        target: target.to_owned(),
+        target: target.clone(),
         rules: Vec::new(),
         redirect: None,
     };
     passage.limits();
     passage.entry();
-    passage.redirect(&path, query);
+    let authority = asked.authority();
+    let known = request::Asked {
+        query,
+        authority: &authority,
+        https: secure,
+        port,
+        ..request::Asked::of(&path)
+    };
+    passage.redirect(&known);
     if passage.redirect.is_none() {
-        passage.rewrite(&path, query)?;
+        passage.rewrite(&known)?;
     }
     passage.exit(secure);
     Ok(passage)
@@ -100,41 +110,74 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// The first redirect that fits answers.
-    fn redirect(&mut self, path: &[u8], query: Option<&str>) {
-        self.redirect = self.rules().redirects.iter().find_map(|rule| {
-            let query = query.filter(|_| rule.keep_query);
-            let made = Replacement::new(&rule.path, &rule.to).ok()?;
-            Some((rule.status, made.target(path, query)?))
-        });
-        if let Some((status, to)) = self.redirect.clone() {
-            let text = format!("{status} to {to}");
-            let route = self.route.path.clone();
-            self.rules.push(AppliedRule { rule: "redirects", route, text, target: Some(to) });
+    /// The first redirect that fits answers. Of one that depends on what is not known here it is
+    /// said that it may.
+    fn redirect(&mut self, asked: &request::Asked<'_>) {
+        let rules = self.rules();
+        for rule in &rules.redirects {
+            let to = match &rule.to {
+                RedirectTo::Target(to) => Some(to.as_str()),
+                RedirectTo::Refused | RedirectTo::Here => None,
+            };
+            let Ok(made) = Replacement::new(&rule.path, &rule.when, to) else { continue };
+            let Some(target) = made.target(asked, rule.keep_query) else { continue };
+            let target = to.map(|_| target.text);
+            let what = match (&rule.to, &target) {
+                (RedirectTo::Here, _) => "none".to_owned(),
+                (_, Some(to)) => format!("{} to {to}", rule.status),
+                (_, None) => format!("{}, refused", rule.status),
+            };
+            let maybe = self.unsure(&made);
+            let (text, route) = (format!("{what}{}", maybe.unwrap_or("")), self.route.path.clone());
+            self.rules.push(AppliedRule { rule: "redirects", route, text, target: target.clone() });
+            if maybe.is_none() {
+                let answers = rule.to != RedirectTo::Here;
+                self.redirect = answers.then_some((rule.status, target));
+                return;
+            }
+        }
+    }
+
+    /// What a rule depends on that is known when a request comes, and not before.
+    fn unsure(&self, rule: &Replacement) -> Option<&'static str> {
+        let files = matches!(self.route.action, RouteAction::Files(_) | RouteAction::FastCgi(_));
+        match (rule.looks_for_files(), rule.looks_at_client()) {
+            (true, _) if files && !rule.admits(true, false) && !rule.admits(false, true) => {
+                Some(", if no file is there")
+            }
+            (true, _) if files => Some(", by what is there"),
+            (_, true) => Some(", by what the client sends"),
+            // Nothing is there where no files are served.
+            (true, false) if !rule.admits(false, false) => Some(", if a file were there"),
+            _ => None,
         }
     }
 
     /// The first rewrite that fits; who is let in where it leads to another route.
-    fn rewrite(&mut self, path: &[u8], query: Option<&str>) -> Result<(), &'static str> {
-        let files = matches!(self.route.action, RouteAction::Files(_) | RouteAction::FastCgi(_));
+    fn rewrite(&mut self, asked: &request::Asked<'_>) -> Result<(), &'static str> {
         for rule in &self.rules().rewrites {
-            let made = Replacement::new(&rule.path, &rule.to).ok();
-            let Some(to) = made.and_then(|made| made.target(path, query)) else { continue };
-            let sure = !(rule.unless_file && files);
-            let unless = if sure { "" } else { ", if no file is there" };
-            let (text, route) = (format!("to {to}{unless}"), self.route.path.clone());
-            let target = Some(to.clone());
-            self.rules.push(AppliedRule { rule: "rewrites", route, text, target });
-            // Whether a file is there is known when it is asked for.
-            if sure {
-                let route = self.site.route(&decoded_path(parts(&to).0)?);
-                let moved = route.path != self.route.path;
-                (self.route, self.target) = (route, to);
-                if moved {
-                    self.entry();
-                }
-                return Ok(());
+            let made = Replacement::new(&rule.path, &rule.when, rule.to.as_deref());
+            let Ok(made) = made else { continue };
+            let Some(target) = made.target(asked, true) else { continue };
+            let maybe = self.unsure(&made);
+            let what = rule
+                .to
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), |_| format!("to {}", target.text));
+            let target = rule.to.as_ref().map(|_| target.text);
+            let (text, route) = (format!("{what}{}", maybe.unwrap_or("")), self.route.path.clone());
+            self.rules.push(AppliedRule { rule: "rewrites", route, text, target: target.clone() });
+            if maybe.is_some() {
+                continue;
             }
+            let Some(to) = target else { return Ok(()) };
+            let route = self.site.route(&decoded_path(parts(&to).0)?);
+            let moved = route.path != self.route.path;
+            (self.route, self.target) = (route, to);
+            if moved {
+                self.entry();
+            }
+            return Ok(());
         }
         Ok(())
     }

@@ -226,6 +226,52 @@ async fn what_is_wrong_beside_it_is_told_with_its_own_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_web_config_that_is_new_is_taken_up_wherever_it_stands() {
+    let host = Host::new();
+    let applier = host.open();
+    let mut events = applier.events();
+    let _watch = bindery_control::watch::watch(applier.clone()).unwrap();
+    let listing = "<configuration><system.webServer><directoryBrowse enabled=\"true\" />\
+                   </system.webServer></configuration>";
+    let below = host.path().join("inetpub/shop/below");
+    // In a folder that was there, in one that was not, and in one that comes as a whole.
+    let other = host.path().join("other/inner");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("web.config"), listing).unwrap();
+    let steps: [(&str, &dyn Fn()); 3] = [
+        ("/below", &|| fs::write(below.join("web.config"), listing).unwrap()),
+        ("/below/new", &|| {
+            fs::create_dir(below.join("new")).unwrap();
+            fs::write(below.join("new/Web.config"), listing.replace("true", "false")).unwrap();
+        }),
+        ("/below/moved/inner", &|| {
+            fs::rename(other.parent().unwrap(), below.join("moved")).unwrap();
+            fs::write(below.join("moved/inner/web.config"), listing.replace("true", "0")).unwrap();
+            fs::write(below.join("moved/inner/web.config"), listing.replace("true", "false"))
+                .unwrap();
+        }),
+    ];
+    for (path, step) in steps {
+        step();
+        bindery_testkit::eventually("a route", async || {
+            let current = applier.current();
+            let site = &current.configuration.table.sites[0];
+            site.routes.iter().any(|route| route.path == path)
+        })
+        .await;
+        assert!(bindery_testkit::soon("an event", events.recv()).await.is_ok());
+    }
+    // And it goes as it came.
+    fs::remove_file(below.join("web.config")).unwrap();
+    bindery_testkit::eventually("no route", async || {
+        let current = applier.current();
+        let site = &current.configuration.table.sites[0];
+        !site.routes.iter().any(|route| route.path == "/below")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_web_config_that_is_edited_is_taken_up() {
     let host = Host::new();
     host.write("inetpub/shop/web.config", "<configuration/>");

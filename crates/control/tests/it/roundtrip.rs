@@ -142,12 +142,26 @@ fn pairs(site: &str) -> Vec<(Change, Change)> {
         (Place::Site(own()), "limits.requests_max", Value::Integer(77)),
         (Place::Site(own()), "state", text("stopped")),
         (Place::Site(own()), "compress", Value::Boolean(true)),
+        (Place::Site(own()), "access_log", Value::Boolean(false)),
+        (Place::Site(own()), "request_bytes_max", Value::Integer(77)),
+        (Place::Site(own()), "hidden", Value::List(vec![text("new")])),
+        (Place::Site(own()), "media_types", Value::Table(fields([(".new", text("a/new"))]))),
+        (Place::Site(own()), "error_pages", Value::Table(fields([("403.14", text("/e.htm"))]))),
+        (application("/"), "listing", Value::Boolean(true)),
+        (application("/api"), "default_documents", Value::List(vec![text("a"), text("b")])),
+        (folder("/media"), "listing", Value::Boolean(true)),
         (Place::Server, "drain_seconds", Value::Integer(77)),
     ];
     pairs.extend(set.map(|(at, key, value)| {
         let act = |value| Act::Set(BTreeMap::from([(key.to_owned(), value)]));
         (Change { at: at.clone(), act: act(Some(value)) }, Change { at, act: act(None) })
     }));
+    let renamed = format!("{site} & \"renamed\"");
+    let name = |name: &str| Act::Set(BTreeMap::from([("name".to_owned(), Some(text(name)))]));
+    pairs.push((
+        Change { at: Place::Site(own()), act: name(&renamed) },
+        Change { at: Place::Site(renamed), act: name(site) },
+    ));
     pairs
 }
 
@@ -162,9 +176,27 @@ fn inverse(written: &Written, before: &str, made: &str, back: &Change) -> Option
     if made == before || is_part && opened(made) > opened(before) {
         return None;
     }
+    // A list of bindings that was made for the first of them stays when that goes.
+    let lists = |text: &str| text.matches("<bindings").count();
+    if is_part && lists(made) > lists(before) {
+        return None;
+    }
     let Act::Set(keys) = &back.act else { return Some(back.clone()) };
+    if let Some(Some(Value::Text(name))) = keys.get("name") {
+        // Where its name is written in another way, in another case or with letters by their
+        // numbers, that is lost with the name.
+        let shown = name.replace('&', "&amp;").replace('"', "&quot;");
+        let all = before.to_lowercase().matches(&shown.to_lowercase()).count();
+        let bare = |text: &str| text.split_whitespace().collect::<String>();
+        let (whole, own) = (bare(before), bare(&shown));
+        let quoted = [format!("name=\"{own}\""), format!("name='{own}'")];
+        let same = before.matches(&shown).count() == all
+            && quoted.iter().any(|quoted| whole.contains(quoted.as_str()));
+        return (same && written.home.form == Form::Iis).then(|| back.clone());
+    }
     // A start takes the attribute away that says so by default; before it may have been written.
-    let is_written = before.contains("serverAutoStart=\"true\"");
+    let is_written =
+        before.split_whitespace().collect::<String>().contains("serverAutoStart=\"true\"");
     if keys.contains_key("state") && written.home.form == Form::Iis && is_written {
         return None;
     }

@@ -182,7 +182,7 @@ fn unset_in(draft: &mut Draft<'_>, parent: Node, child: &str, names: &[&str]) {
 
 fn drop_bare(draft: &mut Draft<'_>, parent: Node, child: &str) {
     let Some(node) = draft.child(parent, child) else { return };
-    if draft.attributes(node).is_empty() && draft.children(node).is_empty() {
+    if draft.is_left_bare(node) {
         draft.remove(node);
     }
 }
@@ -443,9 +443,14 @@ pub(super) fn at_location(
             for (status, path) in pages {
                 let path = text(at, key, path)?.to_owned();
                 let section = editor.host.ensure_section(location, HTTP_ERRORS);
-                let of = |name| NewElement::new(name).with("statusCode", status.as_str());
-                let removed = of("remove").with("subStatusCode", "-1");
-                let added = of("error").with("path", path).with("responseMode", "File");
+                let (status, sub) = status.split_once('.').unwrap_or((status, "-1"));
+                let of = |name| NewElement::new(name).with("statusCode", status);
+                let removed = of("remove").with("subStatusCode", sub);
+                let added = match sub {
+                    "-1" => of("error"),
+                    sub => of("error").with("subStatusCode", sub),
+                };
+                let added = added.with("path", path).with("responseMode", "File");
                 editor.host.draft.insert(section, Position::End, &removed);
                 editor.host.draft.insert(section, Position::End, &added);
             }
@@ -503,8 +508,7 @@ fn unset_section(editor: &mut Editor<'_>, location: &str, section: &str, names: 
     for name in names {
         editor.host.draft.unset(node, name);
     }
-    let draft = &editor.host.draft;
-    if draft.attributes(node).is_empty() && draft.children(node).is_empty() {
+    if editor.host.draft.is_left_bare(node) {
         editor.host.remove_section(location, section);
     }
 }

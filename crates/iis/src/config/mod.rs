@@ -13,6 +13,7 @@ use bindery_model::document::Document;
 
 pub use edit::edit;
 pub(crate) use edit::text_of;
+pub use read::proposed_paths;
 pub use write::{BARE, write};
 
 use crate::netsh::records::Records;
@@ -33,6 +34,9 @@ pub struct Sources<'a> {
     pub web_config: &'a dyn Fn(&Path) -> Option<String>,
     /// Folders inside a folder that have a `web.config`, at any depth, bounded.
     pub folders_with_web_config: &'a dyn Fn(&Path) -> Vec<PathBuf>,
+    /// Where a folder is whatever the case of its name is: Windows' paths have none. `None` where
+    /// there is no such folder.
+    pub folder_named: &'a dyn Fn(&Path) -> Option<PathBuf>,
     /// The value of an environment variable.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
 }

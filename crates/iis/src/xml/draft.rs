@@ -241,6 +241,15 @@ impl<'t> Draft<'t> {
         self.insert(parent, at, element)
     }
 
+    /// Whether nothing is left in an element that was put there with what it had. One that was
+    /// empty before it got anything, and has a tag for its end, is somebody's own.
+    #[must_use]
+    pub fn is_left_bare(&self, node: Node) -> bool {
+        let own = self.element(node);
+        let own = own.is_some_and(|own| !own.closes_itself() && own.children().next().is_none());
+        !own && self.attributes(node).is_empty() && self.children(node).is_empty()
+    }
+
     /// Removes an element with everything in it.
     pub fn remove(&mut self, node: Node) {
         let place = match node {

@@ -33,6 +33,7 @@ fn read(text: &str, before: &Configuration) -> Configuration {
         records: &Records::default(),
         web_config: &|_| None,
         folders_with_web_config: &|_| Vec::new(),
+        folder_named: &|folder| Some(folder.to_owned()),
         environment: &|_| None,
     });
     assert!(document.problems.is_empty(), "{:?} in\n{text}", document.problems);

@@ -5,6 +5,7 @@
 //! walk. The handshake, the request, `explain` and `check` all come through here, so what is
 //! explained cannot differ from what is served.
 
+pub mod condition;
 mod explain;
 mod host;
 mod keys;

@@ -2,11 +2,13 @@
 //! `explain` come through here, so what is explained cannot differ from what is served.
 //!
 //! What a client wrote is put into a target only percent-encoded (RFC 3986, 2.1), and never into
-//! its host: a redirect cannot be bent to another server, and holds no line break.
+//! its host: a redirect cannot be bent to another server, and holds no line break. Only the host that
+//! was asked for, which is a valid name, may become one.
 
 use std::{fmt, ops::Range};
 
-use crate::rules::{self, PathPattern};
+use super::condition::{Asked, Conditions};
+use crate::rules::{self, Condition, PathPattern};
 
 /// A [`PathPattern`] that was made ready to be compared with many paths.
 #[derive(Clone, Debug)]
@@ -54,21 +56,44 @@ fn rest_below<'p>(prefix: &str, path: &'p [u8]) -> Option<&'p [u8]> {
     matches!(rest, [] | [b'/', ..]).then_some(rest)
 }
 
-/// A pattern and where a path that it fits leads.
+/// A rule made ready: which requests it is for, and where it leads.
 #[derive(Clone, Debug)]
 pub struct Replacement {
     matcher: PathMatcher,
-    parts: Vec<Part>,
+    conditions: Conditions,
+    parts: Vec<Piece>,
 }
 
 /// A piece of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum Piece {
     /// As it is.
     Text(Box<str>),
-    /// What this group of the regular expression holds.
+    /// What this group of the path's regular expression holds.
     Group(usize),
+    /// What a group of a condition's holds: the place of the condition, and of the group.
+    Held(usize, usize),
+    /// Something of the request.
+    Variable(Variable),
 }
+
+/// What a target can have of a request, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variable {
+    Host,
+    Authority,
+    Scheme,
+    Path,
+    Query,
+}
+
+const VARIABLES: [(&str, Variable); 5] = [
+    ("host", Variable::Host),
+    ("authority", Variable::Authority),
+    ("scheme", Variable::Scheme),
+    ("path", Variable::Path),
+    ("query", Variable::Query),
+];
 
 /// Why a pattern and a target make no replacement.
 #[derive(Debug, thiserror::Error)]
@@ -98,88 +123,173 @@ pub enum ReplacementError {
     },
 }
 
+/// Where a rule leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The whole: a path or a URL; empty for a rule that leads nowhere.
+    pub text: String,
+    /// How many bytes of it say the scheme and the host, as the rule has them. What follows must
+    /// begin a path, a query or a fragment: otherwise a path would have become a part of the host.
+    pub host_end: usize,
+}
+
 impl Replacement {
-    /// Makes a pattern and a target ready. In the target of a regular expression `$1`, `${1}` and
-    /// `${name}` stand for what its groups hold, and `$$` for `$`.
+    /// Makes a rule ready. In its target `$1`, `${1}` and `${name}` stand for what the groups of
+    /// the path's regular expression hold, `${name}` also for those of conditions and for
+    /// `${host}`, `${authority}`, `${scheme}`, `${path}` and `${query}`; behind a regular
+    /// expression `$$` is `$`.
     ///
     /// # Errors
     ///
-    /// When the pattern is not usable, or does not go with the target.
-    pub fn new(pattern: &PathPattern, to: &str) -> Result<Self, ReplacementError> {
+    /// When the pattern or a condition is not usable, or does not go with the target.
+    pub fn new(
+        pattern: &PathPattern,
+        when: &[Condition],
+        to: Option<&str>,
+    ) -> Result<Self, ReplacementError> {
         let matcher = PathMatcher::new(pattern).map_err(ReplacementError::Regex)?;
-        let parts = match &matcher.0 {
-            Kind::Regex(regex) => parts(to, |name| group(regex, name))?,
-            Kind::Prefix(_) => {
-                without_captures(to)?;
-                if let Some(at) = to.find(['?', '#']) {
-                    return Err(ReplacementError::BehindPath { span: at..to.len() });
-                }
-                vec![Part::Text(to.into())]
-            }
-            Kind::Exact(_) | Kind::Suffix(_) => {
-                without_captures(to)?;
-                vec![Part::Text(to.into())]
-            }
+        let conditions = Conditions::new(when).map_err(ReplacementError::Regex)?;
+        let known = |name: &str| {
+            let own = match &matcher.0 {
+                Kind::Regex(regex) => group(regex, name).map(Piece::Group),
+                _ => None,
+            };
+            own.or_else(|| conditions.group(name).map(|(place, group)| Piece::Held(place, group)))
+                .or_else(|| {
+                    let variable = VARIABLES.iter().find(|(own, _)| *own == name);
+                    variable.map(|(_, variable)| Piece::Variable(*variable))
+                })
         };
-        Ok(Self { matcher, parts })
+        let to = to.unwrap_or_default();
+        let parts = pieces(to, matches!(matcher.0, Kind::Regex(_)), known)?;
+        if let (Kind::Prefix(_), Some(at)) = (&matcher.0, to.find(['?', '#'])) {
+            return Err(ReplacementError::BehindPath { span: at..to.len() });
+        }
+        Ok(Self { matcher, conditions, parts })
     }
 
-    /// Where `path` leads, one that [`decoded_path`](super::route::decoded_path) gave; `None` where
-    /// the pattern does not fit it. What `query` has is kept, behind the query of the target.
+    /// Whether it depends on what is at the path, which the caller looks for: see
+    /// [`Self::admits`].
     #[must_use]
-    pub fn target(&self, path: &[u8], query: Option<&str>) -> Option<String> {
-        let mut target = Target::default();
+    pub fn looks_for_files(&self) -> bool {
+        self.conditions.look_for_files()
+    }
+
+    /// Whether the rule is for a path at which this is.
+    #[must_use]
+    pub fn admits(&self, is_file: bool, is_folder: bool) -> bool {
+        self.conditions.admit(is_file, is_folder)
+    }
+
+    /// Whether it depends on what only a client sends: its method, its fields, its address.
+    #[must_use]
+    pub fn looks_at_client(&self) -> bool {
+        self.conditions.look_at_client()
+    }
+
+    /// Where a request leads; `None` where the rule is not for it, files aside. The query is kept
+    /// behind that of the target where `keep_query` says so.
+    #[must_use]
+    pub fn target(&self, asked: &Asked<'_>, keep_query: bool) -> Option<Target> {
+        let query = asked.query.filter(|_| keep_query);
+        let mut target = Draft::default();
         match &self.matcher.0 {
             Kind::Regex(regex) => {
-                let captures = regex.captures(std::str::from_utf8(path).ok()?)?;
-                for part in &self.parts {
-                    match part {
-                        Part::Text(text) => target.push(text),
-                        Part::Group(number) => {
-                            let held = captures.get(*number).map_or("", |held| held.as_str());
-                            target.push_encoded(held.as_bytes());
-                        }
-                    }
+                let path = std::str::from_utf8(asked.path).ok()?;
+                // A rule without groups in its target need not find them.
+                if self.parts.iter().all(|part| !matches!(part, Piece::Group(_))) {
+                    regex.is_match(path).then_some(())?;
+                    self.put(&mut target, asked, |_| "")?;
+                } else {
+                    let captures = regex.captures(path)?;
+                    let held = |number| captures.get(number).map_or("", |held| held.as_str());
+                    self.put(&mut target, asked, held)?;
                 }
             }
             Kind::Prefix(prefix) => {
-                let rest = rest_below(prefix, path)?;
-                self.push_texts(&mut target);
-                if target.text.ends_with('/') && !rest.is_empty() {
-                    target.text.pop();
+                let rest = rest_below(prefix, asked.path)?;
+                self.put(&mut target, asked, |_| "")?;
+                if !self.parts.is_empty() {
+                    if target.text.ends_with('/') && !rest.is_empty() {
+                        target.text.pop();
+                    }
+                    target.push_encoded(rest);
                 }
-                target.push_encoded(rest);
             }
             Kind::Exact(_) | Kind::Suffix(_) => {
-                self.matcher.fits(path).then_some(())?;
-                self.push_texts(&mut target);
+                self.matcher.fits(asked.path).then_some(())?;
+                self.put(&mut target, asked, |_| "")?;
             }
         }
-        Some(target.finish(query))
+        Some(match self.parts.is_empty() {
+            true => Target::default(),
+            false => target.finish(query),
+        })
     }
 
-    fn push_texts(&self, target: &mut Target) {
+    /// Puts the pieces of the target together, if the conditions hold.
+    fn put<'h>(
+        &self,
+        target: &mut Draft,
+        asked: &Asked<'_>,
+        held: impl Fn(usize) -> &'h str,
+    ) -> Option<()> {
+        let conditions = self.conditions.hold(asked)?;
         for part in &self.parts {
-            if let Part::Text(text) = part {
-                target.push(text);
+            match part {
+                Piece::Text(text) => target.push(text),
+                Piece::Group(number) => target.push_encoded(held(*number).as_bytes()),
+                Piece::Held(place, group) => {
+                    let (text, is_host) = conditions.text(*place, *group);
+                    match is_host {
+                        true => target.push(text),
+                        false => target.push_encoded(text.as_bytes()),
+                    }
+                }
+                Piece::Variable(Variable::Host) => target.push(&asked.host()),
+                Piece::Variable(Variable::Authority) => target.push(asked.authority),
+                Piece::Variable(Variable::Scheme) => {
+                    target.push(if asked.https { "https" } else { "http" });
+                }
+                Piece::Variable(Variable::Path) => target.push_encoded(asked.path),
+                // It was sent as it may stand in one.
+                Piece::Variable(Variable::Query) => {
+                    target.close_host();
+                    target.push(asked.query.unwrap_or_default());
+                }
             }
         }
+        Some(())
     }
 }
 
 /// A target in the making.
 #[derive(Default)]
-struct Target {
+struct Draft {
     text: String,
+    host_end: Option<usize>,
 }
 
-impl Target {
+impl Draft {
     fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
+    /// What comes from now on is no part of the host.
+    fn close_host(&mut self) {
+        let end = || match self.text.split_once("://") {
+            Some((scheme, rest)) if !self.text.starts_with('/') => {
+                let host_at = scheme.len() + "://".len();
+                host_at + rest.find(['/', '?', '#']).unwrap_or(rest.len())
+            }
+            _ => 0,
+        };
+        self.host_end = Some(self.host_end.unwrap_or_else(end));
+    }
+
     /// Puts in what a client wrote: in a query nothing that ends a parameter.
     fn push_encoded(&mut self, bytes: &[u8]) {
+        self.close_host();
         let in_query = self.text.contains(['?', '#']);
         for &byte in bytes {
             let plain = byte.is_ascii_alphanumeric()
@@ -196,7 +306,8 @@ impl Target {
     }
 
     /// The whole, with this query.
-    fn finish(mut self, query: Option<&str>) -> String {
+    fn finish(mut self, query: Option<&str>) -> Target {
+        self.close_host();
         // A capture may begin with a slash: two of them would begin a host (RFC 3986, 4.2).
         let slashes = self.text.bytes().take_while(|byte| *byte == b'/').count();
         if slashes > 1 {
@@ -223,31 +334,16 @@ impl Target {
             };
             self.text.insert_str(end, &format!("{between}{query}"));
         }
-        self.text
+        Target { text: self.text, host_end: self.host_end.unwrap_or_default() }
     }
 }
 
 /// The number of a group by its name or number, where the expression has it.
-fn group(regex: &regex::Regex, name: &str) -> Option<usize> {
+pub(super) fn group(regex: &regex::Regex, name: &str) -> Option<usize> {
     match name.parse::<usize>() {
         Ok(number) => (number < regex.captures_len()).then_some(number),
         Err(_) => regex.capture_names().position(|own| own == Some(name)),
     }
-}
-
-/// A target of a pattern without groups has nothing that looks like one.
-fn without_captures(to: &str) -> Result<(), ReplacementError> {
-    let begins = |rest: &str| rest.starts_with(|next: char| next.is_ascii_digit() || next == '{');
-    for (at, _) in to.match_indices('$') {
-        let rest = to.get(at + 1..).unwrap_or_default();
-        if begins(rest) {
-            let capture =
-                first_capture(rest).map_or("$", |len| to.get(at..=at + len).unwrap_or("$"));
-            let span = at..at + capture.len();
-            return Err(ReplacementError::NoCapture { capture: capture.to_owned(), span });
-        }
-    }
-    Ok(())
 }
 
 /// How many bytes of `rest`, what follows a `$`, belong to a capture.
@@ -259,36 +355,49 @@ fn first_capture(rest: &str) -> Option<usize> {
     (digits > 0).then_some(digits)
 }
 
-/// Takes a target apart.
-fn parts(to: &str, group: impl Fn(&str) -> Option<usize>) -> Result<Vec<Part>, ReplacementError> {
+/// Takes a target apart. Only behind a regular expression a `$` must begin something.
+fn pieces(
+    to: &str,
+    is_regex: bool,
+    known: impl Fn(&str) -> Option<Piece>,
+) -> Result<Vec<Piece>, ReplacementError> {
     let mut parts = Vec::new();
     let mut text = String::new();
     let mut rest = to;
     while let Some((before, behind)) = rest.split_once('$') {
         let at = to.len() - behind.len() - 1;
         text.push_str(before);
-        if let Some(behind) = behind.strip_prefix('$') {
+        if let Some(behind) = behind.strip_prefix('$').filter(|_| is_regex) {
             text.push('$');
             rest = behind;
             continue;
         }
         let Some(len) = first_capture(behind) else {
-            return Err(ReplacementError::Dollar { span: at..at + 1 });
+            if is_regex {
+                return Err(ReplacementError::Dollar { span: at..at + 1 });
+            }
+            if behind.starts_with('{') {
+                let capture = "$".to_owned();
+                return Err(ReplacementError::NoCapture { capture, span: at..at + 1 });
+            }
+            text.push('$');
+            rest = behind;
+            continue;
         };
         let (capture, after) = behind.split_at(len);
-        let Some(number) = group(capture.trim_start_matches('{').trim_end_matches('}')) else {
+        let Some(piece) = known(capture.trim_start_matches('{').trim_end_matches('}')) else {
             let capture = format!("${capture}");
             return Err(ReplacementError::NoCapture { capture, span: at..at + 1 + len });
         };
         if !text.is_empty() {
-            parts.push(Part::Text(std::mem::take(&mut text).into()));
+            parts.push(Piece::Text(std::mem::take(&mut text).into()));
         }
-        parts.push(Part::Group(number));
+        parts.push(piece);
         rest = after;
     }
     text.push_str(rest);
     if !text.is_empty() {
-        parts.push(Part::Text(text.into()));
+        parts.push(Piece::Text(text.into()));
     }
     Ok(parts)
 }
@@ -313,7 +422,9 @@ mod tests {
             Some((path, query)) => (path, Some(query)),
             None => (asked, None),
         };
-        let target = Replacement::new(pattern, to).unwrap().target(path.as_bytes(), query);
+        let made = Replacement::new(pattern, &[], Some(to)).unwrap();
+        let target = made.target(&Asked { query, ..Asked::of(path.as_bytes()) }, true);
+        let target = target.map(|target| target.text);
         assert_eq!(target.as_deref(), expected, "{pattern:?} {to} {asked}");
     }
 
@@ -373,7 +484,8 @@ mod tests {
     #[test]
     fn a_path_that_is_not_utf_8_fits_what_looks_at_bytes() {
         let target = |pattern: &PathPattern| {
-            Replacement::new(pattern, "/n").unwrap().target(b"/a/\xff", None)
+            let made = Replacement::new(pattern, &[], Some("/n")).unwrap();
+            made.target(&Asked::of(b"/a/\xff"), true).map(|target| target.text)
         };
         assert_eq!(target(&prefix("/a")).as_deref(), Some("/n/%FF"));
         assert_eq!(target(&regex(".")), None);
@@ -382,7 +494,9 @@ mod tests {
     #[test]
     fn a_target_that_does_not_go_with_its_pattern_is_refused() {
         let refused =
-            |pattern: &PathPattern, to: &str| match Replacement::new(pattern, to).unwrap_err() {
+            |pattern: &PathPattern, to: &str| match Replacement::new(pattern, &[], Some(to))
+                .unwrap_err()
+            {
                 ReplacementError::Regex(_) => "regex".to_owned(),
                 ReplacementError::NoCapture { capture, span } => {
                     assert_eq!(to[span], capture);
@@ -411,8 +525,9 @@ mod tests {
             for pattern in [prefix("/a"), regex("(?s)^/a(.*)$")] {
                 for (to, begins) in [("/b", "/b"), ("https://h.example", "https://h.example/")] {
                     let captured = if matches!(pattern, PathPattern::Regex(_)) { "/$1" } else { "" };
-                    let made = Replacement::new(&pattern, &format!("{to}{captured}")).unwrap();
-                    if let Some(target) = made.target(&asked, None) {
+                    let to = format!("{to}{captured}");
+                    let made = Replacement::new(&pattern, &[], Some(&to)).unwrap();
+                    if let Some(Target { text: target, .. }) = made.target(&Asked::of(&asked), true) {
                         prop_assert!(target.starts_with(begins), "{}", target);
                         prop_assert!(target.bytes().all(|byte| byte.is_ascii_graphic()));
                     }

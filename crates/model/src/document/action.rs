@@ -118,6 +118,12 @@ pub(super) fn read_redirect_status<'d>(reader: &mut Reader<'d>, redirect: &Secti
     }
 }
 
+/// The status of a rule that names no target and refuses.
+pub(super) fn read_refusal(rule: &Section<'_>) -> Option<u16> {
+    let status = rule.entry("status").filter(|_| rule.entry("to").is_none())?.integer()?;
+    u16::try_from(status).ok().filter(|status| (400..=599).contains(status))
+}
+
 fn read_respond<'d>(
     reader: &mut Reader<'d>,
     site: &Section<'d>,

@@ -204,6 +204,30 @@ fn read_charset<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Option<Op
     None
 }
 
+/// Whether a text is a date in the one form that is sent (RFC 9110, 5.6.7).
+#[must_use]
+pub fn is_http_date(text: &str) -> bool {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let number = |text: &str, digits: usize, max: u32| {
+        text.len() == digits
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && text.parse::<u32>().is_ok_and(|number| number <= max)
+    };
+    let parts: Vec<_> = text.split(' ').collect();
+    let [name, day, month, year, time, "GMT"] = parts.as_slice() else { return false };
+    let time: Vec<_> = time.split(':').collect();
+    let [hours, minutes, seconds] = time.as_slice() else { return false };
+    name.strip_suffix(',').is_some_and(|name| DAYS.contains(&name))
+        && number(day, 2, 31)
+        && MONTHS.contains(month)
+        && number(year, 4, 9999)
+        && number(hours, 2, 23)
+        && number(minutes, 2, 59)
+        && number(seconds, 2, 60)
+}
+
 fn read_cache_control<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
@@ -212,9 +236,21 @@ fn read_cache_control<'d>(
     let owner = format!("cache_control of {}", section.owner);
     let mut rules = Vec::new();
     for rule in reader.tables(section, "cache_control", |_| owner.clone()) {
-        reader.known(&rule, &["path", "prefix", "suffix", "regex", "value"]);
+        reader.known(&rule, &["path", "prefix", "suffix", "regex", "value", "expires"]);
         let pattern = rewrite::read_pattern(reader, &rule);
-        let value = reader.required_text(&rule, "value", "max-age=3600");
+        let expires = reader.text(&rule, "expires").and_then(|text| {
+            let good = is_http_date(text.value);
+            if !good {
+                let wrong = format!("{:?} is no date as fields have them", text.value);
+                let help = "write it as in \"Tue, 19 Jan 2038 03:14:07 GMT\"";
+                reader.bad(&rule, text.span.clone(), wrong, help);
+            }
+            good.then(|| text.value.to_owned())
+        });
+        let value = match expires.is_some() && rule.entry("value").is_none() {
+            true => None,
+            false => reader.required_text(&rule, "value", "max-age=3600"),
+        };
         let value = value.filter(|text| {
             let good = !text.value.is_empty() && is_field_value(text.value);
             if !good {
@@ -223,9 +259,11 @@ fn read_cache_control<'d>(
             }
             good
         });
-        if let Some((pattern, value)) = pattern.zip(value) {
-            rules.push(CacheRule { path: pattern.value, value: value.value.to_owned() });
-        }
+        let Some(pattern) = pattern.filter(|_| value.is_some() || expires.is_some()) else {
+            continue;
+        };
+        let value = value.map_or_else(String::new, |text| text.value.to_owned());
+        rules.push(CacheRule { path: pattern.value, value, expires });
     }
     Some(rules)
 }

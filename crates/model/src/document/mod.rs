@@ -56,6 +56,7 @@ use ipnet::IpNet;
 
 pub use before::Before;
 pub use fields::is_of_the_server;
+pub use files::is_http_date;
 pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after, parse_settings};
 pub use parts::Parts;
 pub use pools::{DEFAULT_POOL, PoolAttributes, is_kept, is_pool_name, pools_of};

@@ -2,7 +2,7 @@
 
 use super::{
     action,
-    read::{Reader, Section, Text},
+    read::{Entry, Reader, Section, Text},
     target::{read_path_target, read_target},
     value::{self, Wrong},
 };
@@ -12,7 +12,7 @@ use crate::{
         route::decoded_path,
     },
     problem::{Code, Problem},
-    rules::{PathPattern, RedirectRule, RewriteRule},
+    rules::{Condition, Part, PathPattern, RedirectRule, RedirectTo, RewriteRule, Test},
 };
 
 /// The ways to say which paths are meant; exactly one of them.
@@ -94,6 +94,95 @@ fn wrong_regex(text: &str) -> Option<Wrong> {
     Some(Wrong::new(part, format!("the regular expression is wrong: {kind}"), syntax))
 }
 
+/// The parts of a request that conditions name by themselves; fields have a table.
+pub(super) const PARTS: [(&str, Part); 7] = [
+    ("host", Part::Host),
+    ("port", Part::Port),
+    ("path", Part::Path),
+    ("query", Part::Query),
+    ("uri", Part::Uri),
+    ("method", Part::Method),
+    ("client", Part::Client),
+];
+/// What is at the path.
+pub(super) const FOUND: [(&str, Test); 2] = [("file", Test::File), ("folder", Test::Folder)];
+
+/// Reads `when` and `unless`: what must be true of a request, and what must not.
+fn read_conditions<'d>(reader: &mut Reader<'d>, rule: &Section<'d>) -> Vec<Condition> {
+    let mut conditions = Vec::new();
+    for (key, negate) in [("when", false), ("unless", true)] {
+        let owner = || format!("{key} of {}", rule.owner);
+        let Some(table) = reader.table(rule, key, owner) else { continue };
+        let mut keys: Vec<_> = PARTS.iter().map(|(own, _)| *own).collect();
+        keys.extend(FOUND.iter().map(|(own, _)| *own));
+        keys.extend(["scheme", "fields"]);
+        reader.known(&table, &keys);
+        let schemes = [("https", negate), ("http", !negate)];
+        if let Some(negate) = reader.choice(&table, "scheme", &schemes) {
+            conditions.push(Condition { test: Test::Https, negate });
+        }
+        for (own, test) in FOUND {
+            if let Some(wanted) = reader.boolean(&table, own) {
+                conditions.push(Condition { test, negate: wanted == negate });
+            }
+        }
+        for (own, part) in PARTS {
+            if let Some(entry) = table.entry(own) {
+                let texts = read_expressions(reader, &table, &entry);
+                conditions.extend(texts.into_iter().map(|regex| Condition {
+                    test: Test::Text { of: part.clone(), regex },
+                    negate,
+                }));
+            }
+        }
+        let Some(fields) = reader.table(&table, "fields", || table.owner.clone()) else { continue };
+        let mut entries = fields.entries();
+        // They have no order: the same fields are the same configuration.
+        entries.sort_by_key(|entry| entry.key);
+        for entry in entries {
+            if !value::is_token(entry.key) {
+                let wrong = format!("{:?} is no name of a field", entry.key);
+                reader.bad(&fields, entry.key_span, wrong, "write letters, digits and dashes");
+                continue;
+            }
+            let of = Part::Field(entry.key.to_ascii_lowercase());
+            let texts = read_expressions(reader, &fields, &entry);
+            conditions.extend(
+                texts
+                    .into_iter()
+                    .map(|regex| Condition { test: Test::Text { of: of.clone(), regex }, negate }),
+            );
+        }
+    }
+    if reader.boolean(rule, "unless_file") == Some(true) {
+        conditions.extend(UNLESS_FILE);
+    }
+    // They have no order either.
+    conditions.sort();
+    conditions.dedup();
+    conditions
+}
+
+/// A regular expression, or an array of them.
+fn read_expressions<'d>(
+    reader: &mut Reader<'d>,
+    table: &Section<'d>,
+    entry: &Entry<'d>,
+) -> Vec<String> {
+    let texts: Vec<Text<'_>> = match entry.is_array() {
+        true => reader.texts(table, entry.key).unwrap_or_default(),
+        false => reader.text_of(table, entry).into_iter().collect(),
+    };
+    let mut expressions = Vec::new();
+    for text in texts {
+        match wrong_regex(text.value) {
+            Some(wrong) => reader.wrong(Code::BadRegex, table, &text, wrong),
+            None => expressions.push(text.value.to_owned()),
+        }
+    }
+    expressions
+}
+
 /// Reads `redirects`.
 pub(super) fn read_redirects<'d>(
     reader: &mut Reader<'d>,
@@ -102,25 +191,51 @@ pub(super) fn read_redirects<'d>(
     let owner = format!("redirects of {}", section.owner);
     let mut rules = Vec::new();
     for rule in reader.tables(section, "redirects", |_| owner.clone()) {
-        reader.known(&rule, &["path", "prefix", "suffix", "regex", "to", "status", "keep_query"]);
+        let keys = ["when", "unless", "to", "status", "keep_query"];
+        reader.known(&rule, &[&PATTERNS[..], &keys].concat());
         let pattern = read_pattern(reader, &rule);
-        let to = reader.required_text(&rule, "to", "/new");
-        let to = to.and_then(|to| match read_target(to.value) {
-            Ok(target) => Some((to, target)),
-            Err(why) => {
-                action::report_target(reader, &rule, &to, &why);
-                None
-            }
-        });
-        let status = action::read_redirect_status(reader, &rule);
+        let when = read_conditions(reader, &rule);
+        let own = match stays(&rule) {
+            true => Some((RedirectTo::Here, action::REDIRECT_STATUS)),
+            false => match action::read_refusal(&rule) {
+                Some(status) => Some((RedirectTo::Refused, status)),
+                None => read_redirect(reader, &rule, pattern.as_ref(), &when),
+            },
+        };
         let keep_query = reader.boolean(&rule, "keep_query").unwrap_or(true);
-        let Some((pattern, (to, target))) = pattern.zip(to) else { continue };
-        if fits_together(reader, &rule, &pattern, &to) {
-            report_loop(reader, &rule, &pattern, &to);
-            rules.push(RedirectRule { path: pattern.value, to: target, status, keep_query });
-        }
+        let Some((pattern, (to, status))) = pattern.zip(own) else { continue };
+        rules.push(RedirectRule { path: pattern.value, when, to, status, keep_query });
     }
     rules
+}
+
+/// Whether a rule says that what it is for stays as it is.
+fn stays(rule: &Section<'_>) -> bool {
+    rule.entry("to").is_some_and(|to| to.is_false())
+}
+
+/// Where a redirect leads, and its status.
+fn read_redirect<'d>(
+    reader: &mut Reader<'d>,
+    rule: &Section<'d>,
+    pattern: Option<&Pattern<'d>>,
+    when: &[Condition],
+) -> Option<(RedirectTo, u16)> {
+    let to = reader.required_text(rule, "to", "/new");
+    let to = to.and_then(|to| match read_target(to.value) {
+        Ok(target) => Some((to, target)),
+        Err(why) => {
+            action::report_target(reader, rule, &to, &why);
+            None
+        }
+    });
+    let status = action::read_redirect_status(reader, rule);
+    let (pattern, (to, target)) = pattern.zip(to)?;
+    fits_together(reader, rule, pattern, when, &to).then_some(())?;
+    if when.is_empty() {
+        report_loop(reader, rule, pattern, &to);
+    }
+    Some((RedirectTo::Target(target), status))
 }
 
 /// Reads `rewrites`.
@@ -131,8 +246,18 @@ pub(super) fn read_rewrites<'d>(
     let owner = format!("rewrites of {}", section.owner);
     let mut rules = Vec::new();
     for rule in reader.tables(section, "rewrites", |_| owner.clone()) {
-        reader.known(&rule, &["path", "prefix", "suffix", "regex", "to", "unless_file"]);
+        let keys = ["when", "unless", "to", "unless_file"];
+        reader.known(&rule, &[&PATTERNS[..], &keys].concat());
         let pattern = read_pattern(reader, &rule);
+        let when = read_conditions(reader, &rule);
+        if stays(&rule) {
+            rules.extend(pattern.map(|pattern| RewriteRule {
+                path: pattern.value,
+                when,
+                to: None,
+            }));
+            continue;
+        }
         let to = reader.required_text(&rule, "to", "/index.php");
         let to = to.and_then(|to| match read_path_target(to.value) {
             Ok(()) => Some(to),
@@ -144,24 +269,28 @@ pub(super) fn read_rewrites<'d>(
                 None
             }
         });
-        let unless_file = reader.boolean(&rule, "unless_file").unwrap_or(false);
         let Some((pattern, to)) = pattern.zip(to) else { continue };
-        if fits_together(reader, &rule, &pattern, &to) {
-            let to = to.value.to_owned();
-            rules.push(RewriteRule { path: pattern.value, to, unless_file });
+        if fits_together(reader, &rule, &pattern, &when, &to) {
+            let to = Some(to.value.to_owned());
+            rules.push(RewriteRule { path: pattern.value, when, to });
         }
     }
     rules
 }
+
+/// What `unless_file` says.
+const UNLESS_FILE: [Condition; 2] =
+    [Condition { test: Test::File, negate: true }, Condition { test: Test::Folder, negate: true }];
 
 /// Whether a pattern and a target make a rule.
 fn fits_together(
     reader: &mut Reader<'_>,
     rule: &Section<'_>,
     pattern: &Pattern<'_>,
+    when: &[Condition],
     to: &Text<'_>,
 ) -> bool {
-    let wrong = match Replacement::new(&pattern.value, to.value) {
+    let wrong = match Replacement::new(&pattern.value, when, Some(to.value)) {
         Ok(_) => return true,
         // Was looked at when it was read.
         Err(ReplacementError::Regex(_)) => return false,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     problem::{Code, Problem},
-    rules::{AccessRule, BasicAuth, Compress, Hsts, RateLimit, Rules},
+    rules::{AccessRule, BasicAuth, Compress, ErrorStatus, Hsts, RateLimit, Rules},
 };
 
 /// The keys of rules, in the order in which they act.
@@ -322,15 +322,18 @@ fn read_compress<'d>(
     })
 }
 
-fn read_error_pages<'d>(reader: &mut Reader<'d>, section: &Section<'d>) -> Vec<(u16, PathBuf)> {
+fn read_error_pages<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+) -> Vec<(ErrorStatus, PathBuf)> {
     let owner = || format!("error_pages of {}", section.owner);
     let Some(table) = reader.table(section, "error_pages", owner) else { return Vec::new() };
     let mut pages = Vec::new();
     for entry in table.entries() {
-        let status = entry.key.parse::<u16>().ok().filter(|status| (400..=599).contains(status));
+        let status = entry.key.parse::<ErrorStatus>().ok();
         if status.is_none() {
             let wrong = format!("{:?} is no status of an error", entry.key);
-            let help = "write a status from 400 to 599, as in { 404 = \"errors/404.html\" }";
+            let help = "write a status from 400 to 599, as in { 404 = \"errors/404.html\", \"403.14\" = \"errors/no-list.html\" }";
             reader.bad(&table, entry.key_span.clone(), wrong, help);
         }
         let text = reader.text_of(&table, &entry);

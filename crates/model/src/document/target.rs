@@ -3,6 +3,7 @@
 use crate::name::Host;
 
 /// The target as a `Location` field can have it (RFC 9110, 10.2.2): ASCII, its host as A-labels.
+/// Its scheme and parts of its host may be variables, as in `${scheme}://www.${host}/`.
 ///
 /// # Errors
 ///
@@ -22,13 +23,18 @@ pub fn read_target(text: &str) -> Result<String, String> {
             );
         }
     };
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+    let is_variable = scheme == "${scheme}";
+    if !is_variable && !["http", "https"].iter().any(|own| scheme.eq_ignore_ascii_case(own)) {
         return Err(format!("{scheme:?} is neither http nor https"));
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     if authority.contains('@') {
         return Err("there is a user name in it, which every client would get".to_owned());
+    }
+    if let Some(known) = without_variables(authority) {
+        read_target(&format!("http://{known}/"))?;
+        return only_ascii(path).map(|path| format!("{scheme}://{authority}{path}"));
     }
     let (host, port) = match authority.rsplit_once(':') {
         // A colon inside of brackets belongs to the address.
@@ -43,6 +49,20 @@ pub fn read_target(text: &str) -> Result<String, String> {
     }
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
     only_ascii(path).map(|path| format!("{scheme}://{host}{port}{path}"))
+}
+
+/// An authority with a letter in the place of each variable, where it has any.
+fn without_variables(authority: &str) -> Option<String> {
+    let mut known = String::new();
+    let mut rest = authority;
+    while let Some((before, behind)) = rest.split_once("${") {
+        let (name, after) = behind.split_once('}')?;
+        name.starts_with(|first: char| first.is_ascii_alphabetic()).then_some(())?;
+        known.push_str(before);
+        known.push('x');
+        rest = after;
+    }
+    (!known.is_empty()).then(|| known + rest)
 }
 
 fn only_ascii(path: &str) -> Result<String, String> {

@@ -69,7 +69,7 @@ pub struct ConnInfo {
 }
 
 pub(super) struct Remembered {
-    authority: Box<str>,
+    pub(super) authority: Box<str>,
     revision: Revision,
     pub(super) runtime: Arc<SiteRuntime>,
     /// How its requests are logged and counted, where somebody wants to know.

@@ -82,6 +82,8 @@ pub enum RequestError {
     NotFound {
         /// The path that was asked for.
         path: String,
+        /// Why, as IIS numbers it: 3 for a type that is not sent, otherwise 0.
+        sub: u8,
     },
 
     /// It is there and is not given.
@@ -91,6 +93,18 @@ pub enum RequestError {
         path: String,
         /// Why, for the log.
         reason: &'static str,
+        /// The same as IIS numbers it: 6 for a network that is not let in, 14 for a folder that is
+        /// not listed, otherwise 0.
+        sub: u8,
+    },
+
+    /// A rule of the configuration refuses it.
+    #[error("{path} is refused by a rule: {status}")]
+    Refused {
+        /// The path that was asked for.
+        path: String,
+        /// What the rule answers.
+        status: StatusCode,
     },
 
     /// It is not given to who asks without TLS.
@@ -242,6 +256,7 @@ impl RequestError {
             | Self::Misdirected { .. }
             | Self::NotFound { .. }
             | Self::Forbidden { .. }
+            | Self::Refused { .. }
             | Self::TlsRequired { .. }
             | Self::MethodNotAllowed { .. }
             | Self::PreconditionFailed
@@ -276,6 +291,7 @@ impl RequestError {
                 StatusCode::BAD_REQUEST
             }
             Self::Framing(refusal) => refusal.status(),
+            Self::Refused { status, .. } => *status,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,

@@ -80,6 +80,7 @@ fn sentence(error: &RequestError) -> &'static str {
         RequestError::SiteStopped { .. } => "This site is stopped.",
         RequestError::NotFound { .. } => "There is nothing at this address.",
         RequestError::Forbidden { .. } => "This may not be read.",
+        RequestError::Refused { .. } => "This is not given.",
         RequestError::TlsRequired { .. } => "This is given over https only.",
         RequestError::MethodNotAllowed { .. } => "This cannot be done with what is here.",
         RequestError::PreconditionFailed => "It is no longer what the request expected.",

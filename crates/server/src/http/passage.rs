@@ -18,9 +18,9 @@
 //! Each step that can be done at once is; only a password, a look for a file, the handler and a
 //! page that is not in memory may have to wait.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
 
-use bindery_model::decide::route::decoded_path;
+use bindery_model::decide::{condition::Asked, rewrite::Replacement, route::decoded_path};
 use http::{Method, Response, header::STRICT_TRANSPORT_SECURITY, request::Parts};
 
 use super::{
@@ -42,7 +42,7 @@ use crate::{
         cors::Grant,
         error_pages::ErrorPage,
         headers,
-        rewrite::OriginalUri,
+        rewrite::{OriginalUri, Rewritten},
         site::{LimitedSite, Share},
     },
 };
@@ -65,14 +65,34 @@ pub(super) struct Passage {
 pub(super) enum Stage {
     /// Its password is to be verified.
     Verify(Attempt),
-    /// The rewrite at this place is for it if no file is there.
-    Look(usize),
+    /// This rule may be for it: that depends on whether a file or a folder is there.
+    Look(Rule),
     /// The handler may have it.
     Handler,
     /// It is answered.
     Answered(Result<Response<Body>, RequestError>),
     /// It is answered with this page, which must be read.
     Page(RequestError, Arc<ErrorPage>),
+}
+
+/// A rule that sends or rewrites, by its place among those of its route.
+#[derive(Clone, Copy)]
+pub(super) enum Rule {
+    Redirect(usize),
+    Rewrite(usize),
+}
+
+/// The answer of a redirect; none where it leaves the request where it is.
+type Redirected = Option<Result<Response<Body>, RequestError>>;
+
+/// What the rules of a list come to.
+enum Found<T> {
+    /// This one is for the request, and leads there.
+    Rule(T),
+    /// One is for it, if what it asks for is there.
+    Look(Rule),
+    /// None is.
+    Nothing,
 }
 
 impl From<RequestError> for Stage {
@@ -139,7 +159,7 @@ impl Passage {
         let path = request.uri.path();
         if rules.access.as_ref().is_some_and(|access| !access.admits(self.client)) {
             let reason = "the client's network is not let in";
-            return RequestError::Forbidden { path: path.to_owned(), reason }.into();
+            return RequestError::Forbidden { path: path.to_owned(), reason, sub: 6 }.into();
         }
         if rules.https_only && !self.https {
             return RequestError::TlsRequired { path: path.to_owned() }.into();
@@ -166,7 +186,7 @@ impl Passage {
                 }
             }
         }
-        self.redirect(request, info)
+        self.redirect(0, request, info)
     }
 
     /// Step 5, where it takes time, and on.
@@ -192,59 +212,112 @@ impl Passage {
         match user {
             Ok(user) => {
                 request.extensions.insert::<User>(user);
-                self.redirect(request, info)
+                self.redirect(0, request, info)
             }
             Err(error) => error.into(),
         }
     }
 
-    /// Step 6, and on.
-    fn redirect(&mut self, request: &mut Parts, info: &ConnInfo) -> Stage {
-        let rules = self.rules().filter(|_| self.came_from.is_none());
-        if let Some(rules) = rules.filter(|rules| !rules.redirects.is_empty()) {
-            let path = match decoded(request) {
-                Ok(path) => path,
-                Err(error) => return error.into(),
-            };
-            let query = request.uri.query();
-            let first = rules.redirects.iter().find_map(|rule| rule.answer(&path, query));
-            if let Some(answer) = first {
-                return Stage::Answered(answer);
+    /// What conditions and targets have of the request.
+    fn asked<'a>(
+        &'a self,
+        path: &'a [u8],
+        request: &'a Parts,
+        info: &ConnInfo,
+        field: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
+    ) -> Asked<'a> {
+        Asked {
+            path,
+            query: request.uri.query(),
+            authority: &self.site.authority,
+            https: self.https,
+            port: info.connection.local.port(),
+            method: request.method.as_str(),
+            client: Some(self.client),
+            field,
+        }
+    }
+
+    /// Whether files are known that a rule asks for: it is to be looked for them then. Elsewhere
+    /// nothing is there.
+    fn looks(&self, replacement: &Replacement) -> Option<bool> {
+        if !replacement.looks_for_files() {
+            return Some(false);
+        }
+        let files = self.route().handler.files().is_some();
+        (files || replacement.admits(false, false)).then_some(files)
+    }
+
+    /// Step 6 from a rule on, and on.
+    fn redirect(&mut self, from: usize, request: &mut Parts, info: &ConnInfo) -> Stage {
+        match self.find_redirect(from, request, info) {
+            Ok(Found::Rule(Some(answer))) => Stage::Answered(answer),
+            Ok(Found::Rule(None) | Found::Nothing) => self.rewrite(0, request, info),
+            Ok(Found::Look(rule)) => Stage::Look(rule),
+            Err(error) => error.into(),
+        }
+    }
+
+    fn find_redirect(
+        &self,
+        from: usize,
+        request: &Parts,
+        info: &ConnInfo,
+    ) -> Result<Found<Redirected>, RequestError> {
+        let rules = self.rules().filter(|rules| rules.redirects.len() > from);
+        let Some(rules) = rules.filter(|_| self.came_from.is_none()) else {
+            return Ok(Found::Nothing);
+        };
+        let path = decoded(request)?;
+        let field = |name: &str| field(request, name);
+        let asked = self.asked(&path, request, info, &field);
+        for (place, rule) in rules.redirects.iter().enumerate().skip(from) {
+            let Some(target) = rule.target(&asked) else { continue };
+            match self.looks(rule.replacement()) {
+                Some(true) => return Ok(Found::Look(Rule::Redirect(place))),
+                Some(false) => return Ok(Found::Rule(rule.answer(&target, request.uri.path()))),
+                None => {}
             }
         }
-        self.rewrite(0, request, info)
+        Ok(Found::Nothing)
     }
 
     /// Step 7 from a rule on, and on.
     fn rewrite(&mut self, from: usize, request: &mut Parts, info: &ConnInfo) -> Stage {
-        // A tunnel is opened by who was asked for it, and by nobody else.
-        let may = self.came_from.is_none() && request.method != Method::CONNECT;
-        let rules = self.rules().filter(|rules| may && rules.rewrites.len() > from);
-        let Some(rules) = rules else {
-            return self.last_steps(request);
-        };
-        let path = match decoded(request) {
-            Ok(path) => path,
-            Err(error) => return error.into(),
-        };
-        let target = |(place, rule): (usize, &rules::rewrite::Rewrite)| {
-            Some((place, rule.unless_file, rule.target(&path, &request.uri)?))
-        };
-        let first = rules.rewrites.iter().enumerate().skip(from).find_map(target);
-        match first {
-            Some((place, true, _)) if self.route().handler.files().is_some() => Stage::Look(place),
-            Some((.., uri)) => self.rewrite_to(uri, request, info),
-            None => self.last_steps(request),
+        match self.find_rewrite(from, request, info) {
+            Ok(Found::Rule(Rewritten::To(uri))) => self.rewrite_to(uri, request, info),
+            Ok(Found::Rule(Rewritten::Here) | Found::Nothing) => self.last_steps(request),
+            Ok(Found::Look(rule)) => Stage::Look(rule),
+            Err(error) => error.into(),
         }
     }
 
-    /// Whether the rewrite at a place is for the request, and on.
-    pub(super) async fn look(
-        &mut self,
-        place: usize,
-        request: &mut Parts,
+    fn find_rewrite(
+        &self,
+        from: usize,
+        request: &Parts,
         info: &ConnInfo,
-    ) -> Stage {
+    ) -> Result<Found<Rewritten>, RequestError> {
+        // A tunnel is opened by who was asked for it, and by nobody else.
+        let may = self.came_from.is_none() && request.method != Method::CONNECT;
+        let rules = self.rules().filter(|rules| may && rules.rewrites.len() > from);
+        let Some(rules) = rules else { return Ok(Found::Nothing) };
+        let path = decoded(request)?;
+        let field = |name: &str| field(request, name);
+        let asked = self.asked(&path, request, info, &field);
+        for (place, rule) in rules.rewrites.iter().enumerate().skip(from) {
+            let Some(rewritten) = rule.target(&asked, &request.uri) else { continue };
+            match self.looks(rule.replacement()) {
+                Some(true) => return Ok(Found::Look(Rule::Rewrite(place))),
+                Some(false) => return Ok(Found::Rule(rewritten)),
+                None => {}
+            }
+        }
+        Ok(Found::Nothing)
+    }
+
+    /// Whether a rule that asks for files is for the request, and on.
+    pub(super) async fn look(&mut self, rule: Rule, request: &mut Parts, info: &ConnInfo) -> Stage {
         let path = match decoded(request) {
             Ok(path) => path.into_owned(),
             Err(error) => return error.into(),
@@ -257,14 +330,35 @@ impl Passage {
             Some(files) => files.probe(below).await,
             None => Ok(Probe::Nothing),
         };
-        // What may not be read is there: the handler says so.
-        if !matches!(found, Ok(Probe::Nothing)) {
-            return self.rewrite(place + 1, request, info);
-        }
-        let rule = route.rules.as_deref().and_then(|rules| rules.rewrites.get(place));
-        match rule.and_then(|rule| rule.target(&path, &request.uri)) {
-            Some(uri) => self.rewrite_to(uri, request, info),
-            None => self.last_steps(request),
+        let admits = |replacement: &Replacement| {
+            // Of what may not be read nobody knows what it is: the handler says so.
+            found.as_ref().is_ok_and(|found| {
+                replacement.admits(*found == Probe::File, *found == Probe::Folder)
+            })
+        };
+        let field = |name: &str| field(request, name);
+        let asked = self.asked(&path, request, info, &field);
+        let rules = self.rules();
+        match rule {
+            Rule::Redirect(place) => {
+                let rule = rules.and_then(|rules| rules.redirects.get(place));
+                let target = rule.filter(|rule| admits(rule.replacement()));
+                let target = target.and_then(|rule| Some((rule, rule.target(&asked)?)));
+                match target.map(|(rule, target)| rule.answer(&target, request.uri.path())) {
+                    Some(Some(answer)) => Stage::Answered(answer),
+                    Some(None) => self.rewrite(0, request, info),
+                    None => self.redirect(place + 1, request, info),
+                }
+            }
+            Rule::Rewrite(place) => {
+                let rule = rules.and_then(|rules| rules.rewrites.get(place));
+                let rule = rule.filter(|rule| admits(rule.replacement()));
+                match rule.and_then(|rule| rule.target(&asked, &request.uri)) {
+                    Some(Rewritten::To(uri)) => self.rewrite_to(uri, request, info),
+                    Some(Rewritten::Here) => self.last_steps(request),
+                    None => self.rewrite(place + 1, request, info),
+                }
+            }
         }
     }
 
@@ -314,7 +408,9 @@ impl Passage {
             Err(error) => error,
         };
         let pages = self.rules().and_then(|rules| rules.error_pages.as_ref());
-        let Some(page) = pages.and_then(|pages| pages.page(error.status())) else {
+        let Some(page) =
+            pages.and_then(|pages| pages.page(error.status(), Substatus::of(&error).sub))
+        else {
             return error.into();
         };
         match page.recent(Instant::now()) {
@@ -376,6 +472,12 @@ fn own(
     response
 }
 
-fn decoded(request: &Parts) -> Result<std::borrow::Cow<'_, [u8]>, RequestError> {
+/// The first field of a name, as far as it is text.
+fn field<'a>(request: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
+    let value = request.headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()))
+}
+
+fn decoded(request: &Parts) -> Result<Cow<'_, [u8]>, RequestError> {
     decoded_path(request.uri.path()).map_err(|reason| RequestError::BadRequest { reason })
 }

@@ -18,8 +18,8 @@ impl Substatus {
     /// Of an answer to a request that failed: as IIS numbers it where it does, or 0.
     pub(crate) fn of(error: &RequestError) -> Self {
         let (sub, win32) = match error {
-            RequestError::NotFound { .. } => (0, NOT_FOUND),
-            RequestError::Forbidden { .. } => (0, DENIED),
+            RequestError::NotFound { sub, .. } => (*sub, NOT_FOUND),
+            RequestError::Forbidden { sub, .. } => (*sub, DENIED),
             // TLS required.
             RequestError::TlsRequired { .. } => (4, DENIED),
             // Logon failed.

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use bindery_model::rules::ErrorStatus;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use tracing::error;
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// The pages of a route.
-pub(crate) struct ErrorPages(Vec<(StatusCode, Arc<ErrorPage>)>);
+pub(crate) struct ErrorPages(Vec<(ErrorStatus, Arc<ErrorPage>)>);
 
 /// The page of a status.
 pub(crate) struct ErrorPage {
@@ -27,9 +28,8 @@ pub(crate) struct ErrorPage {
 
 impl ErrorPages {
     /// `None` where there are none.
-    pub(crate) fn new(pages: &[(u16, PathBuf)]) -> Option<Self> {
-        let page = |(status, path): &(u16, PathBuf)| {
-            let status = StatusCode::from_u16(*status).ok()?;
+    pub(crate) fn new(pages: &[(ErrorStatus, PathBuf)]) -> Option<Self> {
+        let page = |(status, path): &(ErrorStatus, PathBuf)| {
             let page = ErrorPage {
                 file: Arc::new(WatchedFile::new(
                     path.clone(),
@@ -39,15 +39,18 @@ impl ErrorPages {
                 )),
                 content_type: content_type(path),
             };
-            Some((status, Arc::new(page)))
+            (*status, Arc::new(page))
         };
-        let pages: Vec<_> = pages.iter().filter_map(page).collect();
+        let pages: Vec<_> = pages.iter().map(page).collect();
         (!pages.is_empty()).then_some(Self(pages))
     }
 
-    /// The page of a status.
-    pub(crate) fn page(&self, status: StatusCode) -> Option<&Arc<ErrorPage>> {
-        self.0.iter().find(|(own, _)| *own == status).map(|(_, page)| page)
+    /// The page of a status and what IIS says beside it; that of the status alone where there is
+    /// no other.
+    pub(crate) fn page(&self, status: StatusCode, sub: u8) -> Option<&Arc<ErrorPage>> {
+        let status = status.as_u16();
+        let find = |sub| self.0.iter().find(|(own, _)| *own == ErrorStatus { status, sub });
+        find(Some(sub.into())).or_else(|| find(None)).map(|(_, page)| page)
     }
 }
 
@@ -102,9 +105,13 @@ mod tests {
     async fn a_page_is_the_file_of_its_status_while_it_can_be_used() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("404.html");
-        let pages = ErrorPages::new(&[(404, path.clone()), (99, path.clone())]).unwrap();
-        assert!(pages.page(StatusCode::INTERNAL_SERVER_ERROR).is_none());
-        let page = pages.page(StatusCode::NOT_FOUND).unwrap();
+        let folders = ErrorStatus { status: 403, sub: Some(14) };
+        let pages = ErrorPages::new(&[(404.into(), path.clone()), (folders, path.clone())]);
+        let pages = pages.unwrap();
+        assert!(pages.page(StatusCode::INTERNAL_SERVER_ERROR, 0).is_none());
+        assert!(pages.page(StatusCode::FORBIDDEN, 14).is_some());
+        assert!(pages.page(StatusCode::FORBIDDEN, 6).is_none());
+        let page = pages.page(StatusCode::NOT_FOUND, 3).unwrap();
         let mut now = Instant::now();
         assert_eq!(page.recent(now), None);
         assert_eq!(page.read(now).await, None);

@@ -2,7 +2,13 @@
 
 use std::fmt::Write as _;
 
-use bindery_model::{decide::rewrite::Replacement, rules::RedirectRule};
+use bindery_model::{
+    decide::{
+        condition::Asked,
+        rewrite::{Replacement, Target},
+    },
+    rules::{RedirectRule, RedirectTo},
+};
 use http::{HeaderValue, Response, StatusCode, header::LOCATION};
 
 use crate::http::{body::Body, error::RequestError};
@@ -10,66 +16,88 @@ use crate::http::{body::Body, error::RequestError};
 /// A rule made ready.
 pub(crate) struct Redirect {
     replacement: Replacement,
-    /// Scheme and host of the target, empty for a path.
-    host: Box<str>,
+    to: To,
     status: StatusCode,
     keep_query: bool,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, PartialEq)]
+enum To {
+    Target,
+    Refused,
+    Here,
 }
 
 impl Redirect {
     /// `None` for a rule that is none, which no configuration has.
     pub(crate) fn new(rule: &RedirectRule) -> Option<Self> {
+        let (to, target) = match &rule.to {
+            RedirectTo::Target(target) => (To::Target, Some(target.as_str())),
+            RedirectTo::Refused => (To::Refused, None),
+            RedirectTo::Here => (To::Here, None),
+        };
+        let fits = |status: &StatusCode| match to {
+            To::Target => status.is_redirection(),
+            To::Refused => status.is_client_error() || status.is_server_error(),
+            To::Here => true,
+        };
         Some(Self {
-            replacement: Replacement::new(&rule.path, &rule.to).ok()?,
-            host: host(&rule.to).into(),
-            status: StatusCode::from_u16(rule.status).ok().filter(StatusCode::is_redirection)?,
+            replacement: Replacement::new(&rule.path, &rule.when, target).ok()?,
+            to,
+            status: StatusCode::from_u16(rule.status).ok().filter(fits)?,
             keep_query: rule.keep_query,
         })
     }
 
-    /// The answer to a request for `path`, decoded; `None` where the rule is not for it.
+    /// Which requests it is for.
+    pub(crate) fn replacement(&self) -> &Replacement {
+        &self.replacement
+    }
+
+    /// Where the rule leads a request, unless it is not for it.
+    pub(crate) fn target(&self, asked: &Asked<'_>) -> Option<Target> {
+        self.replacement.target(asked, self.keep_query)
+    }
+
+    /// The answer to a request that it leads to a target, `None` where it stays.
     ///
     /// # Errors
     ///
-    /// 400 where the path would become a part of the host: `https://a.example$1` is to lead to
-    /// a.example and not to a.example.other.
+    /// What it is refused with; 400 where the path would become a part of the host:
+    /// `https://a.example$1` is to lead to a.example and not to a.example.other.
     pub(crate) fn answer(
         &self,
-        path: &[u8],
-        query: Option<&str>,
+        target: &Target,
+        path: &str,
     ) -> Option<Result<Response<Body>, RequestError>> {
-        let query = query.filter(|_| self.keep_query);
-        let target = self.replacement.target(path, query)?;
-        Some(self.location(&target).map(|location| {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = self.status;
-            response.headers_mut().insert(LOCATION, location);
-            response
-        }))
-    }
-
-    fn location(&self, target: &str) -> Result<HeaderValue, RequestError> {
-        let reason = "a path that would change the host of a redirect";
-        let bad = || RequestError::BadRequest { reason };
-        let path = target.strip_prefix(&*self.host).ok_or_else(bad)?;
-        let begins = path.starts_with(['/', '?', '#']);
-        let is_local = self.host.is_empty()
-            && path.starts_with(['/', '\\'])
-            && path.get(1..).is_some_and(|rest| rest.starts_with(['/', '\\']));
-        if !begins || is_local {
-            return Err(bad());
+        match self.to {
+            To::Here => None,
+            To::Refused => {
+                Some(Err(RequestError::Refused { path: path.to_owned(), status: self.status }))
+            }
+            To::Target => Some(location(target).map(|location| {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = self.status;
+                response.headers_mut().insert(LOCATION, location);
+                response
+            })),
         }
-        HeaderValue::try_from(printable(target)).map_err(|_| bad())
     }
 }
 
-/// Scheme and host, as far as they are written out.
-fn host(to: &str) -> &str {
-    let Some((scheme, rest)) = to.split_once("://").filter(|_| !to.starts_with('/')) else {
-        return "";
-    };
-    let end = rest.find(['/', '?', '#', '$']).unwrap_or(rest.len());
-    to.get(..scheme.len() + "://".len() + end).unwrap_or_default()
+fn location(target: &Target) -> Result<HeaderValue, RequestError> {
+    let reason = "a path that would change the host of a redirect";
+    let bad = || RequestError::BadRequest { reason };
+    let (host, path) = target.text.split_at_checked(target.host_end).ok_or_else(bad)?;
+    let begins = path.starts_with(['/', '?', '#']);
+    let is_local = host.is_empty()
+        && path.starts_with(['/', '\\'])
+        && path.get(1..).is_some_and(|rest| rest.starts_with(['/', '\\']));
+    if !begins || is_local {
+        return Err(bad());
+    }
+    HeaderValue::try_from(printable(&target.text)).map_err(|_| bad())
 }
 
 /// Only what may stand in a URL, for some readers of fields decode what is beyond.
@@ -93,7 +121,9 @@ mod tests {
     use super::*;
 
     fn redirect(path: PathPattern, to: &str, keep_query: bool) -> Redirect {
-        Redirect::new(&RedirectRule { path, to: to.to_owned(), status: 308, keep_query }).unwrap()
+        let to = RedirectTo::Target(to.to_owned());
+        let when = Vec::new();
+        Redirect::new(&RedirectRule { path, when, to, status: 308, keep_query }).unwrap()
     }
 
     fn regex(text: &str) -> PathPattern {
@@ -104,7 +134,8 @@ mod tests {
     fn ask(redirect: &Redirect, asked: &str) -> String {
         let (path, query) =
             asked.split_once('?').map_or((asked, None), |(path, query)| (path, Some(query)));
-        match redirect.answer(path.as_bytes(), query) {
+        let asked = Asked { query, ..Asked::of(path.as_bytes()) };
+        match redirect.target(&asked).and_then(|target| redirect.answer(&target, path)) {
             None => "none".to_owned(),
             Some(Err(error)) => error.status().as_u16().to_string(),
             Some(Ok(response)) => {
@@ -161,10 +192,30 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_none_is_left_out() {
-        let rule =
-            |path, status| RedirectRule { path, to: "/".to_owned(), status, keep_query: true };
-        assert!(Redirect::new(&rule(regex("("), 308)).is_none());
-        assert!(Redirect::new(&rule(regex("a"), 200)).is_none());
+        let rule = |path, status, to| RedirectRule {
+            path,
+            when: Vec::new(),
+            to,
+            status,
+            keep_query: true,
+        };
+        let to = || RedirectTo::Target("/".to_owned());
+        assert!(Redirect::new(&rule(regex("("), 308, to())).is_none());
+        assert!(Redirect::new(&rule(regex("a"), 200, to())).is_none());
+        assert!(Redirect::new(&rule(regex("a"), 308, RedirectTo::Refused)).is_none());
+    }
+
+    #[test]
+    fn a_rule_may_refuse_or_leave_a_request_where_it_is() {
+        let made = |to, status| {
+            let (path, when) = (regex("a"), Vec::new());
+            Redirect::new(&RedirectRule { path, when, to, status, keep_query: true }).unwrap()
+        };
+        assert_eq!(ask(&made(RedirectTo::Refused, 410), "/a"), "410");
+        let here = made(RedirectTo::Here, 308);
+        let target = here.target(&Asked::of(b"/a")).unwrap();
+        assert!(here.answer(&target, "/a").is_none());
+        assert!(here.target(&Asked::of(b"/b")).is_none());
     }
 
     proptest! {
@@ -182,7 +233,9 @@ mod tests {
             ][to];
             let asked = [b"/r", &path[..]].concat();
             let redirect = redirect(regex("(?s)^/r(.*)$"), to, true);
-            if let Some(Ok(response)) = redirect.answer(&asked, query.as_deref()) {
+            let asked = Asked { query: query.as_deref(), ..Asked::of(&asked) };
+            let target = redirect.target(&asked);
+            if let Some(Ok(response)) = target.and_then(|to| redirect.answer(&to, "")) {
                 let location = response.headers()[LOCATION].to_str().unwrap();
                 prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
                 let rest = location.strip_prefix(host).unwrap();

@@ -1,6 +1,9 @@
 //! Other paths for some requests, before a handler sees them.
 
-use bindery_model::{decide::rewrite::Replacement, rules::RewriteRule};
+use bindery_model::{
+    decide::{condition::Asked, rewrite::Replacement},
+    rules::RewriteRule,
+};
 use http::{Uri, uri::PathAndQuery};
 
 /// The target that a client asked for, where a rule has put another in its place. Among the
@@ -11,21 +14,38 @@ pub struct OriginalUri(pub Uri);
 /// A rule made ready.
 pub(crate) struct Rewrite {
     replacement: Replacement,
-    /// Whether it is for paths only at which nothing is.
-    pub(crate) unless_file: bool,
+    /// Whether it leads anywhere.
+    leads: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Rewritten {
+    /// It is for another target.
+    To(Uri),
+    /// It stays as it is, and no later rule is for it.
+    Here,
 }
 
 impl Rewrite {
     /// `None` for a rule that is none, which no configuration has.
     pub(crate) fn new(rule: &RewriteRule) -> Option<Self> {
-        let replacement = Replacement::new(&rule.path, &rule.to).ok()?;
-        Some(Self { replacement, unless_file: rule.unless_file })
+        let replacement = Replacement::new(&rule.path, &rule.when, rule.to.as_deref()).ok()?;
+        Some(Self { replacement, leads: rule.to.is_some() })
     }
 
-    /// What to ask for instead of `uri`, whose path is `path` decoded. `None` where the rule is not
-    /// for it, or leads to what is no path.
-    pub(crate) fn target(&self, path: &[u8], uri: &Uri) -> Option<Uri> {
-        let target = self.replacement.target(path, uri.query())?;
+    /// Which requests it is for.
+    pub(crate) fn replacement(&self) -> &Replacement {
+        &self.replacement
+    }
+
+    /// What to ask for instead of `uri`, of which `asked` has the parts. `None` where the rule is
+    /// not for it, or leads to what is no path.
+    pub(crate) fn target(&self, asked: &Asked<'_>, uri: &Uri) -> Option<Rewritten> {
+        let target = self.replacement.target(asked, true)?.text;
+        if !self.leads {
+            return Some(Rewritten::Here);
+        }
         if !target.starts_with('/') {
             return None;
         }
@@ -33,7 +53,7 @@ impl Rewrite {
         let target = target.split('#').next().unwrap_or_default();
         let mut parts = uri.clone().into_parts();
         parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
-        Uri::from_parts(parts).ok()
+        Some(Rewritten::To(Uri::from_parts(parts).ok()?))
     }
 }
 
@@ -46,10 +66,14 @@ mod tests {
 
     fn ask(pattern: &str, to: &str, asked: &str) -> Option<String> {
         let path = PathPattern::Regex(pattern.to_owned());
-        let rule = RewriteRule { path, to: to.to_owned(), unless_file: false };
+        let rule = RewriteRule { path, when: Vec::new(), to: Some(to.to_owned()) };
         let uri: Uri = asked.parse().unwrap();
         let path = decoded_path(uri.path()).unwrap();
-        Rewrite::new(&rule).unwrap().target(&path, &uri).map(|uri| uri.to_string())
+        let asked = Asked { query: uri.query(), ..Asked::of(&path) };
+        match Rewrite::new(&rule).unwrap().target(&asked, &uri)? {
+            Rewritten::To(uri) => Some(uri.to_string()),
+            Rewritten::Here => None,
+        }
     }
 
     #[test]

@@ -306,6 +306,43 @@ async fn a_path_is_rewritten_once_and_may_lead_to_another_route() {
 }
 
 #[tokio::test]
+async fn a_rule_is_for_requests_of_which_its_conditions_are_true() {
+    let lines = r#"redirects = [
+        { prefix = "/.well-known", to = false },
+        { suffix = ".bak", status = 404 },
+        { regex = "^/(.*)$", when = { fields = { User-Agent = "^Old" }, method = "^GET$" }, to = "https://${host}/old/$1" },
+        { regex = "^/up", when = { host = '^(?P<name>[a-z]+)\.example$', uri = '\?x=(?P<x>.*)$' }, to = "${scheme}://${name}.test/${x}", keep_query = false },
+        { regex = "^/there/(.*)$", when = { file = true }, to = "/is/$1" },
+        { regex = "^/there/(.*)$", when = { folder = true }, unless = { query = "stay" }, status = 403 },
+    ]
+    rewrites = [
+        { path = "/stay", to = false },
+        { regex = "^/(stay|go)$", unless = { scheme = "https", client = "^::" }, to = "/f" },
+    ]"#;
+    let files = [("f", "file"), ("there/f", "there"), ("there/d/f", "deep"), ("x.bak", "old")];
+    let mut site = Plain::files(lines, &files);
+    let _server = site.start();
+    for (path, fields, status, expected) in [
+        ("/.well-known/x.bak", "", 404, None),
+        ("/x.bak", "", 404, None),
+        ("/f", "User-Agent: Older\r\n", 308, Some("https://a.example/old/f")),
+        ("/f", "User-Agent: New\r\n", 200, None),
+        ("/up?x=y", "", 308, Some("http://a.test/y")),
+        ("/up?z", "", 404, None),
+        ("/there/f", "", 308, Some("/is/f")),
+        ("/there/d", "", 403, None),
+        ("/there/d?stay", "", 301, Some("/there/d/?stay")),
+        ("/there/none", "", 404, None),
+        ("/stay", "", 404, None),
+        ("/go", "", 200, None),
+    ] {
+        let answer = site.ask(&format!("GET {path}"), fields).await;
+        assert_eq!((answer.status, answer.field("location")), (status, expected), "{path}");
+    }
+    assert_eq!(site.status("HEAD /f", "User-Agent: Older\r\n").await, 200);
+}
+
+#[tokio::test]
 async fn content_that_is_too_large_is_refused_before_it_is_read() {
     let mut site = Plain::new("respond = \"taken\"\nrequest_bytes_max = 10");
     let _server = site.start();

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use bindery_model::{
-    document::{is_field_value, is_media_type},
+    document::{is_field_value, is_http_date, is_media_type},
     rules::{Compress, PathPattern},
     site::CacheRule,
 };
@@ -75,6 +75,8 @@ const TYPES: [(&str, &str); 48] = [
 pub(super) struct Cache {
     mode: CacheMode,
     max_age: Option<u64>,
+    /// The date of `Expires`.
+    expires: Option<String>,
     custom: String,
 }
 
@@ -84,6 +86,7 @@ enum CacheMode {
     Nothing,
     Disable,
     MaxAge,
+    Expires,
 }
 
 /// `httpCompression` and `urlCompression`.
@@ -122,19 +125,20 @@ impl Sections {
         }
     }
 
-    /// What `Cache-Control` says.
+    /// What `Cache-Control` and `Expires` say.
     pub(super) fn cache_control(&self) -> Vec<CacheRule> {
-        let Cache { mode, max_age, custom } = &*self.cache;
+        let Cache { mode, max_age, expires, custom } = &*self.cache;
         let own = match mode {
-            CacheMode::Nothing => String::new(),
+            CacheMode::Nothing | CacheMode::Expires => String::new(),
             CacheMode::Disable => "no-cache".to_owned(),
             CacheMode::MaxAge => format!("max-age={}", max_age.unwrap_or(MAX_AGE_SECONDS)),
         };
         let parts = [custom.as_str(), own.as_str()].into_iter().filter(|part| !part.is_empty());
         let value = parts.collect::<Vec<_>>().join(",");
-        match value.is_empty() {
+        let expires = expires.clone().filter(|_| *mode == CacheMode::Expires);
+        match value.is_empty() && expires.is_none() {
             true => Vec::new(),
-            false => vec![CacheRule { path: PathPattern::Prefix("/".to_owned()), value }],
+            false => vec![CacheRule { path: PathPattern::Prefix("/".to_owned()), value, expires }],
         }
     }
 
@@ -230,10 +234,10 @@ impl Sections {
         let cache = Rc::make_mut(&mut self.cache);
         let mut values = written.values_of(entry, shared);
         let modes = [
-            ("NoControl", 0, Some(CacheMode::Nothing)),
-            ("DisableCache", 1, Some(CacheMode::Disable)),
-            ("UseMaxAge", 2, Some(CacheMode::MaxAge)),
-            ("UseExpires", 3, None),
+            ("NoControl", 0, CacheMode::Nothing),
+            ("DisableCache", 1, CacheMode::Disable),
+            ("UseMaxAge", 2, CacheMode::MaxAge),
+            ("UseExpires", 3, CacheMode::Expires),
         ];
         let takes = "NoControl, DisableCache, UseMaxAge or UseExpires";
         let mode = values.read("cacheControlMode", takes, |text| word(text, &modes));
@@ -250,13 +254,17 @@ impl Sections {
                 }
             }
         }
-        match mode {
-            None => {}
-            Some(Some(mode)) => cache.mode = mode,
-            Some(None) => {
-                cache.mode = CacheMode::Nothing;
-                let message = "UseExpires of clientCache: Expires is not sent; take UseMaxAge";
-                written.hint(value::place(entry, "cacheControlMode"), message, shared);
+        cache.mode = mode.unwrap_or(cache.mode);
+        if let Some(date) = entry.value("httpExpires").map(|date| date.trim().to_owned()) {
+            match is_http_date(&date) {
+                true => cache.expires = Some(date),
+                false if date.is_empty() => cache.expires = None,
+                false => {
+                    let message = format!(
+                        "{date:?} is no date for Expires, and is not sent; it is written as in Tue, 19 Jan 2038 03:14:07 GMT"
+                    );
+                    written.hint(value::place(entry, "httpExpires"), message, shared);
+                }
             }
         }
     }

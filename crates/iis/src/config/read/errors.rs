@@ -5,6 +5,7 @@ use std::{path::PathBuf, rc::Rc};
 use bindery_model::{
     document::{NamedPath, PathKind, is_field_value, is_of_the_server, is_token},
     problem::Code,
+    rules::ErrorStatus,
 };
 
 use super::{
@@ -53,18 +54,22 @@ impl Errors {
     }
 
     /// The pages by status; `file_of` says where a path of the site is.
-    pub(super) fn pages(&self, file_of: impl Fn(&str) -> Option<PathBuf>) -> Vec<(u16, PathBuf)> {
+    pub(super) fn pages(
+        &self,
+        file_of: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Vec<(ErrorStatus, PathBuf)> {
         if self.detailed || self.pass_through {
             return Vec::new();
         }
         let mut pages: Vec<_> = self
             .pages
             .iter()
-            .filter_map(|(status, _, page)| {
+            .filter_map(|(status, sub, page)| {
+                let status = ErrorStatus { status: *status, sub: u16::try_from(*sub).ok() };
                 Some(match page {
                     Page::Own => return None,
-                    Page::File(path) => (*status, path.clone()),
-                    Page::OfSite(path) => (*status, file_of(path)?),
+                    Page::File(path) => (status, path.clone()),
+                    Page::OfSite(path) => (status, file_of(path)?),
                 })
             })
             .collect();
@@ -90,7 +95,8 @@ impl Sections {
         }
         for entry in written.children() {
             let status = entry.value("statusCode").and_then(|text| text.trim().parse::<u16>().ok());
-            let sub = entry.value("subStatusCode").and_then(|text| text.trim().parse().ok());
+            let sub = entry.value("subStatusCode");
+            let sub = sub.and_then(|text| text.trim().parse().ok()).filter(|sub| *sub < 1000);
             let key = (status, sub.unwrap_or(-1));
             match entry.name() {
                 "clear" => errors.pages.clear(),
@@ -107,7 +113,7 @@ impl Sections {
                         written.twice(entry, &format!("{status}"), shared);
                         errors.pages.retain(|(own, sub, _)| (Some(*own), *sub) != key);
                     }
-                    if let Some(page) = read_page(written, entry, key.1, shared) {
+                    if let Some(page) = read_page(written, entry, shared) {
                         errors.pages.push((status, key.1, page));
                     }
                 }
@@ -165,7 +171,6 @@ impl Sections {
 fn read_page<'a>(
     written: &Written<'a, '_>,
     entry: Element<'a>,
-    sub: i32,
     shared: &mut Shared<'_>,
 ) -> Option<Page> {
     let path = entry.value("path").unwrap_or_default().trim().to_owned();
@@ -173,11 +178,6 @@ fn read_page<'a>(
     let mode =
         written.values_of(entry, shared).read("responseMode", takes, |text| word(text, &MODES));
     let (mode, span) = (mode.unwrap_or(Mode::File), value::place(entry, "path"));
-    if sub > 0 {
-        let message = format!("the page of sub-status {sub}: pages go by status alone");
-        written.hint(entry.tag(), message, shared);
-        return None;
-    }
     match mode {
         Mode::File => read_file(written, entry, &path, shared),
         Mode::ExecuteUrl => {

@@ -20,6 +20,22 @@ const VARIABLES: [(&str, &str); 8] = [
 /// How many places are shown beside the first where a folder is missing.
 const RELATED_MAX: usize = 8;
 
+/// What is to be done about a folder without a place; the line of `[paths]` follows.
+const ADD: &str = "add to bindery.toml beside this file, below [paths]: ";
+
+/// The lines that `[paths]` lacks, as problems propose them: a folder of Windows, and where it could
+/// be here.
+#[must_use]
+pub fn proposed_paths(problems: &[Problem]) -> Vec<(String, PathBuf)> {
+    let unmapped = problems.iter().filter(|problem| problem.code == Code::UnmappedPath);
+    let lines = unmapped.filter_map(|problem| problem.help.strip_prefix(ADD));
+    let paths = lines.filter_map(|line| {
+        let (key, value) = line.split_once(" = ")?;
+        Some((key.trim_matches('\'').to_owned(), value.trim_matches('"').into()))
+    });
+    paths.collect()
+}
+
 /// Where folders are.
 pub(super) struct Folders<'a> {
     /// Segments in lower case and where that is, the longest first.
@@ -127,7 +143,6 @@ impl<'a> Folders<'a> {
         let named = head.last().map_or_else(String::new, |last| {
             last.trim_end_matches([':', '$']).to_lowercase().replace(' ', "-")
         });
-        let value = format!("/srv/{named}");
         if let Some(missing) =
             self.missing.iter_mut().find(|one| one.key.eq_ignore_ascii_case(&key))
         {
@@ -136,6 +151,12 @@ impl<'a> Folders<'a> {
                 false => missing.more += 1,
             }
             return;
+        }
+        let taken = |value: &str| self.missing.iter().any(|one| one.value == value);
+        let mut value = format!("/srv/{named}");
+        if taken(&value) {
+            let drive = head.first().map_or("", |head| head.trim_end_matches(':'));
+            value = format!("/srv/{}-{named}", drive.to_lowercase().replace(' ', "-"));
         }
         let message = format!("nothing says where {path:?} of {owner} is on this machine");
         let (first, others) = (span.clone(), Vec::new());
@@ -177,9 +198,7 @@ impl<'a> Folders<'a> {
             }
             let help = match key.as_str() {
                 "" => value,
-                key => format!(
-                    "add to bindery.toml beside this file, below [paths]: '{key}' = \"{value}\""
-                ),
+                key => format!("{ADD}'{key}' = \"{value}\""),
             };
             let mut problem = Problem::new(Code::UnmappedPath, first, message, help);
             problem.related = others;
@@ -286,5 +305,8 @@ mod tests {
             problems[0].message
         );
         assert_eq!(problems[0].related.len(), RELATED_MAX);
+        let proposed = proposed_paths(&problems);
+        assert_eq!(proposed[0], ("D:\\Sites".to_owned(), "/srv/sites".into()));
+        assert_eq!(proposed[1], ("\\\\nas\\web$".to_owned(), "/srv/web".into()));
     }
 }

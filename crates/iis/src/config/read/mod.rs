@@ -5,7 +5,7 @@
 //! | `companion` | what does the `bindery.toml` beside it say? |
 //! | `sites`, `bindings`, `log` | what does `system.applicationHost` say? |
 //! | `sections` | what holds at a level, and what may a `web.config` change of it? |
-//! | `content`, `errors`, `security`, `redirect`, `rewrite` | what does each section mean? |
+//! | `content`, `errors`, `security`, `redirect`, `rewrite` (`template`, `upstream`) | what does each section mean? |
 //! | `routes`, `rules` | what answers below each path of a site? |
 //! | `folders` | where is a folder of Windows here? |
 //! | `support` | what becomes of each element and attribute? |
@@ -28,6 +28,8 @@ mod sites;
 mod support;
 mod support_host;
 mod support_sections;
+mod template;
+mod upstream;
 mod value;
 
 use std::{path::PathBuf, rc::Rc};
@@ -38,6 +40,7 @@ use bindery_model::{
 };
 use hashbrown::HashMap;
 
+pub use self::folders::proposed_paths;
 use self::{
     folders::Folders,
     report::{Report, Source},

@@ -6,7 +6,7 @@ use bindery_model::{
     decide::rewrite::Replacement,
     document::read_target,
     problem::Span,
-    rules::{PathPattern, RedirectRule},
+    rules::{PathPattern, RedirectRule, RedirectTo},
 };
 
 use super::{
@@ -112,13 +112,15 @@ fn usable(
 ) -> Option<RedirectRule> {
     let why = match &rule {
         None => "a variable in it is not known here, or stands where it cannot".to_owned(),
-        Some(own) => match read_target(&own.to) {
+        Some(RedirectRule { path, to: RedirectTo::Target(to), .. }) => match read_target(to) {
             Err(why) => why,
-            Ok(to) if Replacement::new(&own.path, &to).is_ok() => {
+            Ok(to) if Replacement::new(path, &[], Some(&to)).is_ok() => {
+                let to = RedirectTo::Target(to);
                 return rule.map(|own| RedirectRule { to, ..own });
             }
             Ok(_) => "it does not go with its pattern".to_owned(),
         },
+        Some(_) => return rule,
     };
     written.hint(at, format!("no redirect goes to {to:?}: {why}"), shared);
     None
@@ -140,15 +142,14 @@ fn relative_rule(base: &str, to: &str, child_only: bool, status: u16) -> Option<
         return exact_rule(base, to, child_only, status);
     }
     let to = format!("{}/$2", to.trim_end_matches('/').replace('$', "$$"));
-    Some(RedirectRule { path: pattern(base, child_only), to, status, keep_query: true })
+    Some(redirect(pattern(base, child_only), to, status, true))
 }
 
 /// Nothing is appended but what variables stand for.
 fn exact_rule(base: &str, to: &str, child_only: bool, status: u16) -> Option<RedirectRule> {
     let kept = to.strip_suffix("$Q").or_else(|| to.strip_suffix("?$P"));
     let to = variables(kept.unwrap_or(to))?;
-    let path = pattern(base, child_only);
-    Some(RedirectRule { path, to, status, keep_query: kept.is_some() })
+    Some(redirect(pattern(base, child_only), to, status, kept.is_some()))
 }
 
 /// `$V` is the path that was asked for, `$S` what of it is below the level.
@@ -193,7 +194,11 @@ fn wildcard_rule(base: &str, wildcard: &str, to: &str, status: u16) -> Option<Re
         rest = behind.get(1..)?;
     }
     target.push_str(rest);
-    Some(RedirectRule { path, to: target, status, keep_query: kept.is_some() })
+    Some(redirect(path, target, status, kept.is_some()))
+}
+
+fn redirect(path: PathPattern, to: String, status: u16, keep_query: bool) -> RedirectRule {
+    RedirectRule { path, when: Vec::new(), to: RedirectTo::Target(to), status, keep_query }
 }
 
 /// A text as a regular expression that fits that text.
@@ -210,6 +215,8 @@ pub(super) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bindery_model::decide::condition::Asked;
+
     use super::*;
 
     #[track_caller]
@@ -219,9 +226,11 @@ mod tests {
             Some((path, query)) => (path, Some(query)),
             None => (asked, None),
         };
-        let query = query.filter(|_| rule.keep_query);
-        let made = Replacement::new(&rule.path, &rule.to).unwrap();
-        assert_eq!(made.target(path.as_bytes(), query).as_deref(), expected, "{rule:?} {asked}");
+        let RedirectTo::Target(to) = &rule.to else { panic!("{rule:?}") };
+        let made = Replacement::new(&rule.path, &[], Some(to)).unwrap();
+        let request = Asked { query, ..Asked::of(path.as_bytes()) };
+        let target = made.target(&request, rule.keep_query).map(|target| target.text);
+        assert_eq!(target.as_deref(), expected, "{rule:?} {asked}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use bindery_model::{
     site::{Route, RouteAction, RouteKind},
     tls::ClientCertificate,
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     Location, Named, Reader, below, is_own_only,
@@ -38,7 +38,6 @@ pub(super) struct Made {
     pub(super) routes: Vec<Route>,
     /// Where the folder of its root stands.
     pub(super) action_at: Span,
-    pub(super) to_https: bool,
     pub(super) not_logged: bool,
     pub(super) client_certificate: ClientCertificate,
 }
@@ -93,6 +92,8 @@ struct State {
     /// What applications below inherit.
     handed: Rc<Sections>,
     folder: Option<PathBuf>,
+    /// Whether its folder is not there.
+    absent: bool,
     broken: bool,
     closed: bool,
 }
@@ -392,12 +393,14 @@ impl SiteReader<'_, '_> {
         let mut routes = Vec::new();
         let mut root = None;
         let mut asks = false;
+        let mut paths: HashSet<String> = nodes.keys().cloned().collect();
         for (key, node) in nodes {
             let parent = parent_of(&states, &key).cloned().unwrap_or_else(|| State {
                 path: "/".to_owned(),
                 own: Rc::clone(&server),
                 handed: Rc::clone(&server),
                 folder: None,
+                absent: false,
                 broken: false,
                 closed: false,
             });
@@ -408,6 +411,12 @@ impl SiteReader<'_, '_> {
                 root = Some(self.route(&node, &state));
             } else if self.is_route(&node, &state, &parent) {
                 routes.push(self.route(&node, &state));
+            }
+            if node.path == "/" || !Rc::ptr_eq(&state.own.rules, &parent.own.rules) {
+                let new = self.handed(&node.path, &state);
+                routes.extend(
+                    new.into_iter().filter(|route| paths.insert(route.path.to_lowercase())),
+                );
             }
             states.insert(key, state);
         }
@@ -432,10 +441,44 @@ impl SiteReader<'_, '_> {
             root: root.unwrap_or_else(nothing),
             routes,
             action_at: action_at.map_or_else(|| self.named.span.clone(), |own| own.span.clone()),
-            to_https: sections.rules.to_https(),
             not_logged: sections.not_logged,
             client_certificate,
         }
+    }
+
+    /// Routes of what rules of a level hand to other servers.
+    fn handed(&mut self, path: &str, state: &State) -> Vec<Route> {
+        let directories = self.directories;
+        let mut routes = Vec::new();
+        for handed in state.own.rules.handed() {
+            if path != "/" && !covers(path, &handed.path) {
+                continue;
+            }
+            let file_of = |path: &str| file_of(directories, path);
+            let Ruled { rules, files, .. } = self.reader.ruler.rule(&state.own, self.hsts, file_of);
+            for path in &handed.except {
+                let rest = path.get(state.path.trim_end_matches('/').len()..).unwrap_or_default();
+                let Some(folder) = state.folder.as_ref().map(|folder| below(folder, rest)) else {
+                    continue;
+                };
+                let files = bindery_model::site::Files { root: folder, ..files.clone() };
+                routes.push(Route {
+                    path: path.clone(),
+                    kind: RouteKind::VirtualDirectory,
+                    action: RouteAction::Files(files),
+                    rules: Arc::clone(&rules),
+                    pool: None,
+                });
+            }
+            routes.push(Route {
+                path: handed.path.clone(),
+                kind: RouteKind::Application,
+                action: RouteAction::Proxy(Box::new(handed.proxy.clone())),
+                rules,
+                pool: None,
+            });
+        }
+        routes
     }
 
     /// What a level comes to.
@@ -445,9 +488,13 @@ impl SiteReader<'_, '_> {
             Some(directory) => directory.folder.clone(),
             None => {
                 let rest = node.path.get(parent.path.trim_end_matches('/').len()..);
-                parent.folder.as_ref().map(|folder| below(folder, rest.unwrap_or_default()))
+                let rest = rest.unwrap_or_default();
+                let whole = parent.folder.as_ref().map(|folder| below(folder, rest));
+                whole.and_then(|folder| (self.reader.sources.folder_named)(&folder))
             }
         };
+        let absent =
+            directory.is_none() && folder.is_none() && (parent.absent || parent.folder.is_some());
         let leaves = directory.is_some_and(|own| own.application) && node.path != "/";
         let mut state = State {
             path: node.path.clone(),
@@ -456,6 +503,7 @@ impl SiteReader<'_, '_> {
             broken: parent.broken || node.broken,
             closed: false,
             folder,
+            absent,
         };
         let owner = match node.path.as_str() {
             "/" => self.named.owner.clone(),
@@ -561,9 +609,13 @@ impl SiteReader<'_, '_> {
         let Ruled { files, rules } = self.reader.ruler.rule(&state.own, self.hsts, file_of);
         let last = node.path.rsplit('/').next().unwrap_or_default();
         let is_file = node.directory.is_none() && !node.is_folder && last.contains('.');
+        let handed = state.own.rules.handed().find_map(|handed| handed.at(&node.path));
+        let handed = handed.map(|proxy| RouteAction::Proxy(Box::new(proxy)));
         let action = match &state.folder {
             _ if state.broken => respond(500),
             _ if is_file && node.path != "/" => respond(403),
+            _ if handed.is_some() => handed.unwrap_or_else(|| respond(503)),
+            None if state.absent => respond(404),
             None => respond(503),
             Some(folder) => {
                 RouteAction::Files(bindery_model::site::Files { root: folder.clone(), ..files })

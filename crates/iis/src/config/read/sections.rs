@@ -19,12 +19,12 @@ use super::{
     folders::Folders,
     redirect::Redirect,
     report::{Report, Source},
-    rewrite::Rules,
+    rewrite::{Maps, Rules},
     security::{Access, Authorized, Filtering, Networks},
     support::{self, How, Kind},
     value::Values,
 };
-use crate::xml::{Attribute, Element};
+use crate::xml::Element;
 
 /// What all levels are read with.
 pub(super) struct Shared<'a> {
@@ -70,6 +70,9 @@ pub(super) struct Sections {
     /// Who may read; everybody where nothing is said.
     pub(super) authorization: Option<Rc<Vec<Authorized>>>,
     pub(super) rules: Rc<Rules>,
+    pub(super) maps: Rc<Maps>,
+    /// Whether other servers get the Host of the request, and not their own name.
+    pub(super) keep_host: bool,
     pub(super) not_logged: bool,
 }
 
@@ -82,6 +85,10 @@ pub(super) struct Locks {
     parts: BTreeMap<String, Vec<String>>,
     /// By section: attributes that are not, where all others are.
     excepted: BTreeMap<String, Vec<String>>,
+    /// By section: elements that are not, where all others are.
+    excepted_elements: BTreeMap<String, Vec<String>>,
+    /// By section: entries of its collections.
+    items: BTreeMap<String, Vec<Item>>,
 }
 
 impl Locks {
@@ -98,16 +105,35 @@ impl Locks {
     /// The attributes and elements of a section that are locked and that `element` has.
     fn parts_of(&self, path: &str, element: Element<'_>) -> Vec<String> {
         let listed = self.parts.get(path).map(Vec::as_slice).unwrap_or_default();
-        let excepted = self.excepted.get(path);
-        let names = element.attributes().map(Attribute::name);
-        let names = names.chain(element.children().map(Element::name));
-        let locked = names.filter(|name| {
+        let attributes = element.attributes().map(|own| (own.name(), self.excepted.get(path)));
+        let elements = element.children().map(|own| (own.name(), self.excepted_elements.get(path)));
+        let locked = attributes.chain(elements).filter(|(name, excepted)| {
             listed.iter().any(|own| own == name || own == "*")
                 || excepted.is_some_and(|names| {
                     !name.starts_with("lock") && !names.iter().any(|own| own == name)
                 })
         });
-        locked.map(str::to_owned).collect()
+        locked.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The entries in a section that would take a locked one away or change it.
+    fn against_items<'a>(&self, path: &str, element: Element<'a>) -> Vec<Element<'a>> {
+        let Some(locked) = self.items.get(path) else { return Vec::new() };
+        let mut against = Vec::new();
+        for (list, entry) in entries(element) {
+            let same = |own: &&Item| own.list == list;
+            let touched = match entry.name() {
+                "clear" => locked.iter().any(|own| same(&own)),
+                _ => {
+                    let key = item_key(entry);
+                    locked.iter().filter(same).any(|own| own.key == key)
+                }
+            };
+            if touched {
+                against.push(entry);
+            }
+        }
+        against
     }
 
     fn learn(&mut self, path: &str, element: Element<'_>) {
@@ -123,10 +149,57 @@ impl Locks {
                 "lockAllAttributesExcept" => {
                     self.excepted.insert(path.to_owned(), names);
                 }
+                "lockAllElementsExcept" => {
+                    self.excepted_elements.insert(path.to_owned(), names);
+                }
+                // Of a section it is the section.
+                "lockItem" if names == ["true"] => self.set(path, true),
                 _ => {}
             }
         }
+        for (list, entry) in entries(element) {
+            if entry.value("lockItem").as_deref() == Some("true") {
+                let item = Item { list: list.to_owned(), key: item_key(entry) };
+                self.items.entry(path.to_owned()).or_default().push(item);
+            }
+        }
     }
+}
+
+/// An entry of a collection.
+#[derive(Clone, Debug, PartialEq)]
+struct Item {
+    /// The element that it is in; empty for the section.
+    list: String,
+    key: String,
+}
+
+/// The entries of a section and of the collections in it, each with the name of its collection.
+fn entries<'a>(section: Element<'a>) -> impl Iterator<Item = (&'a str, Element<'a>)> {
+    let own = section.children().map(|entry| ("", entry));
+    own.chain(
+        section.children().flat_map(|list| list.children().map(move |entry| (list.name(), entry))),
+    )
+}
+
+/// What tells an entry of a collection from the others.
+fn item_key(entry: Element<'_>) -> String {
+    const KEYS: [&str; 10] = [
+        "name",
+        "fileExtension",
+        "segment",
+        "wildcard",
+        "verb",
+        "statusCode",
+        "ipAddress",
+        "mimeType",
+        "accessType",
+        "value",
+    ];
+    let key = KEYS.into_iter().find_map(|name| entry.value(name)).unwrap_or_default();
+    let sub = entry.value("subStatusCode");
+    let sub = sub.as_deref().map(str::trim).filter(|sub| *sub != "-1").unwrap_or_default();
+    format!("{} {sub}", key.trim().to_lowercase())
 }
 
 /// Something that is written below `system.webServer`.
@@ -136,6 +209,8 @@ pub(super) struct Written<'a, 'l> {
     pub(super) level: &'l Level<'l>,
     /// Its attributes and elements that are locked.
     pub(super) locked: &'l [String],
+    /// Entries in it that would change a locked one.
+    against: &'l [Element<'a>],
 }
 
 impl<'a> Written<'a, '_> {
@@ -148,13 +223,20 @@ impl<'a> Written<'a, '_> {
     /// The elements in it that are not locked.
     pub(super) fn children(&self) -> impl Iterator<Item = Element<'a>> + '_ {
         let locked = |name: &str| self.locked.iter().any(|own| own == name);
-        self.element.children().filter(move |child| !locked(child.name()))
+        let children = self.element.children().filter(move |child| !locked(child.name()));
+        children.filter(|child| self.is_free(*child))
+    }
+
+    /// Whether an entry changes no locked one.
+    fn is_free(&self, entry: Element<'a>) -> bool {
+        !self.against.iter().any(|own| own.tag() == entry.tag())
     }
 
     /// The elements of a child, where it is there.
     pub(super) fn children_of(&self, name: &str) -> impl Iterator<Item = Element<'a>> + '_ {
         let name = name.to_owned();
-        self.children().filter(move |child| child.name() == name).flat_map(Element::children)
+        let lists = self.children().filter(move |child| child.name() == name);
+        lists.flat_map(Element::children).filter(|entry| self.is_free(*entry))
     }
 
     /// The values of an element in it.
@@ -265,7 +347,10 @@ fn group(
     level: &Level<'_>,
     shared: &mut Shared<'_>,
 ) {
-    for element in group_element.children() {
+    let mut elements: Vec<_> = group_element.children().collect();
+    // Rules look up maps wherever those stand.
+    elements.sort_by_key(|element| element.name() != "rewriteMaps");
+    for element in elements {
         let path = join(prefix, element.name());
         if support::is_group(&path) {
             group(sections, &path, element, level, shared);
@@ -283,7 +368,7 @@ fn section(
     shared: &mut Shared<'_>,
 ) {
     let source = &*level.source;
-    let mut locked = Vec::new();
+    let (mut locked, mut against) = (Vec::new(), Vec::new());
     if source.is_delegated() {
         if sections.locks.is_locked(path) {
             let message = format!("{path} is locked by applicationHost.config and not obeyed here");
@@ -298,8 +383,19 @@ fn section(
             let (code, span) = (Code::LockedSection, element.tag());
             shared.report.problem((source, span), code, message, help);
         }
+        against = sections.locks.against_items(path, element);
+        for entry in &against {
+            let message = format!(
+                "<{}> in {path} changes an entry that applicationHost.config locks",
+                entry.name()
+            );
+            let help = "remove it here, or lockItem there";
+            shared.report.problem((source, entry.tag()), Code::LockedSection, message, help);
+        }
     }
-    if element.attributes().any(|attribute| attribute.name().starts_with("lock")) {
+    let has_lock =
+        |own: Element<'_>| own.attributes().any(|attribute| attribute.name().starts_with("lock"));
+    if has_lock(element) || entries(element).any(|(_, entry)| has_lock(entry)) {
         Rc::make_mut(&mut Rc::make_mut(sections).locks).learn(path, element);
     }
     let Some(kind) = support::section(path) else {
@@ -309,7 +405,7 @@ fn section(
     match kind.how {
         How::Served => {
             shared.report.attributes(source, element, kind);
-            let written = Written { path, element, level, locked: &locked };
+            let written = Written { path, element, level, locked: &locked, against: &against };
             serve(Rc::make_mut(sections), &written, shared);
         }
         How::Kept => shared.report.attributes(source, element, kind),
@@ -351,6 +447,8 @@ fn serve(sections: &mut Sections, written: &Written<'_, '_>, shared: &mut Shared
             sections.read_anonymous(written, shared);
         }
         "rewrite/rules" | "rewrite/globalRules" => sections.read_rules(written, shared),
+        "rewrite/rewriteMaps" => sections.read_maps(written, shared),
+        "proxy" => sections.read_proxy(written, shared),
         // The table has no others that are served.
         _ => {}
     }

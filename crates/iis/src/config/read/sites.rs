@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             id,
             name,
             state: if started { SiteState::Started } else { SiteState::Stopped },
-            https_redirect: to_https || made.to_https,
+            https_redirect: to_https,
             limits,
             access_log: log && !made.not_logged,
             ignore_case: true,

@@ -74,7 +74,7 @@ pub(super) const fn reported(
 
 /// Whether sections stand below an element: it is none itself.
 pub(super) fn is_group(path: &str) -> bool {
-    matches!(path, "security" | "security/authentication" | "rewrite" | "tracing")
+    matches!(path, "security" | "security/authentication" | "rewrite" | "tracing" | "webdav")
 }
 
 #[cfg(test)]

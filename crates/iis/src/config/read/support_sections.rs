@@ -52,13 +52,10 @@ pub(super) const SECTIONS: &[Kind] = &[
         locked: false,
         meaning: "Cache-Control",
         attributes: &[
-            served(
-                "cacheControlMode",
-                "NoControl, DisableCache, UseMaxAge; UseExpires is reported",
-            ),
+            served("cacheControlMode", "NoControl, DisableCache, UseMaxAge, UseExpires"),
             served("cacheControlMaxAge", "for UseMaxAge"),
             served("cacheControlCustom", "further directives"),
-            kept("httpExpires", "for UseExpires"),
+            served("httpExpires", "for UseExpires: what Expires says"),
             reported("setEtag", Some("true"), "files always have an ETag"),
         ],
     },
@@ -89,7 +86,10 @@ pub(super) const SECTIONS: &[Kind] = &[
         meaning: "the page of a status",
         attributes: &[
             served("statusCode", "400 to 599"),
-            served("subStatusCode", "-1, 0; pages of one sub-status are reported"),
+            served(
+                "subStatusCode",
+                "of which: 403.6, 403.14, 404.3 and those that docs/rules.md names",
+            ),
             served("path", "the file; with ExecuteURL the path of a static file of the site"),
             served(
                 "prefixLanguageFilePath",
@@ -375,9 +375,9 @@ pub(super) const SECTIONS: &[Kind] = &[
     },
     Kind {
         path: "rewrite/rewriteMaps",
-        how: How::Reported,
+        how: How::Served,
         locked: false,
-        meaning: "rules that use maps are reported",
+        meaning: "tables that rules look up, as far as docs/iis.md says",
         attributes: &[],
     },
     Kind {
@@ -386,6 +386,20 @@ pub(super) const SECTIONS: &[Kind] = &[
         locked: false,
         meaning: "rules that use providers are reported",
         attributes: &[],
+    },
+    Kind {
+        path: "proxy",
+        how: How::Served,
+        locked: true,
+        meaning: "Application Request Routing, for rules that lead to other servers",
+        attributes: &[
+            kept("enabled", "rules say it"),
+            served("preserveHostHeader", "whether they get the Host of the request"),
+            kept("reverseRewriteHostInResponseHeaders", "Location fields stay as they are"),
+            kept("httpVersion", "HTTP/1.1 is spoken"),
+            kept("keepAlive", "connections are kept"),
+            kept("timeout", "docs/limits.md has the bounds"),
+        ],
     },
     Kind {
         path: "rewrite/allowedServerVariables",
@@ -568,6 +582,27 @@ pub(super) const SECTIONS: &[Kind] = &[
         how: How::Reported,
         locked: true,
         meaning: "there is no WebDAV",
+        attributes: &[],
+    },
+    Kind {
+        path: "webdav/authoringRules",
+        how: How::Kept,
+        locked: true,
+        meaning: "there is no WebDAV",
+        attributes: &[],
+    },
+    Kind {
+        path: "webdav/globalSettings",
+        how: How::Kept,
+        locked: true,
+        meaning: "there is no WebDAV",
+        attributes: &[],
+    },
+    Kind {
+        path: "httpTracing",
+        how: How::Kept,
+        locked: true,
+        meaning: "no traces are written",
         attributes: &[],
     },
     Kind {

@@ -13,7 +13,7 @@ use bindery_model::{
     decide::rewrite::Replacement,
     document::parse,
     problem::Severity,
-    rules::{AccessRule, HeaderRule, Hsts},
+    rules::{AccessRule, HeaderRule, Hsts, RedirectTo},
     site::{Files, Route, RouteAction, Site, SiteState, UnknownTypes},
     tls::{ClientCertificate, TlsVersion},
     trap,
@@ -22,6 +22,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::netsh::records::{ApplicationId, Flag, Record, RecordChange, Records};
+
+mod samples;
 
 /// Everything that a configuration is made of, in memory.
 #[derive(Default)]
@@ -55,6 +57,10 @@ impl Given {
                 let below = |folder: &&PathBuf| folder.starts_with(root) && *folder != root;
                 self.web_configs.keys().filter(below).cloned().collect()
             },
+            folder_named: &|folder| {
+                let is_gone = folder.starts_with("/srv/d/a/gone");
+                (!is_gone).then(|| folder.to_owned())
+            },
             environment: &|_| None,
         })
     }
@@ -81,13 +87,18 @@ fn told(document: &Document, text: &str) -> String {
 
 const CONTOSO: &str = include_str!("../../../tests/samples/contoso.config");
 const IIS7: &str = include_str!("../../../tests/samples/iis7.config");
-const SAMPLES: [&str; 6] = [
+const WEB_FARM: &str = include_str!("../../../tests/samples/web-farm.config");
+const SAMPLES: [&str; 10] = [
     CONTOSO,
     IIS7,
     include_str!("../../../tests/samples/cut-off.config"),
     include_str!("../../../tests/samples/fragment-site.xml"),
     include_str!("../../../tests/samples/fragment-sites.xml"),
     include_str!("../../../tests/samples/fragment-appcmd.xml"),
+    WEB_FARM,
+    include_str!("../../../tests/samples/one-line.config"),
+    include_str!("../../../tests/samples/odd-space.config"),
+    include_str!("../../../tests/samples/rewrite.config"),
 ];
 
 /// One site at `/srv/d/a` with what `inner` says of it, and what stands behind it.
@@ -153,135 +164,23 @@ fn has(document: &Document, text: &str, code: Code, part: &str) {
 }
 
 #[test]
-fn the_sample_is_served_without_an_error() {
-    let given = Given::text(CONTOSO);
-    let document = given.read();
-    let worst = document.problems.iter().map(Problem::severity).max();
-    assert_eq!(worst, Some(Severity::Warning), "{}", told(&document, CONTOSO));
-    let sites = &document.configuration.table.sites;
-    let named: Vec<_> = sites.iter().map(|site| (site.id.0, site.name.as_str())).collect();
-    assert_eq!(named[..3], [(1, "Default Web Site"), (2, "contoso-www"), (3, "fabrikam")]);
-    assert_eq!(named.len(), 10);
-    // One of staging's is another site's, one is net.tcp.
-    assert_eq!(document.configuration.table.bindings.len(), 20);
-    let contoso = site(&document, "contoso-www");
-    assert_eq!(contoso.limits.requests_max, Some(5000));
-    assert_eq!(contoso.limits.bytes_per_second_max, Some(10_485_760));
-    assert!(contoso.https_redirect && !site(&document, "fabrikam").https_redirect);
-    let hsts = Hsts { max_age: 31_536_000, include_subdomains: true, preload: false };
-    assert_eq!(contoso.root.rules.hsts, Some(hsts));
-    let paths: Vec<_> = contoso.routes.iter().map(|route| route.path.as_str()).collect();
-    assert_eq!(paths, ["/downloads", "/images", "/shop", "/shop/admin", "/shop/media/large"]);
-    let root = files(&contoso.root);
-    assert_eq!(root.root, Path::new("/srv/d/sites/contoso/www"));
-    assert_eq!(root.default_documents, ["index.html", "home.html"]);
-    assert_eq!(root.cache_control[0].value, "public,max-age=604800");
-    assert!(root.media_types.contains(&("js".to_owned(), "text/javascript".to_owned())));
-    assert_eq!(
-        contoso.root.rules.response_headers.last(),
-        Some(&HeaderRule::Set("X-Site".to_owned(), "contoso".to_owned()))
-    );
-    assert_eq!(
-        contoso.root.rules.error_pages,
-        [(404, "/srv/d/sites/contoso/www/errors/404.html".into())]
-    );
-    assert!(contoso.root.rules.rewrites[0].unless_file);
-    assert!(!contoso.root.rules.https_only);
-    assert_eq!(site(&document, "staging").state, SiteState::Stopped);
-    let log = document.configuration.settings.access_log.as_ref().unwrap();
-    assert_eq!(log.folder, Path::new("/srv/inetpub/logs/LogFiles"));
-    let redirect = &site(&document, "legacy-redirect").root.rules.redirects;
-    assert_eq!(redirect.iter().map(|rule| rule.status).collect::<Vec<_>>(), [308, 308]);
-}
-
-#[test]
 fn a_redirect_goes_to_what_a_location_field_can_have() {
     let inner = "<httpRedirect enabled='true' destination='https://bücher.example$V$Q' exactDestination='true'/>
         <rewrite><rules><rule name='r'><match url='^a$'/><action type='Redirect' url='https://bücher.example/a'/></rule></rules></rewrite>";
     let document = web_config("", "/srv/d/a/f", inner).read();
     let sites = document.configuration.table.sites.iter();
     let rules = sites.flat_map(Site::all_routes).flat_map(|route| &route.rules.redirects);
-    let targets: Vec<_> = rules.map(|rule| rule.to.as_str()).collect();
+    let targets: Vec<_> = rules
+        .map(|rule| match &rule.to {
+            RedirectTo::Target(to) => to.as_str(),
+            to => panic!("{to:?}"),
+        })
+        .collect();
     assert_eq!(targets.len(), 2, "{:?}", document.problems);
     assert!(
         targets.iter().all(|to| to.starts_with("https://xn--bcher-kva.example/")),
         "{targets:?}"
     );
-}
-
-#[test]
-fn every_problem_of_the_sample_has_its_line() {
-    let document = Given::text(CONTOSO).read();
-    let told = told(&document, CONTOSO);
-    for line in [
-        "115 hint not-supported-here: property 5506",
-        "147 warning unmapped-path: nothing says where \"\\\\\\\\files.contoso.example\\\\pub\"",
-        "147 hint not-supported-here: password of <virtualDirectory>",
-        "159 hint not-supported-here: connectionTimeout=\"00:01:30\"",
-        "210 warning no-effect: https/*:443:alpha.ccs.example.net",
-        "253 warning no-effect: http/*:80:www.contoso.example of site \"staging\"",
-        "254 hint not-supported-here: net.tcp/808:*",
-        "427 hint not-supported-here: the rewrite rule \"apex to www\" is not done",
-        "468 warning not-enforced: /shop/admin",
-    ] {
-        assert!(told.contains(line), "{line}\n{told}");
-    }
-    assert!(!told.contains("enc:") && !told.contains("applicationPool"), "{told}");
-}
-
-#[test]
-fn an_iis_7_with_mark_and_line_ends_of_windows_is_read() {
-    let document = Given::text(IIS7).read();
-    assert_eq!(
-        bindings(&document),
-        [
-            "http/*:80:shop.example.com",
-            "https/*:443:shop.example.com",
-            "https/*:443:partners.example.com",
-            "https/*:443:",
-        ]
-    );
-    assert_eq!(site(&document, "partners & co").id.0, 871_234_567);
-    assert_eq!(files(&site(&document, "shop").root).root, Path::new("/srv/inetpub/shop"));
-    has(&document, IIS7, Code::BadSslFlags, "requires server name indication and has no host");
-    has(&document, IIS7, Code::NoBinding, "site \"files\"");
-    has(&document, IIS7, Code::UnmappedPath, "is encrypted");
-    for part in [
-        "ftp/*:21:",
-        "net.pipe",
-        "net.msmq",
-        "<ftpServer>",
-        "<system.ftpServer>",
-        "contosoModule",
-        "5506",
-        "NCSA",
-    ] {
-        has(&document, IIS7, Code::NotSupportedHere, part);
-    }
-}
-
-#[test]
-fn what_is_cut_off_is_an_error_at_its_place() {
-    let text = SAMPLES[2];
-    let document = Given::text(text).read();
-    assert_eq!(codes(&document), ["syntax"]);
-    let span = &document.problems[0].span;
-    assert!(text.get(span.clone()).is_some() && span.start > 0, "{span:?}");
-    assert!(document.configuration.table.sites.is_empty());
-}
-
-#[test]
-fn fragments_are_read_as_whole_files() {
-    let document = Given::text(SAMPLES[3]).read();
-    assert_eq!(bindings(&document), ["https/192.0.2.10:443:shop.example.com"]);
-    assert_eq!(site(&document, "shop").state, SiteState::Stopped);
-    let document = Given::text(SAMPLES[4]).read();
-    assert_eq!(site(&document, "a").limits.requests_max, Some(50));
-    let document = Given::text(SAMPLES[5]).read();
-    assert_eq!(bindings(&document), ["http/*:80:one.example.com", "http/*:80:two.example.com"]);
-    assert_eq!(site(&document, "one").limits.requests_max, Some(100));
-    let document = Given::text("<html/>").read();
-    assert_eq!(codes(&document), ["missing-key"]);
 }
 
 #[test]
@@ -462,6 +361,76 @@ fn locked_sections_of_a_web_config_are_not_obeyed() {
     let mut given = web_config("", "/srv/d/a/f", inner);
     given.text = given.text.replace("</configuration>", &format!("{lock}</configuration>"));
     assert_eq!(given.read().configuration.table.sites[0].routes.len(), 0);
+}
+
+#[test]
+fn entries_that_are_locked_stay_as_they_are() {
+    let server = "<httpProtocol><customHeaders><add name='X-A' value='1' lockItem='true'/><add name='X-B' value='1'/></customHeaders></httpProtocol><urlCompression lockItem='true' doStaticCompression='true'/><staticContent lockAllElementsExcept='mimeMap,remove'><mimeMap fileExtension='.a' mimeType='a/a' lockItem='true'/><mimeMap fileExtension='.b' mimeType='b/b'/></staticContent><defaultDocument lockAllAttributesExcept='x'/>";
+    let inner = "<httpProtocol><customHeaders><remove name='x-a'/><remove name='X-B'/><clear/></customHeaders></httpProtocol>\
+        <urlCompression doStaticCompression='false'/>\
+        <staticContent><remove fileExtension='.A'/><remove fileExtension='.b'/><clientCache cacheControlMode='DisableCache'/></staticContent>\
+        <defaultDocument enabled='false'><files><clear/><add value='x.htm'/></files></defaultDocument>";
+    let given = web_config(server, "/srv/d/a/f", inner);
+    let document = given.read();
+    let sub = route(&document, "/f");
+    let header = HeaderRule::Set("X-A".to_owned(), "1".to_owned());
+    assert_eq!(sub.rules.response_headers, [header]);
+    let own = files(&sub);
+    assert_eq!(*own.media_types, [("a".to_owned(), "a/a".to_owned())]);
+    assert!(own.cache_control.is_empty());
+    assert_eq!(own.default_documents, ["x.htm"]);
+    for part in [
+        "<remove> in httpProtocol changes an entry",
+        "<clear> in httpProtocol changes an entry",
+        "urlCompression is locked",
+        "clientCache of staticContent is locked",
+        "<remove> in staticContent changes an entry",
+        "enabled of defaultDocument is locked",
+    ] {
+        has(&document, &given.text, Code::LockedSection, part);
+    }
+    let locked = document.problems.iter().filter(|one| one.code == Code::LockedSection);
+    assert_eq!(locked.count(), 6, "{}", told(&document, &given.text));
+}
+
+#[test]
+fn a_location_of_a_folder_that_is_not_there_is_not_found() {
+    let location = |path: &str| {
+        format!(
+            "<location path='a/{path}'><system.webServer><directoryBrowse enabled='true'/></system.webServer></location>"
+        )
+    };
+    let mut given = sections("");
+    let locations = ["there", "gone", "gone/more"].map(location).concat();
+    given.text = given.text.replace("</configuration>", &format!("{locations}</configuration>"));
+    let document = given.read();
+    assert!(files(&route(&document, "/there")).listing);
+    for path in ["/gone", "/gone/more"] {
+        let found = document.configuration.table.sites[0].route(path.as_bytes());
+        assert!(matches!(found.action, RouteAction::Respond { status: 404, .. }), "{found:?}");
+    }
+}
+
+#[test]
+fn expires_and_pages_of_one_sub_status_are_served() {
+    let date = "Tue, 19 Jan 2038 03:14:07 GMT";
+    let given = sections(&format!(
+        "<staticContent><clientCache cacheControlMode='UseExpires' httpExpires='{date}'/></staticContent>\
+         <httpErrors><error statusCode='403' subStatusCode='14' path='C:\\inetpub\\14.htm'/><error statusCode='403' path='C:\\inetpub\\403.htm'/></httpErrors>"
+    ));
+    let document = given.read();
+    let root = route(&document, "/");
+    let rule = &files(&root).cache_control[0];
+    assert_eq!((rule.value.as_str(), rule.expires.as_deref()), ("", Some(date)));
+    let pages: Vec<_> =
+        root.rules.error_pages.iter().map(|(status, _)| status.to_string()).collect();
+    assert_eq!(pages, ["403", "403.14"]);
+    let wrong = sections(
+        "<staticContent><clientCache cacheControlMode='UseExpires' httpExpires='soon'/></staticContent>",
+    );
+    let document = wrong.read();
+    assert!(files(&route(&document, "/")).cache_control.is_empty());
+    has(&document, &wrong.text, Code::NotSupportedHere, "\"soon\" is no date for Expires");
 }
 
 #[test]
@@ -694,11 +663,16 @@ fn sound(text: &str, document: &Document) -> Result<(), TestCaseError> {
     prop_assert_eq!(document.positions.sites.len(), table.sites.len());
     for route in table.sites.iter().flat_map(Site::all_routes) {
         let rules = &route.rules;
-        for (pattern, to) in rules.redirects.iter().map(|rule| (&rule.path, &rule.to)) {
-            prop_assert!(Replacement::new(pattern, to).is_ok(), "{:?} {}", pattern, to);
+        for rule in &rules.redirects {
+            let to = match &rule.to {
+                RedirectTo::Target(to) => Some(to.as_str()),
+                RedirectTo::Refused | RedirectTo::Here => None,
+            };
+            prop_assert!(Replacement::new(&rule.path, &rule.when, to).is_ok(), "{:?}", rule);
         }
-        for (pattern, to) in rules.rewrites.iter().map(|rule| (&rule.path, &rule.to)) {
-            prop_assert!(Replacement::new(pattern, to).is_ok(), "{:?} {}", pattern, to);
+        for rule in &rules.rewrites {
+            let made = Replacement::new(&rule.path, &rule.when, rule.to.as_deref());
+            prop_assert!(made.is_ok(), "{:?}", rule);
         }
     }
     Ok(())
@@ -737,7 +711,11 @@ proptest! {
             <httpProtocol><customHeaders><add name='{value}' value='{value}'/></customHeaders></httpProtocol>\
             <httpRedirect enabled='true' destination='https://x.example/{value}' exactDestination='true'><add wildcard='{value}' destination='/{value}'/></httpRedirect>\
             <rewrite><rules><rule name='r'><match url='{value}'/><action type='Redirect' url='{value}'/></rule>\
-            <rule name='s'><match url='{value}'/><action type='Rewrite' url='/{value}'/></rule></rules></rewrite>");
+            <rule name='s'><match url='{value}'/><action type='Rewrite' url='/{value}'/></rule>\
+            <rule name='t'><match url='.*'/><conditions><add input='{{HTTP_HOST}}' pattern='{value}'/>\
+            <add input='{value}' pattern='{value}'/></conditions><action type='Redirect' url='https://{{C:1}}/{value}'/></rule>\
+            <rule name='u'><match url='^{value}(.*)'/><action type='Rewrite' url='http://{value}/{{R:1}}'/></rule></rules>\
+            <rewriteMaps><rewriteMap name='{value}'><add key='{value}' value='{value}'/></rewriteMap></rewriteMaps></rewrite>");
         let given = web_config("", "/srv/d/a/f", &inner);
         let document = given.read();
         sound(&given.text, &document)?;

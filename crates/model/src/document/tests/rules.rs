@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     log::{AccessLog, LogFormat, Roll},
     rules::{
-        BasicAuth, Compress, Cors, HeaderRule, Hsts, PathPattern, RateLimit, RedirectRule,
-        RewriteRule, Rules,
+        BasicAuth, Compress, Condition, Cors, ErrorStatus, HeaderRule, Hsts, Part, PathPattern,
+        RateLimit, RedirectRule, RedirectTo, RewriteRule, Rules, Test,
     },
     site::SiteLimits,
 };
@@ -41,15 +41,21 @@ cors = { origins = ["https://App.example.com:443"], methods = ["GET"], headers =
 response_headers = { set = { X-A = "b" }, add = { X-B = ["c", "d"] }, remove = ["X-C"] }
 hsts = { max_age = 63072000, include_subdomains = true, preload = true }
 compress = { bytes_min = 1, types = ["text/*", "Application/JSON"] }
-error_pages = { 503 = "b.html", 404 = "errors/404.html" }
+error_pages = { 503 = "b.html", 404 = "errors/404.html", "404.3" = "type.html" }
 "#,
     );
     let networks: Vec<_> =
         read.access.iter().map(|rule| format!("{} {}", rule.allow, rule.network)).collect();
     assert_eq!(networks, ["true 10.0.0.0/8", "true 192.0.2.7/32", "false 0.0.0.0/0", "false ::/0"]);
     let at = |place: &str| Path::new("/etc/bindery").join(place);
-    let redirect =
-        |path, to: &str| RedirectRule { path, to: to.to_owned(), status: 308, keep_query: true };
+    let redirect = |path, to: &str| RedirectRule {
+        path,
+        when: Vec::new(),
+        to: RedirectTo::Target(to.to_owned()),
+        status: 308,
+        keep_query: true,
+    };
+    let unless = |test| Condition { test, negate: true };
     let expected = Rules {
         access: read.access.clone(),
         https_only: true,
@@ -66,8 +72,8 @@ error_pages = { 503 = "b.html", 404 = "errors/404.html" }
         ],
         rewrites: vec![RewriteRule {
             path: PathPattern::Regex("^/p/(.*)$".to_owned()),
-            to: "/page.php?p=$1".to_owned(),
-            unless_file: true,
+            when: vec![unless(Test::File), unless(Test::Folder)],
+            to: Some("/page.php?p=$1".to_owned()),
         }],
         request_bytes_max: Some(10_485_760),
         cors: Some(Cors {
@@ -86,9 +92,69 @@ error_pages = { 503 = "b.html", 404 = "errors/404.html" }
         ],
         hsts: Some(Hsts { max_age: 63_072_000, include_subdomains: true, preload: true }),
         compress: Some(Compress { bytes_min: 1, types: texts(&["text/*", "application/json"]) }),
-        error_pages: vec![(404, at("errors/404.html")), (503, at("b.html"))],
+        error_pages: vec![
+            (404.into(), at("errors/404.html")),
+            (ErrorStatus { status: 404, sub: Some(3) }, at("type.html")),
+            (503.into(), at("b.html")),
+        ],
     };
     assert_eq!(read, expected);
+}
+
+#[test]
+fn a_rule_may_have_conditions() {
+    let read = rules(
+        r#"
+redirects = [
+  { prefix = "/.well-known/acme-challenge", to = false },
+  { suffix = ".bak", status = 404 },
+  { regex = "^/(.*)$", when = { host = '^(?P<apex>[a-z.]+)$', scheme = "http", fields = { X-A = ["1", "2"] } }, unless = { folder = true }, to = "${scheme}://www.${apex}/$1" },
+]
+rewrites = [{ path = "/a", when = { file = false }, to = false }]
+"#,
+    );
+    let text = |of: Part, regex: &str| Test::Text { of, regex: regex.to_owned() };
+    let field = || Part::Field("x-a".to_owned());
+    let is = |test| Condition { test, negate: false };
+    let not = |test| Condition { test, negate: true };
+    let [acme, backup, apex] = read.redirects.as_slice() else { panic!("{read:?}") };
+    assert_eq!(
+        (&acme.to, &backup.to, backup.status),
+        (&RedirectTo::Here, &RedirectTo::Refused, 404)
+    );
+    let expected = [
+        not(Test::Https),
+        not(Test::Folder),
+        is(text(Part::Host, "^(?P<apex>[a-z.]+)$")),
+        is(text(field(), "1")),
+        is(text(field(), "2")),
+    ];
+    assert_eq!(apex.when, expected);
+    assert_eq!(apex.to, RedirectTo::Target("${scheme}://www.${apex}/$1".to_owned()));
+    assert_eq!((&read.rewrites[0].when[..], &read.rewrites[0].to), (&[not(Test::File)][..], &None));
+}
+
+#[test]
+fn conditions_that_make_no_sense_are_refused() {
+    let redirect = |rule: &str, code: &str, part: &str| {
+        check_site(&format!("redirects = [{{ path = '/a', to = '/b', {rule} }}]"), code, part);
+    };
+    redirect("when = { host = '‹(›' }", "bad-regex", "unclosed group");
+    redirect("when = { ‹hosts› = 'a' }", "unknown-key", "did you mean \"host\"?");
+    redirect("when = { scheme = '‹ftp›' }", "bad-value", "\"https\" or \"http\"");
+    redirect("unless = { file = ‹'x'› }", "wrong-type", "true or false");
+    redirect("when = { fields = { ‹'a b'› = 'x' } }", "bad-value", "no name of a field");
+    redirect("when = ‹'x'›", "wrong-type", "takes a table");
+    check_site(
+        "redirects = [{ path = '/a', to = 'https://‹${x}›/' }]",
+        "bad-value",
+        "stands for nothing",
+    );
+    check_site(
+        "redirects = [{ path = '/a', to = '‹${x}://b/›' }]",
+        "bad-value",
+        "neither http nor https",
+    );
 }
 
 #[test]
@@ -149,6 +215,7 @@ fn rules_that_make_no_sense_are_refused() {
     check_site("compress.types = ['‹text›']", "bad-value", "no media type");
     check_site("compress.types = ['‹text/css; q=1›']", "bad-value", "no media type");
     check_site("error_pages = { ‹200› = 'x' }", "bad-value", "status from 400 to 599");
+    check_site("error_pages = { ‹'404.x'› = 'x' }", "bad-value", "status from 400 to 599");
     check_site("error_pages = { ‹notfound› = 'x' }", "bad-value", "status from 400 to 599");
     check_site("error_pages = { 404 = ‹''› }", "bad-value", "404 is empty");
     check_site("‹acces› = []", "unknown-key", "did you mean \"access\"?");

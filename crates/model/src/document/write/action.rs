@@ -98,9 +98,10 @@ fn put_files(keys: &mut Keys, own: &Files, inherited: &Files) {
 }
 
 fn cache_rule(rule: &CacheRule) -> Value {
-    let CacheRule { path, value } = rule;
+    let CacheRule { path, value, expires } = rule;
     let mut keys = rules::pattern(path);
-    keys.put("value", value.as_str());
+    keys.put_other("value", (value.as_str(), ""), |own| own);
+    keys.put_some("expires", expires.as_deref());
     keys.0.into()
 }
 

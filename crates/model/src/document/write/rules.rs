@@ -6,11 +6,12 @@ use crate::{
     document::{
         action::REDIRECT_STATUS,
         cors,
+        rewrite::{FOUND, PARTS},
         rules::{REALM, standard_compress, standard_hsts},
     },
     rules::{
-        AccessRule, BasicAuth, Compress, Cors, HeaderRule, Hsts, PathPattern, RateLimit,
-        RedirectRule, RewriteRule, Rules,
+        AccessRule, BasicAuth, Compress, Condition, Cors, HeaderRule, Hsts, Part, PathPattern,
+        RateLimit, RedirectRule, RedirectTo, RewriteRule, Rules, Test,
     },
 };
 
@@ -117,20 +118,80 @@ pub(super) fn pattern(path: &PathPattern) -> Keys {
 }
 
 fn redirect(rule: &RedirectRule) -> Value {
-    let RedirectRule { path, to, status, keep_query } = rule;
+    let RedirectRule { path, when, to, status, keep_query } = rule;
     let mut keys = pattern(path);
-    keys.put("to", to.as_str());
+    conditions(&mut keys, when);
+    match to {
+        RedirectTo::Target(to) => keys.put("to", to.as_str()),
+        RedirectTo::Here => keys.put("to", false),
+        RedirectTo::Refused => {}
+    }
     keys.put_other("status", (*status, REDIRECT_STATUS), |own| own);
     keys.put_other("keep_query", (*keep_query, true), |own| own);
     keys.0.into()
 }
 
 fn rewrite(rule: &RewriteRule) -> Value {
-    let RewriteRule { path, to, unless_file } = rule;
+    let RewriteRule { path, when, to } = rule;
     let mut keys = pattern(path);
-    keys.put("to", to.as_str());
-    keys.put_other("unless_file", (*unless_file, false), |own| own);
+    conditions(&mut keys, when);
+    match to {
+        Some(to) => keys.put("to", to.as_str()),
+        None => keys.put("to", false),
+    }
     keys.0.into()
+}
+
+/// `when` and `unless`.
+fn conditions(keys: &mut Keys, all: &[Condition]) {
+    for (key, negate) in [("when", false), ("unless", true)] {
+        let mut own = Keys::default();
+        for (name, test) in FOUND {
+            if all.contains(&Condition { test, negate }) {
+                own.put(name, true);
+            }
+        }
+        // It is one or the other: both are written as what must be true.
+        let secure = |negate| all.contains(&Condition { test: Test::Https, negate });
+        if !negate && (secure(false) || secure(true)) {
+            own.put("scheme", if secure(false) { "https" } else { "http" });
+        }
+        if negate && secure(false) && secure(true) {
+            own.put("scheme", "https");
+        }
+        let texts = |part: &Part| -> Vec<&str> {
+            let texts = all.iter().filter(|one| one.negate == negate);
+            let texts = texts.filter_map(|one| match &one.test {
+                Test::Text { of, regex } if of == part => Some(regex.as_str()),
+                _ => None,
+            });
+            texts.collect()
+        };
+        let value = |texts: Vec<&str>| match texts.as_slice() {
+            [] => None,
+            [only] => Some(Value::from(*only)),
+            several => Some(Value::texts(several.iter().copied())),
+        };
+        for (name, part) in PARTS {
+            if let Some(value) = value(texts(&part)) {
+                own.put(name, value);
+            }
+        }
+        let mut fields = Fields::new();
+        for one in all {
+            if let Test::Text { of: of @ Part::Field(name), .. } = &one.test
+                && let Some(value) = value(texts(of))
+            {
+                fields.insert(name.clone(), value);
+            }
+        }
+        if !fields.is_empty() {
+            own.put("fields", fields);
+        }
+        if !own.0.is_empty() {
+            keys.put(key, own.0);
+        }
+    }
 }
 
 fn origins(own: &Cors) -> Value {

@@ -145,7 +145,7 @@ impl FastCgi {
             target => target,
         };
         let Target::Script { script, path_info } = target else {
-            return Err(RequestError::NotFound { path: path.to_owned() });
+            return Err(RequestError::NotFound { path: path.to_owned(), sub: 0 });
         };
         ctx.info.connection.note_upstream();
         let client = ctx.client(request);

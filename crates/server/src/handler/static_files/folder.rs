@@ -35,7 +35,7 @@ pub(super) struct Folder {
     pub(super) fallback: Option<RequestPath<'static>>,
     precompressed: bool,
     types: MediaTypes,
-    cache_control: Vec<(PathMatcher, HeaderValue)>,
+    cache_control: Vec<(PathMatcher, Caching)>,
     pub(super) cache: Arc<FileCache>,
     /// Our files in the cache.
     pub(super) number: u64,
@@ -72,6 +72,9 @@ impl From<FindError> for LookError {
     }
 }
 
+/// `Cache-Control` and `Expires`. The latter boxed, for hardly anybody has it.
+type Caching = (Option<HeaderValue>, Option<Box<HeaderValue>>);
+
 /// When a request is answered.
 #[derive(Clone, Copy)]
 pub(super) struct Clock {
@@ -88,7 +91,9 @@ impl Folder {
         let fallback = fallback.filter(|name| is_name(name));
         let rules = files.cache_control.iter().filter_map(|rule| {
             let matcher = PathMatcher::new(&rule.path).ok()?;
-            Some((matcher, HeaderValue::try_from(&rule.value).ok()?))
+            let value = HeaderValue::try_from(&rule.value).ok()?;
+            let expires = rule.expires.as_ref().and_then(|own| HeaderValue::try_from(own).ok());
+            Some((matcher, ((!value.is_empty()).then_some(value), expires.map(Box::new))))
         });
         let number = cache.next_root();
         Self {
@@ -179,14 +184,16 @@ impl Folder {
     /// What is said of the file with this name; nothing if its type is not sent.
     fn describe(&self, name: &[u8]) -> Option<Description> {
         let content_type = self.types.of(name)?;
-        let mut cache_control = None;
+        let (mut cache_control, mut expires) = (None, None);
         if !self.cache_control.is_empty() {
             let route = if self.route == "/" { "" } else { &self.route };
             let path = [route.as_bytes(), b"/", name].concat();
             let rule = self.cache_control.iter().find(|(matcher, _)| matcher.fits(&path));
-            cache_control = rule.map(|(_, value)| value.clone());
+            if let Some((_, caching)) = rule {
+                (cache_control, expires) = caching.clone();
+            }
         }
-        Some(Description { content_type, cache_control })
+        Some(Description { content_type, cache_control, expires })
     }
 }
 

@@ -273,15 +273,18 @@ impl StaticFiles {
         let root = self.folder.place.path();
         let file = || -> PathBuf { root.join(Path::new(OsStr::from_bytes(path.relative()))) };
         match error {
-            LookError::File(FindError::NotFound | FindError::UnknownType) => {
-                RequestError::NotFound { path: asked() }
+            LookError::File(FindError::NotFound) => {
+                RequestError::NotFound { path: asked(), sub: 0 }
+            }
+            LookError::File(FindError::UnknownType) => {
+                RequestError::NotFound { path: asked(), sub: 3 }
             }
             LookError::File(FindError::NoDocument) => {
                 let reason = "no default document, and no listing";
-                RequestError::Forbidden { path: asked(), reason }
+                RequestError::Forbidden { path: asked(), reason, sub: 14 }
             }
             LookError::File(FindError::Refused(reason)) => {
-                RequestError::Forbidden { path: asked(), reason }
+                RequestError::Forbidden { path: asked(), reason, sub: 0 }
             }
             LookError::File(FindError::Failed(source)) => {
                 RequestError::File { path: file(), source }
@@ -310,7 +313,9 @@ enum FromMemory<'a> {
 fn refuse_path(error: PathError, request: &Parts) -> RequestError {
     match error {
         PathError::Malformed(reason) => RequestError::BadRequest { reason },
-        PathError::NotFound => RequestError::NotFound { path: request.uri.path().to_owned() },
+        PathError::NotFound => {
+            RequestError::NotFound { path: request.uri.path().to_owned(), sub: 0 }
+        }
         PathError::TooLong => RequestError::UriTooLong,
     }
 }

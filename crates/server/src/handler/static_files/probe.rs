@@ -57,7 +57,7 @@ impl StaticFiles {
             Err(FindError::NoDocument) => Ok(Probe::Folder),
             Err(FindError::UnknownType) => Ok(Probe::File),
             Err(FindError::Refused(reason)) => {
-                Err(RequestError::Forbidden { path: shown(), reason })
+                Err(RequestError::Forbidden { path: shown(), reason, sub: 0 })
             }
             Err(FindError::Failed(source)) => {
                 Err(RequestError::File { path: self.folder.place.path().clone(), source })

@@ -81,6 +81,8 @@ pub(super) struct Representation {
     pub(super) last_modified: Option<HeaderValue>,
     pub(super) content_type: HeaderValue,
     pub(super) cache_control: Option<HeaderValue>,
+    /// Boxed, for hardly anybody has it.
+    pub(super) expires: Option<Box<HeaderValue>>,
     /// How its bytes are encoded.
     pub(super) coding: Option<Coding>,
     /// Whether there are others, with another coding (RFC 9110, 12.5.5).
@@ -92,6 +94,7 @@ pub(super) struct Representation {
 pub(super) struct Description {
     pub(super) content_type: HeaderValue,
     pub(super) cache_control: Option<HeaderValue>,
+    pub(super) expires: Option<Box<HeaderValue>>,
 }
 
 impl Representation {
@@ -113,6 +116,7 @@ impl Representation {
             last_modified,
             content_type: described.content_type.clone(),
             cache_control: described.cache_control.clone(),
+            expires: described.expires.clone(),
             coding: None,
             varies: false,
         }
@@ -152,7 +156,7 @@ pub(super) mod tests {
             changed: (changed, 5),
         };
         let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
-        let described = Description { content_type, cache_control: None };
+        let described = Description { content_type, cache_control: None, expires: None };
         Representation::new(stamp, &described, UNIX_EPOCH + Duration::from_secs(read_at))
     }
 

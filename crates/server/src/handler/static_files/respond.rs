@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
     header::{
         ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, VARY,
+        CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, VARY,
     },
     request::Parts as Request,
 };
@@ -49,6 +49,9 @@ pub(super) fn file(
     }
     if let Some(cache_control) = &representation.cache_control {
         headers.insert(CACHE_CONTROL, cache_control.clone());
+    }
+    if let Some(expires) = &representation.expires {
+        headers.insert(EXPIRES, HeaderValue::clone(expires));
     }
     if representation.varies {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));

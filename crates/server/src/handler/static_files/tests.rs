@@ -586,7 +586,8 @@ fn a_file_that_changes_between_opening_and_reading_is_read_as_it_is_then() {
             rustix::io::pwrite(&file, then, 0).unwrap();
             let found = find::FoundFile { file: same, stamp };
             let content_type = "a/b".parse().unwrap();
-            let described = representation::Description { content_type, cache_control: None };
+            let described =
+                representation::Description { content_type, cache_control: None, expires: None };
             let loaded = find::load(found, &described, clock::now(), patience).unwrap();
             assert_eq!(loaded.representation.stamp.length(), then.len() as u64);
             match loaded.source {

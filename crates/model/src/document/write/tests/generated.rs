@@ -72,6 +72,7 @@ const FILES: &[(&str, &[&str])] = &[
             "[]",
             "[{ suffix = '.css', value = 'max-age=1' }, { prefix = '/a', value = 'no-store' }]",
             "[{ path = '/a b', value = 'x' }, { regex = '^/\"\\d', value = 'y' }]",
+            "[{ suffix = '.old', expires = 'Tue, 19 Jan 2038 03:14:07 GMT' }]",
         ],
     ),
 ];
@@ -103,9 +104,19 @@ const RULES: &[(&str, &[&str])] = &[
             "[]",
             "[{ path = '/o', to = '/n' }, { prefix = '/p', to = 'https://B.example/', status = 301 }]",
             "[{ regex = '^/(\\d)', to = '/${1}/$$', keep_query = false }]",
+            "[{ suffix = '.b', status = 404 }, { prefix = '/w', to = false, unless = { file = true } }]",
+            "[{ prefix = '/', when = { scheme = 'http', host = ['a', '^b$'] }, to = 'https://${host}' }]",
         ],
     ),
-    ("rewrites", &["[]", "[{ prefix = '/r', to = '/s' }, { suffix = '.x', to = '/y?z=1' }]"]),
+    (
+        "rewrites",
+        &[
+            "[]",
+            "[{ prefix = '/r', to = '/s' }, { suffix = '.x', to = '/y?z=1' }]",
+            "[{ regex = '.', to = '/i', unless = { file = true, folder = true, fields = { A = 'b' } } }]",
+            "[{ regex = '.', to = false, when = { folder = true, method = 'P', uri = 'x' } }]",
+        ],
+    ),
     ("request_bytes_max", &["0", "1000", "false"]),
     (
         "cors",
@@ -129,7 +140,7 @@ const RULES: &[(&str, &[&str])] = &[
         &["true", "false", "{ max_age = 9 }", "{ include_subdomains = true, preload = true }"],
     ),
     ("compress", &["true", "false", "{ bytes_min = 1 }", "{ types = ['text/*', 'a/b'] }"]),
-    ("error_pages", &["{}", "{ 503 = '/e/503', 404 = 'e/404' }"]),
+    ("error_pages", &["{}", "{ 503 = '/e/503', 404 = 'e/404', '403.14' = 'e/list' }"]),
 ];
 
 const UPSTREAM_HEADERS: &[(&str, &[&str])] =

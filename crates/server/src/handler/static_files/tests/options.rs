@@ -57,7 +57,7 @@ async fn a_type_that_no_table_knows_is_refused_where_a_site_wants_that() {
 
 #[tokio::test]
 async fn the_first_rule_that_fits_says_how_long_a_file_may_be_kept() {
-    let rule = |path, value: &str| CacheRule { path, value: value.to_owned() };
+    let rule = |path, value: &str| CacheRule { path, value: value.to_owned(), expires: None };
     let site = Site::with("/app", |files| {
         files.cache_control = vec![
             rule(PathPattern::Prefix("/app/assets".to_owned()), "max-age=1"),
