@@ -38,7 +38,7 @@ pub struct RunningRequest {
 pub(crate) struct Noted {
     pub(crate) site: SiteId,
     pub(crate) method: Method,
-    pub(crate) host: Box<str>,
+    pub(crate) host: Arc<str>,
     pub(crate) url: Box<str>,
     pub(crate) client: IpAddr,
     pub(crate) begun: Instant,

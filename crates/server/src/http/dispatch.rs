@@ -69,7 +69,7 @@ pub struct ConnInfo {
 }
 
 pub(super) struct Remembered {
-    pub(super) authority: Box<str>,
+    pub(super) authority: Arc<str>,
     revision: Revision,
     pub(super) runtime: Arc<SiteRuntime>,
     /// How its requests are logged and counted, where somebody wants to know.
@@ -307,7 +307,7 @@ fn noted(
     Noted {
         site: site.runtime.id,
         method: request.method.clone(),
-        host: site.authority.clone(),
+        host: Arc::clone(&site.authority),
         url: running::cut(asked.path_and_query().map_or("/", |url| url.as_str())),
         client: rules::client(request, info, &site.runtime).0,
         begun: since.unwrap_or_else(Instant::now),
