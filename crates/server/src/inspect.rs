@@ -16,7 +16,7 @@ use std::{
 };
 
 use bindery_model::{
-    binding::{Binding, Protocol},
+    binding::{Binding, BindingInformation, Protocol},
     certificate::{CertificateChoice, CertificateFiles, CertificateId, CertificateReference},
     document::{BindingPosition, Configuration, Positions},
     name::HostPattern,
@@ -206,19 +206,10 @@ impl Inspector<'_> {
                 }
             }
             CertificateChoice::Best => {
-                self.best(binding, position);
+                self.best((place, binding), position);
                 self.chosen_by_name(place);
             }
-            CertificateChoice::None => {
-                let message = format!(
-                    "{} of site {:?} has no certificate: handshakes that lead to it are refused",
-                    binding.information,
-                    self.configuration.table.site(binding).name
-                );
-                let help = without_certificate_help(self.configuration, binding);
-                let span = position.certificate.clone();
-                self.report(Code::WithoutCertificate, span, message, help);
-            }
+            CertificateChoice::None => self.without((place, binding), position),
             CertificateChoice::Central => self.central_file(binding, position),
         }
     }
@@ -257,7 +248,7 @@ impl Inspector<'_> {
         }
     }
 
-    fn best(&mut self, binding: &Binding, position: &BindingPosition) {
+    fn best(&mut self, (place, binding): (usize, &Binding), position: &BindingPosition) {
         let found = match &binding.information.host {
             HostPattern::Exact(name) => self.certificates.best(name, self.now),
             HostPattern::Wildcard(parent) => self.certificates.best_for_wildcard(parent, self.now),
@@ -265,6 +256,10 @@ impl Inspector<'_> {
         };
         if !found.is_empty() {
             return;
+        }
+        if self.configuration.records.is_some() {
+            // As on Windows, where who adds a binding adds its record afterwards.
+            return self.without((place, binding), position);
         }
         let information = &binding.information;
         let (message, help) = match &information.host {
@@ -278,6 +273,17 @@ impl Inspector<'_> {
             ),
         };
         self.report(Code::NoCertificate, position.certificate.clone(), message, help);
+    }
+
+    fn without(&mut self, (place, binding): (usize, &Binding), position: &BindingPosition) {
+        let message = format!(
+            "{} of site {:?} has no certificate: handshakes that lead to it are refused",
+            binding.information,
+            self.configuration.table.site(binding).name
+        );
+        let help = without_certificate_help(self.configuration, place, binding);
+        let span = position.certificate.clone();
+        self.report(Code::WithoutCertificate, span, message, help);
     }
 
     fn central_file(&mut self, binding: &Binding, position: &BindingPosition) {
@@ -338,15 +344,22 @@ pub fn has_errors(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| problem.severity() == Severity::Error)
 }
 
-fn without_certificate_help(configuration: &Configuration, binding: &Binding) -> String {
-    if configuration.records.is_none() {
+fn without_certificate_help(
+    configuration: &Configuration,
+    place: usize,
+    binding: &Binding,
+) -> String {
+    let Some(records) = &configuration.records else {
         return "give it one: `certificate` at the binding, or `bindery netsh http add sslcert`"
             .to_owned();
-    }
+    };
+    let flags = records.ssl_flags.get(place).copied().unwrap_or_default();
+    let BindingInformation { host, endpoint, .. } = &binding.information;
+    let key = RecordKey::candidates(host, *endpoint, flags & 1).into_iter().next();
     format!(
-        "give it one: bindery netsh http add sslcert ipport={} certhash=THUMBPRINT \
+        "give it one: bindery netsh http add sslcert {} certhash=THUMBPRINT \
          appid={{4dc3e181-e14b-4a21-b022-59fc669b0914}}",
-        RecordKey::IpPort(binding.information.endpoint)
+        key.map(String::from).unwrap_or_default()
     )
 }
 

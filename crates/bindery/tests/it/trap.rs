@@ -259,6 +259,39 @@ fn appcmd_does_what_the_seed_did_with_one_certificate_for_both() {
     session.told("trap-appcmd-one");
 }
 
+#[test]
+fn a_binding_comes_before_its_certificate_as_scripts_for_windows_have_it() {
+    let mut session = Session::on_iis();
+    session.types(
+        "bindery appcmd set site b \"/+bindings.[protocol='https',\
+         bindingInformation='*:PORT:c.example',sslFlags='1']\"",
+    );
+    assert!(session.last.contains("SITE object \"b\" changed"), "{}", session.last);
+    let leaf = session.folder.ca.leaf(&["c.example"]);
+    drop(leaf.write(session.folder.path(), "c"));
+    let hash: String = facts_of_der(&leaf.certificate_der)
+        .unwrap()
+        .thumbprint
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    session.hashes.insert("see", hash.clone());
+    let seen = |session: &Session| shown(session.port, Some("c.example"), &session.hashes);
+    assert_eq!(seen(&session), "nothing");
+    // What is printed is one line where it is not wrapped.
+    let said = session.last.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, command) = said.split_once("give it one: ").unwrap();
+    let (command, _) = command.split_once('}').unwrap();
+    let command = format!("{}}}", command.replace("THUMBPRINT", &hash));
+    let file = session.folder.path().join("bindery.toml");
+    let more = "\n[[certificate]]\nname = \"c\"\nfile = \"c.pem\"\n";
+    fs::write(&file, session.file("bindery.toml") + more).unwrap();
+    until("the certificate is shown", || seen(&session) == "see");
+    session.types(&command);
+    assert_eq!(seen(&session), "see");
+    session.told("binding-first");
+}
+
 /// The same record is right for both.
 fn together() -> Session {
     let (port, other) = (free_port(), free_port());
