@@ -16,11 +16,13 @@
 //! | [`document`] | what does `bindery.toml` say, and what is wrong with it? |
 //! | [`change`] | what is asked to be changed, and what differs? |
 //! | [`trap`] | which bindings would show one certificate and want several? |
+//! | [`apart`] | where do two lists differ? |
 //! | [`problem`] | how is something wrong said? |
 //!
 //! The one law: nothing here does I/O or reads a clock. Who breaks it makes decisions that cannot
 //! be explained after the fact.
 
+pub mod apart;
 pub mod binding;
 pub mod certificate;
 pub mod change;

@@ -3,11 +3,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
+    ffi::OsStr,
+    ops::Range,
     sync::Arc,
 };
 
 use bindery_model::{
+    apart,
     binding::Binding,
     certificate::{CertificateChoice, CertificateFiles, CertificateReference},
     document::{Configuration, NamedPath, PathKind, Positions},
@@ -67,34 +69,44 @@ impl Scope {
         now: (&Configuration, &Positions),
     ) -> Self {
         let (then, table) = (&before.0.table, &now.0.table);
-        let old: HashSet<_> = then.certificates.iter().map(|source| &source.files).collect();
-        let new: HashSet<_> = table.certificates.iter().map(|source| &source.files).collect();
+        let (gone, new) = (&then.certificates, &table.certificates);
+        let middles = apart::middles(gone, new, |old, new| old.files == new.files);
+        let old: HashSet<_> = within(gone, &middles.0).map(|(source, _)| &source.files).collect();
+        let certificates = pick(within(new, &middles.1), |source| !old.contains(&source.files));
+        let new: HashSet<_> = within(new, &middles.1).map(|(source, _)| &source.files).collect();
         let fewer = old.iter().any(|files| !new.contains(files));
+
         let central_store = before.0.settings.central_store != now.0.settings.central_store;
-        let known: HashMap<_, _> =
-            then.bindings.iter().map(|binding| (&binding.information, binding)).collect();
-        let differs = |binding: &Binding| {
-            let known = known.get(&binding.information);
-            let same = known.is_some_and(|other| {
-                other.tls == binding.tls && is_same_choice((then, other), (table, binding))
-            });
-            let depends = match &binding.certificate {
-                CertificateChoice::Central => central_store,
-                CertificateChoice::Best => fewer,
-                CertificateChoice::Listed(all) => {
-                    fewer && !all.iter().all(|one| matches!(one, CertificateReference::Source(_)))
-                }
-            };
-            !same || depends
+        let same = |old: &Binding, new: &Binding| {
+            old.information == new.information
+                && old.tls == new.tls
+                && is_same_choice((then, old), (table, new))
         };
-        let paths: HashSet<_> = before.1.paths.iter().map(key).collect();
-        let places = 0_usize..;
+        let (gone, new) = apart::middles(&then.bindings, &table.bindings, same);
+        let known: HashMap<_, _> = within(&then.bindings, &gone)
+            .map(|(binding, _)| (&binding.information, binding))
+            .collect();
+        let bindings = pick(within(&table.bindings, &new), |binding| {
+            !known.get(&binding.information).is_some_and(|old| same(old, binding))
+        });
+        let depends = |binding: &Binding| match &binding.certificate {
+            CertificateChoice::Central => central_store,
+            CertificateChoice::Best => fewer,
+            CertificateChoice::Listed(all) => {
+                fewer && !all.iter().all(|one| matches!(one, CertificateReference::Source(_)))
+            }
+        };
+        let all = 0..table.bindings.len();
+        let bindings = bindings.chain(pick(within(&table.bindings, &all), depends));
+
+        let (gone, new) =
+            apart::middles(&before.1.paths, &now.1.paths, |old, new| key(old) == key(new));
+        let known: HashSet<_> = within(&before.1.paths, &gone).map(|(path, _)| key(path)).collect();
+        let paths = pick(within(&now.1.paths, &new), |path| !known.contains(&key(path)));
         Self {
-            bindings: pick(table.bindings.iter().zip(places.clone()), differs),
-            certificates: pick(table.certificates.iter().zip(places.clone()), |source| {
-                !old.contains(&source.files)
-            }),
-            paths: pick(now.1.paths.iter().zip(places), |path| !paths.contains(&key(path))),
+            bindings: bindings.collect(),
+            certificates: certificates.collect(),
+            paths: paths.collect(),
             central_store,
         }
     }
@@ -174,15 +186,21 @@ impl Scope {
     }
 }
 
-fn pick<'a, T: 'a>(
-    all: impl Iterator<Item = (&'a T, usize)>,
-    which: impl Fn(&T) -> bool,
-) -> Places {
-    all.filter(|(one, _)| which(one)).map(|(_, place)| place).collect()
+/// A part of a list, each with its place in the whole.
+fn within<'a, T>(all: &'a [T], part: &Range<usize>) -> impl Iterator<Item = (&'a T, usize)> {
+    all.get(part.clone()).unwrap_or_default().iter().zip(part.start..)
 }
 
-fn key(path: &NamedPath) -> (PathKind, &Path, &str) {
-    (path.kind, &path.path, &path.owner)
+fn pick<'a, T: 'a>(
+    all: impl Iterator<Item = (&'a T, usize)>,
+    which: impl Fn(&'a T) -> bool,
+) -> impl Iterator<Item = usize> {
+    all.filter(move |(one, _)| which(one)).map(|(_, place)| place)
+}
+
+/// By the letters of the path: to compare paths as such takes them apart each time.
+fn key(path: &NamedPath) -> (PathKind, &OsStr, &str) {
+    (path.kind, path.path.as_os_str(), &path.owner)
 }
 
 /// Whether two bindings want the same certificates, whatever place those have.
