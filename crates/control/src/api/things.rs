@@ -251,7 +251,7 @@ pub(super) fn sites(call: &Call) -> Result<Response, Problem> {
         }
     };
     let search = call.query.text("search").map(str::to_lowercase);
-    let wanted = table.sites.iter().zip(0_u32..).filter(|(site, place)| {
+    let wanted = table.sites.iter().map(|site| &**site).zip(0_u32..).filter(|(site, place)| {
         after.is_none_or(|after| site.id.0 > after)
             && search.as_deref().is_none_or(|search| has(table, site, *place, search))
     });

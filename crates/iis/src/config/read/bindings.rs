@@ -1,5 +1,7 @@
 //! Reads bindings: what they hold, what TLS they want, and which certificate record they stand for.
 
+use std::sync::Arc;
+
 use bindery_model::{
     binding::{Binding, BindingInformation, BindingParseErrorKind, Protocol},
     certificate::{CertificateChoice, CertificateReference},
@@ -303,7 +305,7 @@ impl Secure {
     }
 
     /// Reports each record that several sites share: what clients get, and the two ways out.
-    pub(super) fn report(self, records: &Records, sites: &[Site], report: &mut Report) {
+    pub(super) fn report(self, records: &Records, sites: &[Arc<Site>], report: &mut Report) {
         for (key, sharing) in self.0 {
             let numbers: HashSet<usize> = sharing.iter().map(|one| one.site).collect();
             let named = sharing.iter().filter(|one| one.information.host != HostPattern::Any);

@@ -123,7 +123,7 @@ fn codes(document: &Document) -> Vec<&'static str> {
 
 fn site(document: &Document, name: &str) -> Site {
     let sites = &document.configuration.table.sites;
-    sites.iter().find(|site| site.name == name).unwrap().clone()
+    sites.iter().find(|site| site.name == name).unwrap().as_ref().clone()
 }
 
 fn route(document: &Document, path: &str) -> Route {
@@ -687,7 +687,7 @@ fn sound(text: &str, document: &Document) -> Result<(), TestCaseError> {
     let table = &document.configuration.table;
     prop_assert_eq!(document.positions.bindings.len(), table.bindings.len());
     prop_assert_eq!(document.positions.sites.len(), table.sites.len());
-    for route in table.sites.iter().flat_map(Site::all_routes) {
+    for route in table.sites.iter().flat_map(|site| site.all_routes()) {
         let rules = &route.rules;
         for (pattern, to) in rules.redirects.iter().map(|rule| (&rule.path, &rule.to)) {
             prop_assert!(Replacement::new(pattern, to).is_ok(), "{:?} {}", pattern, to);
