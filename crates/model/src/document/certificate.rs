@@ -49,7 +49,12 @@ pub(super) fn read<'d>(
         reader.each(root, "certificate", |reader, own| all.read(reader, own));
         return Some(all);
     };
-    for part in parts.iter().filter(|part| part.kind == Kind::Certificate) {
+    let own = || parts.iter().filter(|part| part.kind == Kind::Certificate);
+    let count = own().count();
+    all.sources.reserve(count);
+    all.positions.reserve(count);
+    all.names.reserve(count);
+    for part in own() {
         match known.and_then(|known| known.certificate(reader.folder(), part)) {
             Some((source, position)) => {
                 let (name, span) = (&source.name, position.name.clone());

@@ -60,6 +60,7 @@ pub(super) fn read<'d>(
     match parts {
         None => reader.each(root, "site", |reader, section| all.read(reader, section, &constant)),
         Some(parts) => {
+            all.reserve(parts.iter().filter(|part| part.kind == Kind::Site).count());
             for part in parts.iter().filter(|part| part.kind == Kind::Site) {
                 match known.and_then(|known| known.site(part)) {
                     Some(site) => all.take(reader, site),
@@ -90,6 +91,16 @@ struct Constant<'c> {
 }
 
 impl Sites {
+    /// Makes room: lists that grow are copied each time they do.
+    fn reserve(&mut self, count: usize) {
+        self.sites.reserve(count);
+        self.positions.reserve(count);
+        self.bindings.reserve(count);
+        self.binding_positions.reserve(count);
+        self.names.reserve(count);
+        self.numbers.written.reserve(count);
+    }
+
     /// Takes over a site that was read before.
     fn take(&mut self, reader: &mut Reader<'_>, known: KnownSite<'_>) {
         let KnownSite { site, position, bindings, paths } = known;

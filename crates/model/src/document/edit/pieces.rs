@@ -274,7 +274,8 @@ impl<'t> Pieces<'t> {
     }
 
     pub(super) fn finish(&self) -> String {
-        let mut text = String::new();
+        let pieces = self.all.iter().map(|piece| piece.gap.len() + piece.body.len());
+        let mut text = String::with_capacity(pieces.sum::<usize>() + self.end.len());
         for piece in self.order().filter_map(|place| self.all.get(place)) {
             text.push_str(&piece.gap);
             text.push_str(&piece.body);
