@@ -213,6 +213,8 @@ struct Inner {
     /// The state folder, or why there is none.
     state: Result<State, io::Error>,
     shown: Mutex<Shown>,
+    /// Held by who asks, until it is made.
+    turn: Mutex<()>,
     /// Held while a change is made.
     writer: Mutex<Writer>,
     /// Where changes are made, one after the other: who is served does not wait for them.
@@ -296,6 +298,7 @@ impl Applier {
             events: broadcast::Sender::new(EVENTS_KEPT),
             state,
             shown: Mutex::new(shown),
+            turn: Mutex::default(),
             writer: Mutex::default(),
             background: Background::start("bindery-writer"),
         };
@@ -337,6 +340,9 @@ impl Applier {
     ///
     /// When it is refused; nothing has changed then.
     pub fn apply(&self, request: &Request) -> Result<Outcome, Refused> {
+        // No queue: there, who asks on the basis of what it has just seen stands behind others
+        // and is always outdated.
+        let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (applier, request) = (self.clone(), request.clone());
         self.inner.background.wait(move || {
             let made = applier.inner.apply(&request);
