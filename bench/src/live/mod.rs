@@ -34,8 +34,11 @@ pub(crate) struct LiveArguments {
     /// No further change is begun after so long
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
+    /// Before the load: what a server does behind its start is done then
+    #[arg(long, default_value_t = 3.0)]
+    settle_seconds: f64,
     /// Load without changes, to compare with
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 10.0)]
     quiet_seconds: f64,
     /// A folder made by `certs`, with certificates for all sites and changes; else it is made
     #[arg(long, value_name = "DIR")]
@@ -119,6 +122,7 @@ fn measured(
     let server = Running::start(peer, place, cores)?;
     let mut changer = Changer::new(&server)?;
     let load = Load::new(server.address(), LOCALHOST);
+    thread::sleep(Duration::from_secs_f64(arguments.settle_seconds.clamp(0.0, 600.0)));
     let quiet = load.start();
     thread::sleep(Duration::from_secs_f64(arguments.quiet_seconds.clamp(0.1, 600.0)));
     let quiet = quiet.end();

@@ -13,7 +13,12 @@ use bindery_control::{
 };
 use bindery_model::document::Settings;
 use bindery_server::{
-    blocking, inspect::has_errors, limits::BLOCKING_THREADS_MAX, listener, server::Server, text_of,
+    blocking::{self, Background},
+    inspect::has_errors,
+    limits::BLOCKING_THREADS_MAX,
+    listener,
+    server::Server,
+    text_of,
 };
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
@@ -266,8 +271,9 @@ impl Running {
 /// Looks at all files of the configuration once it is served, and says what is broken: each stops
 /// its own names only, and nobody should have to find out by a visitor.
 async fn inspect_in_background(applier: Applier, known: Arc<Vec<PlacedProblem>>) {
+    let background = Background::start("bindery-inspect");
     let inspected =
-        blocking::run("inspect the configuration", move || applier.inspect_untold(&known));
+        background.run("inspect the configuration", move || applier.inspect_untold(&known));
     let Ok(problems) = inspected.await else { return };
     for problem in &problems {
         let PlacedProblem { severity, file, line, column, code, message, .. } = problem;

@@ -1,6 +1,7 @@
 //! How long a change takes, step by step, at different numbers of sites:
 //! `cargo run --release -p bindery-control --example change -- 100 1000 10000`.
-//! With `certificates` as first word each site has a certificate of its own.
+//! With `certificates` before the numbers each site has a certificate of its own, and with `iis` the
+//! sites stand in an `applicationHost.config`.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +15,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -25,8 +26,12 @@ use bindery_control::{
     home::Home,
     steps::{Observer, Step},
 };
-use bindery_model::change::{Act, Change, Fields, Place, Value};
-use bindery_server::server::Server;
+use bindery_iis::netsh::records::{ApplicationId, Record, RecordKey, Records};
+use bindery_model::{
+    certificate::{CertificateFiles, CertificateId, CertificateSource},
+    change::{Act, Change, Fields, Place, Value},
+};
+use bindery_server::{server::Server, tls::index::IndexedCertificates};
 use bindery_testkit::{ca::TestCa, server::Sockets, tls::TestClient};
 
 #[global_allocator]
@@ -39,46 +44,124 @@ type Times = Arc<Mutex<Vec<(Step, Instant)>>>;
 
 #[tokio::main]
 async fn main() {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let certificates = words.first().is_some_and(|word| word == "certificates");
-    if certificates {
-        words.remove(0);
-    }
-    for sites in words {
-        measure(sites.parse().unwrap(), certificates).await;
+    let mut form = Form { iis: false, certificates: false };
+    for word in std::env::args().skip(1) {
+        match word.as_str() {
+            "iis" => form.iis = true,
+            "certificates" => form.certificates = true,
+            sites => measure(sites.parse().unwrap(), form).await,
+        }
     }
 }
 
-/// A configuration with so many sites, and its certificates.
-fn configured(folder: &Path, sites: usize, port: u16, certificates: bool) {
+/// What is measured.
+#[derive(Clone, Copy)]
+struct Form {
+    /// `applicationHost.config` instead of `bindery.toml`.
+    iis: bool,
+    /// A certificate for each site, of whose one file each has a name of its own; in IIS's form a
+    /// certificate record for each site names it.
+    certificates: bool,
+}
+
+/// Writes a configuration with so many sites, and its certificates. Gives its file.
+fn configured(folder: &Path, sites: usize, port: u16, form: Form) -> PathBuf {
     let ca = TestCa::new();
     drop(ca.leaf(&["*.example"]).write(folder, "wildcard"));
-    let mut text = "version = 1\n[server]\nstate_dir = \"state\"\n".to_owned();
-    if !certificates {
-        text.push_str("[[certificate]]\nname = \"wildcard\"\nfile = \"wildcard.pem\"\n");
+    let mut settings = "version = 1\n[server]\nstate_dir = \"state\"\n".to_owned();
+    if !form.certificates {
+        settings.push_str("[[certificate]]\nname = \"wildcard\"\nfile = \"wildcard.pem\"\n");
     }
+    let mut own = String::new();
     for site in 0..sites {
-        if certificates {
+        let certificate =
+            if form.certificates { format!("c{site}") } else { "wildcard".to_owned() };
+        if form.certificates {
             std::os::unix::fs::symlink("wildcard.pem", folder.join(format!("{site}.pem"))).unwrap();
-            write!(text, "\n[[certificate]]\nname = \"c{site}\"\nfile = \"{site}.pem\"\n").unwrap();
+            let to = if form.iis { &mut settings } else { &mut own };
+            write!(to, "\n[[certificate]]\nname = \"c{site}\"\nfile = \"{site}.pem\"\n").unwrap();
         }
-        let choice = if certificates { format!("c{site}") } else { "wildcard".to_owned() };
-        write!(
-            text,
-            "\n# Customer {site}\n[[site]]\nname = \"site {site}\"\nroot = \"www\"\nbindings = [\n\
-             \x20 {{ on = \"https/127.0.0.1:{port}:s{site}.example\", certificate = \"{choice}\" }},\n]\n"
-        )
+        match form.iis {
+            true => write!(
+                own,
+                "      <site name=\"site {site}\" id=\"{number}\" serverAutoStart=\"true\">\r\n\
+                 \x20       <application path=\"/\">\r\n\
+                 \x20         <virtualDirectory path=\"/\" physicalPath=\"{www}\" />\r\n\
+                 \x20       </application>\r\n\
+                 \x20       <bindings>\r\n\
+                 \x20         <binding protocol=\"https\" bindingInformation=\"127.0.0.1:{port}:s{site}.example\" sslFlags=\"1\" />\r\n\
+                 \x20       </bindings>\r\n\
+                 \x20     </site>\r\n",
+                number = site + 1,
+                www = folder.join("www").display(),
+            ),
+            false => write!(
+                own,
+                "\n# Customer {site}\n[[site]]\nname = \"site {site}\"\nroot = \"www\"\nbindings = [\n\
+                 \x20 {{ on = \"https/127.0.0.1:{port}:s{site}.example\", certificate = \"{certificate}\" }},\n]\n"
+            ),
+        }
         .unwrap();
     }
     fs::create_dir(folder.join("www")).unwrap();
-    fs::write(folder.join("bindery.toml"), text).unwrap();
+    let companion = folder.join("bindery.toml");
+    if !form.iis {
+        fs::write(&companion, settings + &own).unwrap();
+        return companion;
+    }
+    fs::write(&companion, settings).unwrap();
+    if form.certificates {
+        records(folder, sites, port);
+    }
+    let file = folder.join("applicationHost.config");
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<configuration>\r\n  \
+         <system.applicationHost>\r\n    <sites>\r\n{own}    </sites>\r\n  \
+         </system.applicationHost>\r\n</configuration>\r\n"
+    );
+    fs::write(&file, text).unwrap();
+    file
 }
 
-async fn measure(sites: usize, certificates: bool) {
+/// Writes a certificate record for each site.
+fn records(folder: &Path, sites: usize, port: u16) {
+    let files =
+        CertificateFiles { file: folder.join("wildcard.pem"), key: None, password_file: None };
+    let sources = [CertificateSource { name: String::new(), files }];
+    let read = IndexedCertificates::read(&sources);
+    let hash = read.facts(CertificateId(0)).unwrap().thumbprint;
+    let record = |site| {
+        let key = RecordKey::hostname_port(&format!("127.0.0.1:{port}:s{site}.example")).unwrap();
+        Record { certificate_hash: Some(hash), ..Record::new(key, ApplicationId(0)) }
+    };
+    let records: Records = (0..sites).map(record).collect();
+    fs::create_dir(folder.join("state")).unwrap();
+    let text = serde_json::to_vec_pretty(&records).unwrap();
+    fs::write(folder.join("state/sslcert.json"), text).unwrap();
+}
+
+/// A site more, with a certificate of its own where all have one.
+fn one_more(name: &str, port: u16, folder: &Path, form: Form) -> Vec<Change> {
+    let on = Value::Text(format!("https/127.0.0.1:{port}:{name}.example"));
+    let www = Value::Text(folder.join("www").display().to_string());
+    let mut fields = Fields::from([("root".to_owned(), www)]);
+    let mut changes = Vec::new();
+    let mut binding = Fields::from([("on".to_owned(), on)]);
+    if form.certificates && !form.iis {
+        let file = Fields::from([("file".to_owned(), Value::Text("wildcard.pem".to_owned()))]);
+        changes.push(Change { at: Place::Certificate(name.to_owned()), act: Act::Add(file) });
+        binding.insert("certificate".to_owned(), Value::Text(name.to_owned()));
+    }
+    fields.insert("bindings".to_owned(), Value::List(vec![Value::Table(binding)]));
+    changes.push(Change { at: Place::Site(name.to_owned()), act: Act::Add(fields) });
+    changes
+}
+
+async fn measure(sites: usize, form: Form) {
     let folder = tempfile::tempdir().unwrap();
     let mut sockets = Sockets::new();
     let port = sockets.open("127.0.0.1");
-    configured(folder.path(), sites, port, certificates);
+    let file = configured(folder.path(), sites, port, form);
     let times: Times = Arc::default();
     let told = Arc::clone(&times);
     let observer = Observer::new(move |step| {
@@ -86,7 +169,7 @@ async fn measure(sites: usize, certificates: bool) {
         Ok(())
     });
     let begun = Instant::now();
-    let loaded = Home::load(&folder.path().join("bindery.toml")).unwrap();
+    let loaded = Home::load(&file).unwrap();
     let bytes = loaded.text.len();
     let applier = Applier::open(loaded, observer).unwrap();
     let (proof, revision) = applier.proof();
@@ -107,12 +190,9 @@ async fn measure(sites: usize, certificates: bool) {
     let (mut totals, mut answers) = (Vec::new(), Vec::new());
     for number in 0..CHANGES {
         let name = format!("new{number}");
-        let on = Value::Text(format!("https/127.0.0.1:{port}:{name}.example"));
-        let mut fields = Fields::from([("respond".to_owned(), Value::Text(name.clone()))]);
-        fields.insert("bindings".to_owned(), Value::List(vec![on]));
-        let change = Change { at: Place::Site(name.clone()), act: Act::Add(fields) };
+        let changes = one_more(&name, port, folder.path(), form);
         let actor = Actor { name: "measure".to_owned(), door: Door::Cli };
-        let what = What::Changes(vec![change]);
+        let what = What::Changes(changes);
         let request = Request { what, expected: None, actor, dry_run: false, force: false };
         times.lock().unwrap().clear();
         let asked = applier.clone();

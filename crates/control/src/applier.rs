@@ -34,6 +34,7 @@ use bindery_model::{
     problem::{Problem, Severity},
 };
 use bindery_server::{
+    blocking::Background,
     clock,
     listener::ListenError,
     server::{Proof, Server, prove},
@@ -277,8 +278,12 @@ struct Inner {
     /// The state folder, or why there is none.
     state: Result<State, io::Error>,
     shown: Mutex<Shown>,
-    /// Held while a change is made: the queue.
+    /// Held by who asks, until it is made.
+    turn: Mutex<()>,
+    /// Held while a change is made.
     writer: Mutex<Writer>,
+    /// Where changes are made, one after the other: who is served does not wait for them.
+    background: Background,
 }
 
 /// A server that is told of changes.
@@ -357,7 +362,9 @@ impl Applier {
             events: broadcast::Sender::new(EVENTS_KEPT),
             state,
             shown: Mutex::new(shown),
+            turn: Mutex::default(),
             writer: Mutex::default(),
+            background: Background::start("bindery-writer"),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -397,17 +404,16 @@ impl Applier {
     ///
     /// When it is refused; nothing has changed then.
     pub fn apply(&self, request: &Request) -> Result<Outcome, Refused> {
-        let mut writer = self.inner.writer();
-        if request.what.is_of_file() {
-            self.inner.check_expected(request)?;
-            return self.inner.take_edit(&mut writer, request);
-        }
-        if let Err(error) = &self.inner.state {
-            return Err(Refused::State(io::Error::new(error.kind(), error.to_string())));
-        }
-        self.inner.take_edit_first(&mut writer)?;
-        self.inner.check_expected(request)?;
-        self.inner.make(&mut writer, request)
+        // No queue: there, who asks on the basis of what it has just seen stands behind others
+        // and is always outdated.
+        let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (applier, request) = (self.clone(), request.clone());
+        self.inner.background.wait(move || {
+            let made = applier.inner.apply(&request);
+            // Before anybody knows: the lock of the state folder may go with it.
+            drop(applier);
+            made
+        })
     }
 
     /// Looks at everything that the configuration in force names on this machine. Blocks. Gives
@@ -575,7 +581,7 @@ impl State {
             disturbed: 0,
             problems: Vec::new(),
         };
-        let intended = self.history.intend(record, &texts)?;
+        let intended = self.history.intend(record, &texts.config, Some(&texts.records))?;
         self.history.made(intended, 0).1
     }
 
@@ -621,6 +627,20 @@ impl Inner {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, request: &Request) -> Result<Outcome, Refused> {
+        let mut writer = self.writer();
+        if request.what.is_of_file() {
+            self.check_expected(request)?;
+            return self.take_edit(&mut writer, request);
+        }
+        if let Err(error) = &self.state {
+            return Err(Refused::State(io::Error::new(error.kind(), error.to_string())));
+        }
+        self.take_edit_first(&mut writer)?;
+        self.check_expected(request)?;
+        self.make(&mut writer, request)
     }
 
     fn check_expected(&self, request: &Request) -> Result<(), Refused> {

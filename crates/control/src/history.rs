@@ -277,10 +277,20 @@ impl History {
 
     /// Makes a change one that a crash cannot lose, before it is made: its texts can be brought
     /// back, and `next.json` says all of it.
-    pub(crate) fn intend(&self, record: Record, texts: &Texts) -> io::Result<Intended> {
+    /// Certificate records that are none are those of the last revision.
+    pub(crate) fn intend(
+        &self,
+        record: Record,
+        config: &str,
+        records: Option<&str>,
+    ) -> io::Result<Intended> {
         self.finish()?;
-        let config = self.write_text(&texts.config)?;
-        let records = self.write_text(&texts.records)?;
+        let config = self.write_text(config)?;
+        let last = || self.state().kept.back().map(|kept| kept.records.clone());
+        let records = match records {
+            Some(records) => self.write_text(records)?,
+            None => last().ok_or_else(|| io::Error::other("there is no last revision"))?,
+        };
         let line = Line { config, records, record };
         let text = serde_json::to_vec(&line)?;
         let new = Replacement::prepare(&self.next(), &text)?;

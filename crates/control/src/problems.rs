@@ -69,21 +69,27 @@ pub fn placed(problem: &Problem, file: &str, text: &str) -> PlacedProblem {
     at_line(problem, file, text, before.matches('\n').count() + 1)
 }
 
-/// Places problems in `text`, in their order. Those of a file are many where sites are, so the text
-/// is gone through once.
+/// Places problems in `text`, in their order, which is best that of the text: it is gone through
+/// once then, however many there are.
 #[must_use]
 pub fn all_placed<'a>(
     problems: impl IntoIterator<Item = &'a Problem>,
     file: &str,
     text: &str,
 ) -> Vec<PlacedProblem> {
-    let mut problems = problems.into_iter().peekable();
-    if problems.peek().is_none() {
-        return Vec::new();
-    }
-    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
-    let line = |problem: &Problem| ends.partition_point(|end| *end < problem.span.start) + 1;
-    problems.map(|problem| at_line(problem, file, text, line(problem))).collect()
+    // Up to which place so many lines have ended.
+    let (mut at, mut ended) = (0, 0);
+    let mut line = |place: usize| {
+        if place < at {
+            (at, ended) = (0, 0);
+        }
+        let between = text.as_bytes().get(at..place).unwrap_or_default();
+        ended += between.iter().filter(|byte| **byte == b'\n').count();
+        at = place;
+        ended + 1
+    };
+    let place = |problem: &Problem| problem.span.start.min(text.len());
+    problems.into_iter().map(|problem| at_line(problem, file, text, line(place(problem)))).collect()
 }
 
 fn at_line(problem: &Problem, file: &str, text: &str, line: usize) -> PlacedProblem {

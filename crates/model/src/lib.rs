@@ -17,11 +17,13 @@
 //! | [`change`] | what is asked to be changed, and what differs? |
 //! | [`record`] | which certificate record does a binding of IIS's form go by? |
 //! | [`trap`] | which bindings share a certificate that is not theirs? |
+//! | [`apart`] | where do two lists differ? |
 //! | [`problem`] | how is something wrong said? |
 //!
 //! The one law: nothing here does I/O or reads a clock. Who breaks it makes decisions that cannot
 //! be explained after the fact.
 
+pub mod apart;
 pub mod binding;
 pub mod certificate;
 pub mod change;

@@ -1,6 +1,6 @@
 //! Who holds a key: sites, bindings and certificates of a configuration, in memory.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, Equivalent, HashMap};
 
@@ -27,8 +27,8 @@ impl BindingId {
 /// Valid records, each key held once. Built whole, never edited.
 #[derive(Debug, Default)]
 pub struct MemoryTable {
-    /// All sites.
-    pub sites: Vec<Site>,
+    /// All sites. Revisions share those that are the same.
+    pub sites: Vec<Arc<Site>>,
     /// All bindings, site by site, those of one site in its order.
     pub bindings: Vec<Binding>,
     /// All certificates that have a name.
@@ -90,7 +90,7 @@ impl MemoryTable {
     /// with such a pair is refused before it comes here.
     #[must_use]
     pub fn new(
-        sites: Vec<Site>,
+        sites: Vec<Arc<Site>>,
         bindings: Vec<Binding>,
         certificates: Vec<CertificateSource>,
     ) -> Self {

@@ -1,7 +1,22 @@
-//! Work that may block, off the reactor. The only place that hands work to tokio's blocking pool,
-//! whose size is set where the runtime is built ([`crate::limits::BLOCKING_THREADS_MAX`]).
+//! Blocking work, file system above all. Nothing else does it: one pool, whose size is set where
+//! the runtime is built ([`crate::limits::BLOCKING_THREADS_MAX`]), for what a client waits for; and
+//! threads of low priority for what nobody who is served should feel.
 
-use std::io;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::mpsc::{self, Sender},
+    thread,
+};
+
+use rustix::process::setpriority_process;
+use tokio::{runtime::Handle, sync::oneshot};
+use tracing::warn;
+
+/// How far a background thread gives way, as `nice` counts. Where it shares a core with threads that
+/// serve, it has what they leave, and a tenth beside them: on a machine that has more to do than it
+/// can, a change still comes through within a second.
+const NICENESS: i32 = 10;
 
 /// Runs `work` on the blocking pool. A panic in it becomes an error that names `what`.
 pub async fn run<T: Send + 'static>(
@@ -11,4 +26,102 @@ pub async fn run<T: Send + 'static>(
     #[allow(clippy::disallowed_methods, reason = "this is the one door to the pool")]
     let task = tokio::task::spawn_blocking(work);
     task.await.map_err(|error| io::Error::other(format!("{what}: {error}")))
+}
+
+/// From now on the calling thread gives way to those that serve: for threads of others.
+pub fn give_way() {
+    // It is allowed to everybody; where it is not, everything works without.
+    setpriority_process(None, NICENESS).ok();
+}
+
+/// A thread of low priority that does one thing after the other, and ends with this value. What
+/// it has allocated is freed there too, and is at hand for the next thing.
+pub struct Background {
+    /// Nothing where there is no thread.
+    jobs: Option<Sender<Job>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Background {
+    /// Starts it under a name that tools show. Where there can be no further thread, work is done
+    /// where everything else is.
+    #[must_use]
+    pub fn start(name: &str) -> Self {
+        let (jobs, asked) = mpsc::channel::<Job>();
+        let run = move || {
+            give_way();
+            asked.into_iter().for_each(|work| work());
+        };
+        let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+        let started = started.inspect_err(|error| warn!(%error, name, "no thread can be started"));
+        Self { jobs: started.is_ok().then_some(jobs) }
+    }
+
+    /// Runs `work` there. A panic in it becomes an error that names `what`.
+    ///
+    /// # Errors
+    ///
+    /// When it panics.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let Some(jobs) = &self.jobs else { return run(what, work).await };
+        let (done, result) = oneshot::channel();
+        give(jobs, move || drop(done.send(catch_unwind(AssertUnwindSafe(work)))));
+        match result.await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) | Err(_) => Err(io::Error::other(format!("{what}: it panicked"))),
+        }
+    }
+
+    /// Runs `work` there, within the runtime that this is called in, and waits for it. A panic in it
+    /// is one here.
+    pub fn wait<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let Some(jobs) = &self.jobs else { return work() };
+        let (done, result) = mpsc::sync_channel(1);
+        let runtime = Handle::try_current().ok();
+        give(jobs, move || {
+            let _within = runtime.as_ref().map(Handle::enter);
+            // Who asked waits.
+            drop(done.send(catch_unwind(AssertUnwindSafe(work))));
+        });
+        match result.recv() {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => resume_unwind(Box::new("the background thread has ended")),
+        }
+    }
+}
+
+fn give(jobs: &Sender<Job>, work: impl FnOnce() + Send + 'static) {
+    // Where nobody takes it, it is dropped with its channel, and who waits is told.
+    drop(jobs.send(Box::new(work)));
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn background_work_gives_way_and_survives_a_panic() {
+        let background = Background::start("test");
+        assert!(background.run("fail", || panic!("no")).await.is_err());
+        let niceness = background.run("look", || getpriority_process(None).unwrap()).await;
+        assert_eq!(niceness.unwrap(), NICENESS);
+        assert!(getpriority_process(None).unwrap() < NICENESS, "who asked is as it was");
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_the_result_within_the_runtime_or_the_panic() {
+        let background = Background::start("test");
+        assert!(background.wait(|| Handle::try_current().is_ok()));
+        let panic = catch_unwind(AssertUnwindSafe(|| background.wait(|| panic!("no"))));
+        assert!(panic.is_err());
+        assert_eq!(background.wait(|| 1), 1);
+    }
 }

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bindery_model::{
+    apart::middles,
     binding::{Binding, Endpoint, Protocol},
+    certificate::{CertificateChoice, CertificateReference},
     document::{CentralStore, Configuration},
 };
 use tokio::{
@@ -19,7 +21,9 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    Shared, blocking, clock,
+    Shared,
+    blocking::Background,
+    clock,
     handler::proxy::MemberStatus,
     limits::CERTIFICATE_SWEEP_INTERVAL,
     listener::{Listeners, Prepared},
@@ -125,6 +129,9 @@ impl Proof {
     /// to do so again.
     #[must_use]
     pub fn with_certificates(mut self, certificates: Arc<IndexedCertificates>) -> Self {
+        if self.configuration.table.bindings.iter().any(asks_index) {
+            certificates.prepare();
+        }
         self.certificates = Some(certificates).filter(|known| known.is_whole());
         self
     }
@@ -139,6 +146,17 @@ impl Proof {
             snapshot.keep_runtimes(&before);
         }
         Arc::new(snapshot)
+    }
+}
+
+/// Whether a binding is answered by what is in certificates, whatever they are called.
+fn asks_index(binding: &Binding) -> bool {
+    let by_content = |one: &CertificateReference| !matches!(one, CertificateReference::Source(_));
+    match &binding.certificate {
+        _ if binding.information.protocol == Protocol::Http => false,
+        CertificateChoice::Best => true,
+        CertificateChoice::Listed(all) => all.iter().any(by_content),
+        CertificateChoice::Central | CertificateChoice::None => false,
     }
 }
 
@@ -231,9 +249,10 @@ impl Server {
     /// wrong with them.
     fn forget_certificates(&self, snapshot: &Snapshot, last: &Snapshot) {
         let (now, then) = (&snapshot.configuration, &last.configuration);
-        if now.table.certificates == then.table.certificates
-            && now.settings.central_store == then.settings.central_store
-        {
+        let (gone, _) = middles(&then.table.certificates, &now.table.certificates, |old, new| {
+            old.files == new.files
+        });
+        if gone.is_empty() && now.settings.central_store == then.settings.central_store {
             return;
         }
         let named: HashSet<_> =
@@ -332,13 +351,14 @@ async fn upkeep(shared: Arc<Shared>, retired: Arc<Mutex<Vec<Arc<Snapshot>>>>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut from, mut index_from) = (0, 0);
     let mut central_problem = None;
+    let background = Background::start("bindery-upkeep");
     loop {
         tick.tick().await;
         shared.process.fastcgi.sweep();
         from = shared.process.certificates.sweep(from).await;
         let snapshot = shared.live.current();
         let retired = Arc::clone(&retired);
-        let refreshed = blocking::run("look at all certificates", move || {
+        let refreshed = background.run("look at all certificates", move || {
             let unused = take_unused(&mut retired.lock().unwrap_or_else(PoisonError::into_inner));
             drop(unused);
             let table = &snapshot.configuration.table;
@@ -349,7 +369,7 @@ async fn upkeep(shared: Arc<Shared>, retired: Arc<Mutex<Vec<Arc<Snapshot>>>>) {
             warn!(%error, "the ticket keys stay as they are");
         }
         if let Some(central) = shared.live.current().central.clone() {
-            let listed = blocking::run("list the central store", move || central.refresh());
+            let listed = background.run("list the central store", move || central.refresh());
             let problem = match listed.await {
                 Ok(Ok(changed)) => {
                     if changed {

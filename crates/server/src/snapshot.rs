@@ -76,12 +76,11 @@ impl Snapshot {
         if now.settings.trusted_proxies != then.settings.trusted_proxies {
             return;
         }
-        let places: HashMap<_, _> =
-            then.table.sites.iter().zip(0..).map(|(site, place)| (site.id, place)).collect();
+        let made = then.table.sites.iter().zip(0_u32..).zip(&before.runtimes);
+        let made: HashMap<_, _> =
+            made.filter_map(|((site, place), own)| Some((site.id, (place, own.get()?)))).collect();
         for ((site, place), own) in now.table.sites.iter().zip(0..).zip(&self.runtimes) {
-            let Some(old) = places.get(&site.id) else { continue };
-            let made = before.runtimes.get(*old as usize).and_then(OnceLock::get);
-            let Some(made) = made else { continue };
+            let Some((old, made)) = made.get(&site.id) else { continue };
             let same_bindings = || {
                 let all = |table: &'_ MemoryTable, place| -> Vec<_> {
                     table.bindings_of(place).map(|one| one.information.clone()).collect()

@@ -22,7 +22,7 @@ use tracing::{error, warn};
 use super::{
     Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer,
     machine::{self, inspected},
-    seconds, texts,
+    seconds,
 };
 use crate::{
     backup::Backups,
@@ -362,8 +362,13 @@ impl Inner {
     ) -> Result<Option<Intended>, Refused> {
         // Without it the file is followed all the same.
         let Ok(state) = &self.state else { return Ok(None) };
-        let texts = texts(&plan.text, &plan.records).map_err(Refused::State)?;
-        let intended = state.history.intend(record, &texts).map_err(Refused::State)?;
+        let is_next = state.history.last_revision() == Some(current.revision);
+        let same = is_next && plan.records == current.records;
+        let records = (!same).then(|| serde_json::to_string(&plan.records)).transpose();
+        let intended = records
+            .map_err(io::Error::from)
+            .and_then(|records| state.history.intend(record, &plan.text, records.as_deref()))
+            .map_err(Refused::State)?;
         match self.commit_intended(state, plan, current) {
             Ok(()) => Ok(Some(intended)),
             Err(refused) => {

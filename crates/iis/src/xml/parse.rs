@@ -140,7 +140,7 @@ impl<'t> Builder<'t> {
         }
         let tag_end = at.end - if closes_itself { 2 } else { 1 };
         let inner = self.text.get(at.start + 1..tag_end).unwrap_or_default();
-        let length = inner.find([' ', '\t', '\n', '\r']).unwrap_or(inner.len());
+        let length = find(inner, is_blank).unwrap_or(inner.len());
         let name = inner.get(..length).unwrap_or_default();
         let name_end = at.start + 1 + length;
         if !is_name(name) {
@@ -191,12 +191,12 @@ impl<'t> Builder<'t> {
         let mut at = from;
         loop {
             let rest = text.get(at..to).unwrap_or_default();
-            let trimmed = rest.trim_start_matches(is_space);
+            let trimmed = behind_blanks(rest);
             if trimmed.is_empty() {
                 return Ok(());
             }
             let name_start = at + (rest.len() - trimmed.len());
-            let length = trimmed.find(['=', ' ', '\t', '\n', '\r']);
+            let length = find(trimmed, |byte| byte == b'=' || is_blank(byte));
             let name = trimmed.get(..length.unwrap_or(trimmed.len())).unwrap_or_default();
             let name_at = name_start..name_start + name.len();
             if !is_name(name) {
@@ -228,20 +228,22 @@ impl<'t> Builder<'t> {
     /// Where the value of an attribute stands, between its quotes.
     fn value(&self, name: &str, name_at: &Span, to: usize) -> Result<Span, XmlError> {
         let rest = self.text.get(name_at.end..to).unwrap_or_default();
-        let quoted = rest.trim_start_matches(is_space).strip_prefix('=');
-        let quoted = quoted.map(|rest| rest.trim_start_matches(is_space));
-        let quote = quoted.and_then(|rest| rest.chars().next());
-        let (Some(quoted), Some(quote @ ('"' | '\''))) = (quoted, quote) else {
+        let quoted = behind_blanks(rest).strip_prefix('=').map(behind_blanks);
+        let quote = quoted.and_then(|rest| rest.bytes().next());
+        let (Some(quoted), Some(quote @ (b'"' | b'\''))) = (quoted, quote) else {
             let message = format!("the attribute {name} has no value in quotes");
             return Err(XmlError { span: name_at.clone(), message });
         };
         let start = to - quoted.len() + 1;
-        let Some(length) = quoted.get(1..).and_then(|rest| rest.find(quote)) else {
+        let Some(length) = quoted.get(1..).and_then(|rest| find(rest, |byte| byte == quote)) else {
             let message = format!("the value of {name} does not end");
             return Err(XmlError { span: name_at.start..to, message });
         };
         let at = start..start + length;
         let value = self.text.get(at.clone()).unwrap_or_default();
+        if find(value, |byte| matches!(byte, b'<' | b'&')).is_none() {
+            return Ok(at);
+        }
         if let Some(place) = value.find('<') {
             let span = start + place..start + place + 1;
             return Err(error(span, "< is written &lt; in a value"));
@@ -285,7 +287,7 @@ impl<'t> Builder<'t> {
 
     fn characters(&mut self, at: &Span) -> Result<(), XmlError> {
         let text = self.text.get(at.clone()).unwrap_or_default();
-        match text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+        match text.bytes().all(is_blank) {
             true => Ok(()),
             false => self.piece(PieceKind::Text, at, true),
         }
@@ -309,6 +311,21 @@ fn error(span: Span, message: &str) -> XmlError {
     XmlError { span, message: message.to_owned() }
 }
 
+/// The place of the first byte that is so. Everything that markup is made of is ASCII, so it is one
+/// of a character.
+fn find(text: &str, is: impl Fn(u8) -> bool) -> Option<usize> {
+    text.bytes().position(is)
+}
+
+fn behind_blanks(text: &str) -> &str {
+    let blanks = find(text, |byte| !is_blank(byte)).unwrap_or(text.len());
+    text.get(blanks..).unwrap_or_default()
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
 /// White space (XML 1.0, 2.3).
 pub(super) fn is_space(one: char) -> bool {
     matches!(one, ' ' | '\t' | '\n' | '\r')
@@ -316,10 +333,10 @@ pub(super) fn is_space(one: char) -> bool {
 
 /// Whether a text is a name (XML 1.0, 2.3), with every letter beyond ASCII taken for one.
 pub(super) fn is_name(text: &str) -> bool {
-    let begins = |one: char| one.is_ascii_alphabetic() || matches!(one, '_' | ':') || one > '\x7f';
-    let goes_on =
-        |one: char| begins(one) || one.is_ascii_digit() || matches!(one, '-' | '.' | '\u{b7}');
-    text.starts_with(begins) && text.chars().all(goes_on)
+    let begins =
+        |one: u8| one.is_ascii_alphabetic() || matches!(one, b'_' | b':') || !one.is_ascii();
+    let goes_on = |one: u8| begins(one) || one.is_ascii_digit() || matches!(one, b'-' | b'.');
+    text.bytes().next().is_some_and(begins) && text.bytes().all(goes_on)
 }
 
 fn place(offset: u64) -> usize {

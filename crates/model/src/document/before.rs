@@ -1,14 +1,17 @@
 //! What was read of another text, for one that is nearly the same: a site that stands there letter
 //! for letter is not read again, nor is a certificate.
+//!
+//! That a part of a text says the same wherever it stands is all that this rests on. What it depends
+//! on beside its own letters is in [`Circumstances`], and what is said *about* a part, a problem, has
+//! to be said anew, so such a part is read again. What is found by a look at all of them together
+//! is looked for in all of them, whether they were read or taken over.
 
-use std::path::Path;
-
-use hashbrown::HashMap;
+use std::{ops::Range, path::Path, sync::Arc};
 
 use super::{
     BindingPosition, CertificatePosition, Configuration, NamedPath, Positions, SitePosition,
     certificate,
-    cut::{Parts, cut},
+    cut::{Kind, Part},
 };
 use crate::{
     binding::Binding,
@@ -16,6 +19,10 @@ use crate::{
     problem::{Code, Problem, Severity, Span},
     site::Site,
 };
+
+/// Where nothing fits any more, parts are looked for so many times as there are parts: what is
+/// found then saves more than the search costs, and a text with nothing in common is given up.
+const ROUNDS_MAX: usize = 8;
 
 /// A text, and what was read of it.
 #[derive(Clone, Copy, Debug)]
@@ -32,21 +39,27 @@ pub struct Before<'b> {
     pub problems: &'b [Problem],
 }
 
-/// The sites of a text by theirs.
+/// The parts of a text, and what they say.
 pub(super) struct Known<'b> {
     before: Before<'b>,
-    parts: Parts,
-    /// The place of a site by its text.
-    places: HashMap<&'b str, usize>,
-    /// The place of a certificate by its text.
-    certificates: HashMap<&'b str, usize>,
+    /// In the order of the text.
+    parts: Vec<KnownPart<'b>>,
     /// For each site, its places among the paths.
-    paths: Vec<Vec<usize>>,
+    paths: Vec<Range<usize>>,
+}
+
+struct KnownPart<'b> {
+    text: &'b str,
+    start: usize,
+    /// Its place in the list of its kind.
+    place: usize,
+    /// Whether something is said about it.
+    has_problem: bool,
 }
 
 /// A site that was read before, with its places in the text that is read now.
 pub(super) struct KnownSite<'b> {
-    pub(super) site: &'b Site,
+    pub(super) site: &'b Arc<Site>,
     pub(super) position: SitePosition,
     pub(super) bindings: Vec<(&'b Binding, BindingPosition)>,
     pub(super) paths: Vec<NamedPath>,
@@ -55,42 +68,46 @@ pub(super) struct KnownSite<'b> {
 impl<'b> Known<'b> {
     /// What can be taken over: nothing where the text had errors, or was read at once.
     pub(super) fn of(before: Before<'b>) -> Option<Self> {
-        if before.problems.iter().any(|problem| problem.severity() == Severity::Error) {
+        let Before { text, configuration, positions, problems, .. } = before;
+        if problems.iter().any(|problem| problem.severity() == Severity::Error) {
             return None;
         }
-        let parts = cut(before.text)?;
-        let place_of = |at: usize| place_in(&parts.sites, at);
-        let table = &before.configuration.table;
-        if table.sites.len() != parts.sites.len()
-            || table.certificates.len() != parts.certificates.len()
-        {
+        let (mut sites, mut certificates) = (0, 0);
+        let part = |Part { kind, span, .. }: &Part| {
+            let count = if *kind == Kind::Site { &mut sites } else { &mut certificates };
+            let place = *count;
+            *count += 1;
+            let text = text.get(span.clone())?;
+            Some(KnownPart { text, start: span.start, place, has_problem: false })
+        };
+        let mut parts = positions.parts.iter().map(part).collect::<Option<Vec<_>>>()?;
+        let table = &configuration.table;
+        if (table.sites.len(), table.certificates.len()) != (sites, certificates) {
             return None;
         }
-        let of_part = |part: &Span| before.text.get(part.clone()).unwrap_or_default();
-        let mut places: HashMap<_, _> = parts.sites.iter().map(of_part).zip(0..).collect();
-        let all = parts.certificates.iter();
-        let mut certificates: HashMap<_, _> = all.map(of_part).zip(0..).collect();
-        // What is said of a site has to be said again; what is found between sites is looked for
-        // in all of them anyway. One thing is said of a site only where nothing was wrong above it.
-        if before.problems.iter().any(|one| !is_between_sites(one.code)) {
-            places.retain(|text, _| !text.contains("hsts"));
-        }
-        for problem in before.problems.iter().filter(|one| !is_between_sites(one.code)) {
-            let at = problem.span.start;
-            let part = place_of(at).and_then(|place| parts.sites.get(place));
-            part.and_then(|part| places.remove(of_part(part)));
-            let part = place_in(&parts.certificates, at);
-            let part = part.and_then(|place| parts.certificates.get(place));
-            part.and_then(|part| certificates.remove(of_part(part)));
-        }
-        let mut paths = vec![Vec::new(); parts.sites.len()];
-        for (path, own) in before.positions.paths.iter().zip(0..) {
-            if let Some(of_site) = place_of(path.span.start).and_then(|place| paths.get_mut(place))
-            {
-                of_site.push(own);
+        for problem in problems.iter().filter(|one| !is_between_sites(one.code)) {
+            let part = part_with(&positions.parts, problem.span.start);
+            if let Some(part) = part.and_then(|part| parts.get_mut(part)) {
+                part.has_problem = true;
             }
         }
-        Some(Self { before, parts, places, certificates, paths })
+        // Those of one site stand together.
+        let mut paths = vec![0..0; sites];
+        for (path, own) in positions.paths.iter().zip(0..) {
+            let part = part_with(&positions.parts, path.span.start);
+            if let Some(site) = part
+                .filter(|part| positions.parts.get(*part).is_some_and(|own| own.kind == Kind::Site))
+                .and_then(|part| paths.get_mut(parts.get(part)?.place))
+            {
+                *site = if site.end == 0 { own..own + 1 } else { site.start..own + 1 };
+            }
+        }
+        Some(Self { before, parts, paths })
+    }
+
+    /// Walks over the parts, beside those of a text that is nearly the same.
+    pub(super) fn walk(&self) -> Walk<'_, 'b> {
+        Walk { known: self, next: 0, comparisons_left: self.parts.len() * ROUNDS_MAX }
     }
 
     /// Whether a text was read under the same circumstances: what a site means depends on them.
@@ -107,37 +124,39 @@ impl<'b> Known<'b> {
             })
     }
 
-    /// A certificate by its text, which begins at `start` now; its paths are taken from `folder`.
+    /// The part at a place, unless something was said about it.
+    fn part(&self, part: &Part) -> Option<&KnownPart<'b>> {
+        self.parts.get(part.known?).filter(|known| !known.has_problem)
+    }
+
+    /// A certificate that is the same as before; its paths are taken from `folder`.
     pub(super) fn certificate(
         &self,
         folder: &Path,
-        text: &str,
-        start: usize,
+        part: &Part,
     ) -> Option<(&'b CertificateSource, CertificatePosition)> {
         if self.before.folder != folder {
             return None;
         }
-        let place = *self.certificates.get(text)?;
-        let from = self.parts.certificates.get(place)?.start;
-        let moved = |span: &Span| span.start - from + start..span.end - from + start;
-        let at = self.before.positions.certificates.get(place)?;
+        let known = self.part(part)?;
+        let moved = |span: &Span| moved(span, known.start, part.span.start);
+        let at = self.before.positions.certificates.get(known.place)?;
         let position = CertificatePosition {
             name: moved(&at.name),
             file: moved(&at.file),
             key: moved(&at.key),
             password_file: moved(&at.password_file),
         };
-        Some((self.before.configuration.table.certificates.get(place)?, position))
+        Some((self.before.configuration.table.certificates.get(known.place)?, position))
     }
 
-    /// A site by its text, which begins at `start` now.
-    pub(super) fn site(&self, text: &str, start: usize) -> Option<KnownSite<'b>> {
-        let place = *self.places.get(text)?;
+    /// A site that is the same as before.
+    pub(super) fn site(&self, part: &Part) -> Option<KnownSite<'b>> {
+        let known = self.part(part)?;
+        let moved = |span: &Span| moved(span, known.start, part.span.start);
         let Before { configuration, positions, .. } = self.before;
-        let from = self.parts.sites.get(place)?.start;
-        let moved = |span: &Span| span.start - from + start..span.end - from + start;
         let table = &configuration.table;
-        let own = u32::try_from(place).ok()?;
+        let own = u32::try_from(known.place).ok()?;
         let first = table.bindings.partition_point(|binding| binding.site < own);
         let bindings = table.bindings_of(own).zip(positions.bindings.iter().skip(first));
         let bindings = bindings.map(|(binding, at)| {
@@ -148,11 +167,11 @@ impl<'b> Known<'b> {
             };
             (binding, at)
         });
-        let paths = self.paths.get(place)?.iter().filter_map(|at| positions.paths.get(*at));
+        let paths = positions.paths.get(self.paths.get(known.place)?.clone())?.iter();
         let paths = paths.map(|path| NamedPath { span: moved(&path.span), ..path.clone() });
-        let at = positions.sites.get(place)?;
+        let at = positions.sites.get(known.place)?;
         Some(KnownSite {
-            site: table.sites.get(place)?,
+            site: table.sites.get(known.place)?,
             position: SitePosition {
                 name: moved(&at.name),
                 action: moved(&at.action),
@@ -164,10 +183,43 @@ impl<'b> Known<'b> {
     }
 }
 
+/// A place that moves with its part.
+fn moved(span: &Span, from: usize, to: usize) -> Span {
+    span.start - from + to..span.end - from + to
+}
+
+/// A walk over known parts.
+pub(super) struct Walk<'k, 'b> {
+    known: &'k Known<'b>,
+    /// The part that comes next where nothing has changed.
+    next: usize,
+    comparisons_left: usize,
+}
+
+impl Walk<'_, '_> {
+    /// Which part begins at a place of the text that is read now, and where it ends there; nothing
+    /// where none does that was not passed already.
+    pub(super) fn at(&mut self, text: &str, at: usize) -> Option<(usize, usize)> {
+        let rest = text.get(at..)?;
+        for (place, part) in self.known.parts.iter().enumerate().skip(self.next) {
+            self.comparisons_left = self.comparisons_left.checked_sub(1)?;
+            let end = at + part.text.len();
+            // The last line of a text may go on in another.
+            let is_whole =
+                || end == text.len() || part.text.trim_end_matches([' ', '\t']).ends_with('\n');
+            if rest.as_bytes().starts_with(part.text.as_bytes()) && is_whole() {
+                self.next = place + 1;
+                return Some((place, end));
+            }
+        }
+        None
+    }
+}
+
 /// The place of the part that something stands in.
-fn place_in(parts: &[Span], at: usize) -> Option<usize> {
-    let place = parts.partition_point(|part| part.start <= at).checked_sub(1)?;
-    parts.get(place).filter(|part| at < part.end).map(|_| place)
+fn part_with(parts: &[Part], at: usize) -> Option<usize> {
+    let place = parts.partition_point(|part| part.span.start <= at).checked_sub(1)?;
+    parts.get(place).filter(|part| at < part.span.end).map(|_| place)
 }
 
 /// What a site is read under.

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::{
     CertificatePosition,
     before::Known,
+    cut::{Kind, Part},
     read::{Entry, Reader, Section, Text},
     site,
 };
@@ -41,28 +42,28 @@ pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     central_store: bool,
-    (parts, known): (Option<&[Span]>, Option<&Known<'_>>),
+    (parts, known): (Option<&[Part]>, Option<&Known<'_>>),
 ) -> Option<Certificates> {
     let mut all = Certificates { central_store, ..Certificates::default() };
-    let is_whole = match (parts, known) {
-        (Some(parts), Some(known)) => parts.iter().all(|part| {
-            match known.certificate(reader.folder(), reader.text_at(part), part.start) {
-                Some((source, position)) => {
-                    let (name, span) = (&source.name, position.name.clone());
-                    all.add(reader, (name, &span), Some((source.files.clone(), position)));
-                    true
-                }
-                None => {
-                    let part = Some(std::slice::from_ref(part));
-                    reader.each(root, ("certificate", part), |reader, own| all.read(reader, own))
-                }
-            }
-        }),
-        (parts, _) => {
-            reader.each(root, ("certificate", parts), |reader, own| all.read(reader, own))
-        }
+    let Some(parts) = parts else {
+        reader.each(root, "certificate", |reader, own| all.read(reader, own));
+        return Some(all);
     };
-    is_whole.then_some(all)
+    let own = || parts.iter().filter(|part| part.kind == Kind::Certificate);
+    let count = own().count();
+    all.sources.reserve(count);
+    all.positions.reserve(count);
+    all.names.reserve(count);
+    for part in own() {
+        match known.and_then(|known| known.certificate(reader.folder(), part)) {
+            Some((source, position)) => {
+                let (name, span) = (&source.name, position.name.clone());
+                all.add(reader, (name, &span), Some((source.files.clone(), position)));
+            }
+            None => reader.part("certificate", &part.span, |reader, own| all.read(reader, own))?,
+        }
+    }
+    Some(all)
 }
 
 impl Certificates {

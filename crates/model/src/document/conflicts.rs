@@ -60,6 +60,9 @@ pub(super) fn bindings(all: &Parts) -> Vec<Problem> {
 /// Reports listeners whose endpoint no binding uses, or uses otherwise.
 pub(super) fn listeners(all: &Parts) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if all.listeners.is_empty() {
+        return problems;
+    }
     let mut ports = Ports::default();
     for (place, binding) in all.bindings.iter().enumerate() {
         ports.add(binding, place);

@@ -5,25 +5,33 @@
 //! Only headers are looked for here. What is not as people write it is not cut at all: then the text
 //! is read whole, with the same result.
 
-use super::Span;
+use super::{Span, before::Known};
 
 /// A text in parts.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// Everything else, at its place: sites and certificates are blanks.
+    /// Everything else, at its place: sites and certificates above some of it are blanks.
     pub(super) rest: String,
-    /// Each `[[site]]`.
-    pub(super) sites: Vec<Span>,
-    /// Each `[[certificate]]`.
-    pub(super) certificates: Vec<Span>,
+    /// Sites and certificates, in the order of the text.
+    pub(super) things: Vec<Part>,
+    /// Blanks that are due when there is more of the rest.
+    blanks: usize,
 }
 
-/// What stands for what is not part of the rest.
-const BLANKS: &str = "                                                                ";
+/// A part of a text that can be read by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Where it stands: from its header to the next that is not of it.
+    pub(super) span: Span,
+    /// Which part of the text before it is, letter for letter; nothing where it is none.
+    pub(super) known: Option<usize>,
+}
 
 /// What a header begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
     Rest,
     Site,
     Certificate,
@@ -39,62 +47,80 @@ impl Kind {
     }
 }
 
-/// The parts of a text; nothing where it is not clear where they begin.
-pub(super) fn cut(text: &str) -> Option<Parts> {
-    let mut parts = Parts { rest: String::with_capacity(text.len()), ..Parts::default() };
+/// The parts of a text; nothing where it is not clear where they begin. What stands there as it did
+/// in the text before is passed over at once.
+pub(super) fn cut(text: &str, known: Option<&Known<'_>>) -> Option<Parts> {
+    let mut parts = Parts { rest: String::new(), ..Parts::default() };
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, depth: 0 };
-    let (mut kind, mut start) = (Kind::Rest, 0);
+    let mut known = known.map(Known::walk);
+    let mut part = Part { kind: Kind::Rest, span: 0..0, known: None };
     while scanner.at < scanner.bytes.len() {
         scanner.blanks();
         let at = scanner.at;
         if scanner.peek() == Some(b'[') {
             let (next, begins) = scanner.header()?;
             // A table of the last of its kind, and that stands elsewhere.
-            if !begins && next != Kind::Rest && next != kind {
+            if !begins && next != Kind::Rest && next != part.kind {
                 return None;
             }
-            if begins || next != kind {
-                parts.add(text, kind, start..at);
-                (kind, start) = (next, at);
+            if begins || next != part.kind {
+                parts.add(text, part, at);
+                part = Part { kind: next, span: at..at, known: None };
+                let same = known.as_mut().filter(|_| next != Kind::Rest);
+                if let Some((place, end)) = same.and_then(|known| known.at(text, at)) {
+                    part.known = Some(place);
+                    scanner = Scanner { at: end, depth: 0, ..scanner };
+                    continue;
+                }
+            } else {
+                part.known = None;
             }
+        } else if scanner.peek().is_some() {
+            // It goes on behind what it was before.
+            part.known = None;
         }
         scanner.lines()?;
     }
-    parts.add(text, kind, start..text.len());
+    parts.add(text, part, text.len());
     Some(parts)
 }
 
 impl Parts {
-    fn add(&mut self, text: &str, kind: Kind, part: Span) {
-        let own = text.get(part.clone()).unwrap_or_default();
-        match kind {
-            Kind::Rest => return self.rest.push_str(own),
-            Kind::Site => self.sites.push(part),
-            Kind::Certificate => self.certificates.push(part),
+    fn add(&mut self, text: &str, mut part: Part, end: usize) {
+        part.span.end = end;
+        let own = text.get(part.span.clone()).unwrap_or_default();
+        if part.kind == Kind::Rest {
+            if !own.is_empty() {
+                let blanks = std::mem::take(&mut self.blanks);
+                self.rest.extend(std::iter::repeat_n(' ', blanks.saturating_sub(1)));
+                self.rest.push_str(if blanks > 0 { "\n" } else { "" });
+                self.rest.push_str(own);
+            }
+            return;
         }
-        let mut blanks = own.len().saturating_sub(1);
-        while blanks > 0 {
-            let some = BLANKS.get(..blanks).unwrap_or(BLANKS);
-            self.rest.push_str(some);
-            blanks -= some.len();
-        }
-        self.rest.push('\n');
+        self.blanks += own.len();
+        self.things.push(part);
+    }
+
+    /// Where the sites stand, or the certificates.
+    pub(super) fn spans(&self, kind: Kind) -> impl Iterator<Item = &Span> {
+        self.things.iter().filter(move |part| part.kind == kind).map(|part| &part.span)
     }
 }
 
 /// What can be said of a site or certificate without reading it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Outline {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outline<'t> {
     /// Behind its last line that is neither blank nor a comment.
     pub(super) end: usize,
     /// Its name, where it has one.
-    pub(super) name: Option<String>,
+    pub(super) name: Option<&'t str>,
     /// Its number, where one is written.
     pub(super) number: Option<i64>,
 }
 
 /// The outline of a part of a text; nothing where it is not written as people write it.
-pub(super) fn outline(text: &str) -> Option<Outline> {
+pub(super) fn outline(text: &str) -> Option<Outline<'_>> {
     let mut outline = Outline::default();
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, depth: 0 };
     scanner.header()?;
@@ -114,7 +140,7 @@ pub(super) fn outline(text: &str) -> Option<Outline> {
             }
             Some(b'"' | b'\'') if own => return None,
             Some(_) if own => match scanner.key()? {
-                b"name" => outline.name = Some(scanner.simple_text()?.to_owned()),
+                b"name" => outline.name = Some(scanner.simple_text()?),
                 b"id" => outline.number = Some(scanner.simple_number()?),
                 _ => {}
             },
@@ -133,12 +159,12 @@ struct Scanner<'t> {
     depth: usize,
 }
 
-impl Scanner<'_> {
+impl<'t> Scanner<'t> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    fn rest(&self) -> &[u8] {
+    fn rest(&self) -> &'t [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
@@ -173,7 +199,7 @@ impl Scanner<'_> {
 
     /// Reads a bare key and what stands behind it up to its value. A key with dots is none that
     /// is asked for.
-    fn key(&mut self) -> Option<&[u8]> {
+    fn key(&mut self) -> Option<&'t [u8]> {
         let from = self.at;
         while self.peek().is_some_and(is_bare) {
             self.at += 1;
@@ -190,7 +216,7 @@ impl Scanner<'_> {
     }
 
     /// The string that stands here, in one line and without escapes; behind it is the next place.
-    fn simple_text(&mut self) -> Option<&str> {
+    fn simple_text(&mut self) -> Option<&'t str> {
         let quote = self.peek().filter(|byte| matches!(byte, b'"' | b'\''))?;
         let inner = self.bytes.get(self.at + 1..)?;
         let length = inner.iter().position(|byte| *byte == quote)?;
@@ -216,15 +242,13 @@ impl Scanner<'_> {
     /// Goes to the begin of the next line that is inside of nothing.
     fn lines(&mut self) -> Option<()> {
         loop {
+            let plain = self.rest().iter().take_while(|byte| is_plain(**byte)).count();
+            self.at += plain;
             let Some(byte) = self.peek() else { return (self.depth == 0).then_some(()) };
             self.at += 1;
             match byte {
                 b'\n' if self.depth == 0 => return Some(()),
-                b'#' => {
-                    let rest = self.rest();
-                    let end = rest.iter().position(|byte| *byte == b'\n');
-                    self.at += end.unwrap_or(rest.len());
-                }
+                b'#' => self.at += self.rest().iter().take_while(|byte| **byte != b'\n').count(),
                 b'[' | b'{' => self.depth += 1,
                 b']' | b'}' => self.depth = self.depth.checked_sub(1)?,
                 b'"' | b'\'' => self.text(byte)?,
@@ -240,6 +264,8 @@ impl Scanner<'_> {
             self.at += 2;
         }
         loop {
+            let ends = |byte: u8| byte == quote || matches!(byte, b'\\' | b'\n');
+            self.at += self.rest().iter().take_while(|byte| !ends(**byte)).count();
             let byte = self.peek()?;
             self.at += 1;
             match byte {
@@ -261,6 +287,11 @@ impl Scanner<'_> {
     }
 }
 
+/// Whether a byte, outside of strings and comments, is of no interest.
+fn is_plain(byte: u8) -> bool {
+    !matches!(byte, b'\n' | b'#' | b'[' | b'{' | b']' | b'}' | b'"' | b'\'')
+}
+
 fn is_bare(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
@@ -274,14 +305,22 @@ mod tests {
     /// What a text is cut into: sites, certificates, and the rest without blanks.
     #[track_caller]
     fn check(text: &str, sites: &[&str], certificates: &[&str], rest: &str) {
-        let parts = cut(text).unwrap();
-        let own = |spans: &[Span]| -> Vec<String> {
-            spans.iter().map(|span| text[span.clone()].to_owned()).collect()
+        let parts = cut(text, None).unwrap();
+        let own = |kind: Kind| -> Vec<String> {
+            parts.spans(kind).map(|span| text[span.clone()].to_owned()).collect()
         };
-        assert_eq!(own(&parts.sites), sites, "sites");
-        assert_eq!(own(&parts.certificates), certificates, "certificates");
+        assert_eq!(own(Kind::Site), sites, "sites");
+        assert_eq!(own(Kind::Certificate), certificates, "certificates");
         assert_eq!(parts.rest.split_whitespace().collect::<String>(), rest);
-        assert_eq!(parts.rest.len(), text.len());
+        assert_stands(&parts, text);
+    }
+
+    /// What is not blank of the rest stands where it does in the text.
+    #[track_caller]
+    fn assert_stands(parts: &Parts, text: &str) {
+        let all = parts.rest.bytes().zip(text.bytes());
+        let differs = |(own, other): (u8, u8)| !matches!(own, b' ' | b'\n') && own != other;
+        assert!(parts.rest.len() <= text.len() && !all.into_iter().any(differs), "{text}");
     }
 
     #[test]
@@ -325,7 +364,7 @@ mod tests {
             "a = '''",
             "[",
         ] {
-            assert_eq!(cut(text), None, "{text}");
+            assert!(cut(text, None).is_none(), "{text}");
         }
     }
 
@@ -341,11 +380,16 @@ mod tests {
             ),
         ) {
             let text = pieces.concat();
-            let Some(parts) = cut(&text) else { return Ok(()) };
-            for span in parts.sites.iter().chain(&parts.certificates) {
+            let Some(parts) = cut(&text, None) else { return Ok(()) };
+            for Part { span, .. } in &parts.things {
                 prop_assert!(text.get(span.clone()).is_some_and(|part| part.starts_with("[[")));
             }
-            prop_assert_eq!(parts.rest.len(), text.len());
+            assert_stands(&parts, &text);
+            let blank = |byte: &u8| matches!(byte, b' ' | b'\n');
+            let kept = |text: &str| text.bytes().filter(|byte| !blank(byte)).count();
+            let own: String =
+                parts.things.iter().map(|part| &text[part.span.clone()]).collect();
+            prop_assert_eq!(kept(&own) + kept(&parts.rest), kept(&text));
         }
     }
 }

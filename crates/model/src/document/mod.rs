@@ -171,6 +171,8 @@ pub struct Positions {
     /// Files and folders that the text names and only the machine can tell about; certificates
     /// and what belongs to them aside.
     pub paths: Vec<NamedPath>,
+    /// The parts that the text was read in, in its order; none where it was read at once.
+    parts: Vec<cut::Part>,
 }
 
 /// A file or folder that the text names.

@@ -38,7 +38,7 @@ pub fn parse_after(text: &str, folder: &Path, before: Before<'_>) -> Document {
 /// The settings of a text alone, in a small part of the time that all of it takes.
 #[must_use]
 pub fn parse_settings(text: &str, folder: &Path) -> Settings {
-    let rest = cut(text).map(|parts| parts.rest);
+    let rest = cut(text, None).map(|parts| parts.rest);
     parse(rest.as_deref().unwrap_or(text), folder).configuration.settings
 }
 
@@ -54,13 +54,15 @@ fn parse_known(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Document
 
 /// Reads a text a part at a time; nothing where that cannot be, or where a part is no TOML.
 pub(super) fn in_parts(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Option<Document> {
-    let parts = cut(text)?;
+    let parts = cut(text, known)?;
     let rest = toml_edit::Document::parse(parts.rest.as_str()).ok()?;
     let root = rest.as_table();
     if ["site", "certificate"].into_iter().any(|key| root.contains_key(key)) {
         return None;
     }
-    read((text, folder), root, Some(&parts), known)
+    let mut read = read((text, folder), root, Some(&parts.things), known)?;
+    read.positions.parts = parts.things;
+    Some(read)
 }
 
 /// Reads a text at once.
@@ -76,7 +78,7 @@ pub(super) fn whole(text: &str, folder: &Path) -> Document {
 fn read<'d>(
     (text, folder): (&'d str, &'d Path),
     root: &'d Table,
-    cut: Option<&cut::Parts>,
+    parts: Option<&[cut::Part]>,
     known: Option<&Known<'_>>,
 ) -> Option<Document> {
     let mut reader = Reader::new(text, folder);
@@ -93,11 +95,8 @@ fn read<'d>(
     let listeners =
         reader.deciding(|reader| settings::read_listeners(reader, &root, &mut positions));
     let central_store = settings::names_central_store(&root);
-    let of = |parts: fn(&cut::Parts) -> &Vec<Span>| cut.map(parts).map(Vec::as_slice);
-    let own = (of(|parts| &parts.certificates), known);
-    let certificates = certificate::read(&mut reader, &root, central_store, own)?;
-    let own = (of(|parts| &parts.sites), known);
-    let sites = site::read(&mut reader, &root, &certificates, own)?;
+    let certificates = certificate::read(&mut reader, &root, central_store, (parts, known))?;
+    let sites = site::read(&mut reader, &root, &certificates, (parts, known))?;
     settings.paths = settings::read_paths(&mut reader, &root, !sites.sites.is_empty());
 
     positions.sites = sites.positions;

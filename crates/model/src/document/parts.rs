@@ -1,6 +1,8 @@
 //! From what a text says, piece by piece, to a [`Document`]: what cannot stand together and what is
 //! probably not meant is looked for here, whatever form the text has.
 
+use std::sync::Arc;
+
 use super::{Configuration, Document, Listener, Positions, Settings, conflicts, review, secrets};
 use crate::{
     binding::Binding, certificate::CertificateSource, problem::Problem, record::Records,
@@ -15,7 +17,7 @@ pub struct Parts {
     /// Listeners that differ from the defaults.
     pub listeners: Vec<Listener>,
     /// All sites.
-    pub sites: Vec<Site>,
+    pub sites: Vec<Arc<Site>>,
     /// All bindings, those of one site together and the sites in their order.
     pub bindings: Vec<Binding>,
     /// All certificates that have a name.

@@ -215,39 +215,39 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// Has each table of an array of tables read, one after the other. Where the text is cut each
-    /// of `parts` holds one of them; false when one is no TOML.
+    /// Has each table of an array of tables read, one after the other.
     pub(super) fn each(
         &mut self,
         root: &Section<'d>,
-        (key, parts): (&'static str, Option<&[Span]>),
+        key: &'static str,
+        mut read: impl FnMut(&mut Self, &Section<'d>),
+    ) {
+        let before = self.problems.len();
+        let sections = self.tables(root, key, |section| called(key, section, "name"));
+        // Without its sites nobody knows who answers; without a certificate they do.
+        self.incomplete |= key == "site" && self.problems.len() > before;
+        sections.iter().for_each(|section| read(self, section));
+    }
+
+    /// Has the one table of an array of tables read that a part of the text holds; nothing where
+    /// that is no TOML.
+    pub(super) fn part(
+        &mut self,
+        key: &'static str,
+        part: &Span,
         mut read: impl for<'c> FnMut(&mut Reader<'c>, &Section<'c>),
-    ) -> bool {
-        let Some(parts) = parts else {
-            let before = self.problems.len();
-            let sections = self.tables(root, key, |section| called(key, section, "name"));
-            // Without its sites nobody knows who answers; without a certificate they do.
-            self.incomplete |= key == "site" && self.problems.len() > before;
-            sections.iter().for_each(|section| read(self, section));
-            return true;
-        };
-        for part in parts {
-            let text = self.text.get(part.clone()).unwrap_or_default();
-            let Ok(parsed) = toml_edit::Document::parse(text) else { return false };
-            self.within(|reader| {
-                let Section { span, .. } = reader.root(parsed.as_table());
-                let root = Section {
-                    table: parsed.as_table(),
-                    base: part.start,
-                    span,
-                    owner: String::new(),
-                };
-                for section in reader.tables(&root, key, |section| called(key, section, "name")) {
-                    read(reader, &section);
-                }
-            });
-        }
-        true
+    ) -> Option<()> {
+        let text = self.text.get(part.clone()).unwrap_or_default();
+        let parsed = toml_edit::Document::parse(text).ok()?;
+        self.within(|reader| {
+            let Section { span, .. } = reader.root(parsed.as_table());
+            let (table, base) = (parsed.as_table(), part.start);
+            let root = Section { table, base, span, owner: String::new() };
+            for section in reader.tables(&root, key, |section| called(key, section, "name")) {
+                read(reader, &section);
+            }
+        });
+        Some(())
     }
 
     /// Reads something that lives shorter than the rest.
@@ -274,11 +274,6 @@ impl<'d> Reader<'d> {
     pub(super) fn root(&self, table: &'d Table) -> Section<'d> {
         let start = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Section { table, base: 0, span: start..start, owner: "the file".to_owned() }
-    }
-
-    /// A part of the text.
-    pub(super) fn text_at(&self, part: &Span) -> &'d str {
-        self.text.get(part.clone()).unwrap_or_default()
     }
 
     /// Where relative paths begin.

@@ -11,6 +11,7 @@
 //! own for the same name.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
@@ -50,8 +51,9 @@ struct Review<'a> {
     /// By endpoint: the place of its first binding.
     first: HashMap<Endpoint, usize>,
     ports: HashMap<u16, Port>,
-    /// A label that no exact name begins with: below a wildcard, or alone, nobody holds it.
-    unheld: Option<HostName>,
+    /// A label that no exact name begins with: below a wildcard, or alone, nobody holds it. Found
+    /// by a look at all bindings, when it is first asked for.
+    unheld: OnceCell<Option<HostName>>,
 }
 
 /// What the bindings and listeners of one port name.
@@ -79,19 +81,27 @@ impl<'a> Review<'a> {
             listeners.entry(listener.endpoint).or_insert(place);
         }
         let mut first = HashMap::new();
-        let mut labels = HashSet::new();
         for (place, binding) in configuration.table.bindings.iter().enumerate() {
             first.entry(binding.information.endpoint).or_insert(place);
-            if let HostPattern::Exact(name) = &binding.information.host {
-                labels.extend(name.as_str().split('.').next());
-            }
         }
-        let unheld = (0..).map(label).find(|own| !labels.contains(own.as_str()));
-        let unheld = unheld.and_then(|label| label.parse().ok());
-        let ports = HashMap::new();
+        let (ports, unheld) = (HashMap::new(), OnceCell::new());
         let mut review = Self { configuration, positions, listeners, first, ports, unheld };
         review.ports = review.read_ports();
         review
+    }
+
+    fn unheld(&self) -> Option<HostName> {
+        let find = || {
+            let mut labels = HashSet::new();
+            for binding in &self.configuration.table.bindings {
+                if let HostPattern::Exact(name) = &binding.information.host {
+                    labels.extend(name.as_str().split('.').next());
+                }
+            }
+            let unheld = (0..).map(label).find(|own| !labels.contains(own.as_str()));
+            unheld.and_then(|label| label.parse().ok())
+        };
+        self.unheld.get_or_init(find).clone()
     }
 
     fn read_ports(&self) -> HashMap<u16, Port> {
@@ -192,7 +202,7 @@ struct Reviewed<'a> {
 impl Reviewed<'_> {
     /// The clients that stand for all that the binding should answer.
     fn clients(&self) -> [Option<Client>; 2] {
-        let unheld = || self.review.unheld.clone();
+        let unheld = || self.review.unheld();
         match &self.binding.information.host {
             HostPattern::Exact(name) => {
                 [Some(Client { name: Some(name.clone()), in_store: false }), None]

@@ -9,6 +9,7 @@ use super::{
     before::{Circumstances, Known, KnownSite},
     binding,
     certificate::Certificates,
+    cut::{Kind, Part},
     files, pools,
     read::{Reader, Section, Text},
     route::{self, Inherited},
@@ -28,7 +29,7 @@ const NAME_BYTES_MAX: usize = 255;
 #[derive(Default)]
 pub(super) struct Sites {
     /// In the order of the file; also those with errors, so that places fit.
-    pub(super) sites: Vec<Site>,
+    pub(super) sites: Vec<Arc<Site>>,
     /// Where they stand.
     pub(super) positions: Vec<SitePosition>,
     /// Those whose text was understood.
@@ -45,7 +46,7 @@ pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     certificates: &Certificates,
-    (parts, known): (Option<&[Span]>, Option<&Known<'_>>),
+    (parts, known): (Option<&[Part]>, Option<&Known<'_>>),
 ) -> Option<Sites> {
     let mut all = Sites::default();
     let logged = root.entry("server").is_some_and(|server| server.has("access_log"));
@@ -56,31 +57,27 @@ pub(super) fn read<'d>(
     };
     let known = known.filter(|known| known.fits(reader.folder(), &circumstances));
     let constant = Constant { certificates, logged, keys: keys(), plain: Arc::default() };
-    let is_whole = match (parts, known) {
-        (Some(parts), Some(known)) => parts.iter().all(|part| {
-            let text = reader.text_at(part);
-            match known.site(text, part.start) {
-                Some(site) => {
-                    all.take(reader, site);
-                    true
-                }
-                None => {
-                    let part = Some(std::slice::from_ref(part));
-                    reader.each(root, ("site", part), |reader, section| {
+    match parts {
+        None => reader.each(root, "site", |reader, section| all.read(reader, section, &constant)),
+        Some(parts) => {
+            all.reserve(parts.iter().filter(|part| part.kind == Kind::Site).count());
+            for part in parts.iter().filter(|part| part.kind == Kind::Site) {
+                match known.and_then(|known| known.site(part)) {
+                    Some(site) => all.take(reader, site),
+                    None => reader.part("site", &part.span, |reader, section| {
                         all.read(reader, section, &constant);
-                    })
+                    })?,
                 }
             }
-        }),
-        (parts, _) => reader.each(root, ("site", parts), |reader, section| {
-            all.read(reader, section, &constant);
-        }),
-    };
+        }
+    }
     let numbers = std::mem::take(&mut all.numbers);
     for (site, id) in all.sites.iter_mut().zip(numbers.assign()) {
-        site.id = id;
+        if site.id != id {
+            Arc::make_mut(site).id = id;
+        }
     }
-    is_whole.then_some(all)
+    Some(all)
 }
 
 /// What is the same for all sites.
@@ -94,6 +91,16 @@ struct Constant<'c> {
 }
 
 impl Sites {
+    /// Makes room: lists that grow are copied each time they do.
+    fn reserve(&mut self, count: usize) {
+        self.sites.reserve(count);
+        self.positions.reserve(count);
+        self.bindings.reserve(count);
+        self.binding_positions.reserve(count);
+        self.names.reserve(count);
+        self.numbers.written.reserve(count);
+    }
+
     /// Takes over a site that was read before.
     fn take(&mut self, reader: &mut Reader<'_>, known: KnownSite<'_>) {
         let KnownSite { site, position, bindings, paths } = known;
@@ -106,7 +113,7 @@ impl Sites {
             self.binding_positions.push(at);
         }
         reader.paths.extend(paths);
-        self.sites.push(site.clone());
+        self.sites.push(Arc::clone(site));
         self.positions.push(position);
     }
 
@@ -140,15 +147,18 @@ impl Sites {
         let read = read_routes(reader, section, &name_at, plain);
         // A key that is not known may be the bindings, mistyped.
         reader.incomplete |= !known;
+        let problems = reader.problems.len();
         reader.deciding(|reader| self.read_bindings(reader, section, certificates));
-        self.report_plain_hsts(reader, section);
+        if known && reader.problems.len() == problems {
+            self.report_plain_hsts(reader, section);
+        }
         if section.entry("bindings").is_none_or(|entry| entry.is_empty()) && known {
             let message = format!("{} has no binding, so nobody can reach it", section.owner);
             let help = "add a line such as bindings = [\"https/*:443:www.example.com\"]";
             reader.problem(Code::NoBinding, name_at.clone(), message, help);
         }
         let name = name.map_or_else(String::new, |name| name.value.to_owned());
-        self.sites.push(Site {
+        self.sites.push(Arc::new(Site {
             id: SiteId(0),
             name,
             state,
@@ -158,7 +168,7 @@ impl Sites {
             ignore_case,
             root: read.root,
             routes: read.routes,
-        });
+        }));
         self.positions.push(SitePosition { name: name_at, action: read.action_at, number });
     }
 
@@ -261,7 +271,7 @@ impl Sites {
         let site = u32::try_from(self.sites.len()).unwrap_or(u32::MAX);
         let mut own = self.bindings.iter().rev().take_while(|binding| binding.site == site);
         let hsts = section.entry("hsts").filter(|entry| !entry.is_false());
-        let Some(entry) = hsts.filter(|_| !reader.incomplete) else { return };
+        let Some(entry) = hsts else { return };
         if own.clone().next().is_some()
             && own.all(|binding| binding.information.protocol == Protocol::Http)
         {

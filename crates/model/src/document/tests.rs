@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 use proptest::prelude::*;
 
 use super::{
-    Before, Configuration, Document,
+    Before, Configuration, Document, Positions,
     parse::{in_parts, parse, parse_after, whole},
 };
 use crate::{
@@ -49,6 +49,10 @@ fn shown(document: &Document) -> String {
     let Document { configuration, positions, problems } = document;
     let Configuration { settings, listeners, table, records: _ } = configuration;
     let table = (&table.sites, &table.bindings, &table.certificates);
+    // In which parts it was read is nobody's business.
+    let Positions { sites, bindings, certificates, listeners: on, central_store, paths, parts: _ } =
+        positions;
+    let positions = (sites, bindings, certificates, on, central_store, paths);
     format!("{settings:?} {listeners:?} {table:?} {positions:?} {problems:?}")
 }
 
@@ -615,7 +619,7 @@ const HEADS: [&str; 5] = [
 ];
 
 /// Sites: plain, with numbers, with warnings, with errors; and certificates between them.
-const SITES: [&str; 18] = [
+const SITES: [&str; 23] = [
     "[[site]]\nname = \"a\"\nroot = \"a\"\nbindings = [\"http/*:80:a.example\"]\n",
     "[[site]]\nname = \"b\"\nroot = \"b\"\nbindings = [\"http/*:80:b.example\"]\n\n# of the next\n",
     "[[site]]\nname = \"c\"\nid = 2\nrespond = \"é\"\nbindings = [\"http/*:80:c.example\"]\n",
@@ -634,4 +638,10 @@ const SITES: [&str; 18] = [
     "[[site]]\nname = \"m\"\nroot = \"m\"\nbindings = [{ on = \"https/*:443:m.example\", certificate = \"0123456789abcdef0123456789abcdef01234567\" }]\n",
     "[[site]]\nname = \"n\"\nroot = \"n\"\nbindings = [{ on = \"https/*:443:n.example\", certificate = [\"n\", \"0123456789abcdef0123456789abcdef01234567\"] }]\n",
     "[[site]]\nname = \"l\"\nroot = \".\"\nbindings = [\"https/*:443:l.example\", \"https/*:443:\"]\n",
+    // What changes where a part ends, or whether it does.
+    "  [[site]]\nname = \"o\"\nrespond = \"o\"\nbindings = [\"http/*:80:o.example\"]\n  ",
+    "[[site]]\nname = \"p\"\nrespond = \"p\"\nbindings = [\"http/*:80:p.example\"]",
+    "[site.hsts]\nmax_age = 1\n",
+    "https_redirect = false\n",
+    "\n# by itself\n\n",
 ];

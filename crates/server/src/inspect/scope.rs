@@ -3,11 +3,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
+    ffi::OsStr,
+    ops::Range,
     sync::Arc,
 };
 
 use bindery_model::{
+    apart,
     binding::{Binding, BindingInformation, Protocol},
     certificate::{CertificateChoice, CertificateFiles, CertificateReference},
     document::{Configuration, NamedPath, PathKind, Positions},
@@ -91,35 +93,45 @@ impl Scope {
         now: (&Configuration, &Positions),
     ) -> Self {
         let (then, table) = (&before.0.table, &now.0.table);
-        let old: HashSet<_> = then.certificates.iter().map(|source| &source.files).collect();
-        let new: HashSet<_> = table.certificates.iter().map(|source| &source.files).collect();
+        let (gone, new) = (&then.certificates, &table.certificates);
+        let middles = apart::middles(gone, new, |old, new| old.files == new.files);
+        let old: HashSet<_> = within(gone, &middles.0).map(|(source, _)| &source.files).collect();
+        let certificates = pick(within(new, &middles.1), |source| !old.contains(&source.files));
+        let new: HashSet<_> = within(new, &middles.1).map(|(source, _)| &source.files).collect();
         let fewer = old.iter().any(|files| !new.contains(files));
+
         let central_store = before.0.settings.central_store != now.0.settings.central_store;
-        let known: HashMap<_, _> =
-            then.bindings.iter().map(|binding| (&binding.information, binding)).collect();
-        let differs = |binding: &Binding| {
-            let known = known.get(&binding.information);
-            let same = known.is_some_and(|other| {
-                other.tls == binding.tls && is_same_choice((then, other), (table, binding))
-            });
-            let depends = match &binding.certificate {
-                CertificateChoice::Central => central_store,
-                CertificateChoice::None => false,
-                CertificateChoice::Best => fewer,
-                CertificateChoice::Listed(all) => {
-                    fewer && !all.iter().all(|one| matches!(one, CertificateReference::Source(_)))
-                }
-            };
-            !same || depends
+        let same = |old: &Binding, new: &Binding| {
+            old.information == new.information
+                && old.tls == new.tls
+                && is_same_choice((then, old), (table, new))
         };
-        let paths: HashSet<_> = before.1.paths.iter().map(key).collect();
-        let places = 0_usize..;
+        let (gone, new) = apart::middles(&then.bindings, &table.bindings, same);
+        let known: HashMap<_, _> = within(&then.bindings, &gone)
+            .map(|(binding, _)| (&binding.information, binding))
+            .collect();
+        let bindings = pick(within(&table.bindings, &new), |binding| {
+            !known.get(&binding.information).is_some_and(|old| same(old, binding))
+        });
+        let depends = |binding: &Binding| match &binding.certificate {
+            CertificateChoice::Central => central_store,
+            CertificateChoice::None => false,
+            CertificateChoice::Best => fewer,
+            CertificateChoice::Listed(all) => {
+                fewer && !all.iter().all(|one| matches!(one, CertificateReference::Source(_)))
+            }
+        };
+        let all = 0..table.bindings.len();
+        let bindings = bindings.chain(pick(within(&table.bindings, &all), depends));
+
+        let (gone, new) =
+            apart::middles(&before.1.paths, &now.1.paths, |old, new| key(old) == key(new));
+        let known: HashSet<_> = within(&before.1.paths, &gone).map(|(path, _)| key(path)).collect();
+        let paths = pick(within(&now.1.paths, &new), |path| !known.contains(&key(path)));
         Self {
-            bindings: pick(table.bindings.iter().zip(places.clone()), differs),
-            certificates: pick(table.certificates.iter().zip(places.clone()), |source| {
-                !old.contains(&source.files)
-            }),
-            paths: pick(now.1.paths.iter().zip(places), |path| !paths.contains(&key(path))),
+            bindings: bindings.collect(),
+            certificates: certificates.collect(),
+            paths: paths.collect(),
             central_store,
             asked: Asked::between(before.0, now.0),
         }
@@ -213,13 +225,18 @@ impl Asked {
             Some((key.clone(), stand))
         });
         let records = stands.collect();
-        let all = |configuration: &Configuration| -> HashSet<(String, BindingInformation)> {
-            let table = &configuration.table;
-            let secure =
-                table.bindings.iter().filter(|own| own.information.protocol == Protocol::Https);
+        let (then, table) = (&before.table, &now.table);
+        let same = |old: &Binding, new: &Binding| {
+            old.information == new.information && then.site(old).name == table.site(new).name
+        };
+        let (gone, new) = apart::middles(&then.bindings, &table.bindings, same);
+        let keys = |table: &MemoryTable, part: &Range<usize>| -> HashSet<_> {
+            let all = within(&table.bindings, part).map(|(binding, _)| binding);
+            let secure = all.filter(|own| own.information.protocol == Protocol::Https);
             secure.map(|own| (table.site(own).name.clone(), own.information.clone())).collect()
         };
-        let (old, new) = (all(before), all(now));
+        let places = within(&table.bindings, &new);
+        let (old, new) = (keys(then, &gone), keys(table, &new));
         let mut gone: HashMap<&str, Vec<&BindingInformation>> = HashMap::new();
         for (site, information) in old.difference(&new) {
             gone.entry(site).or_default().push(information);
@@ -228,9 +245,7 @@ impl Asked {
         for (site, _) in new.difference(&old) {
             *came.entry(site).or_default() += 1;
         }
-        let table = &now.table;
-        let places = table.bindings.iter().enumerate();
-        let bindings = places.filter_map(|(place, own)| {
+        let bindings = places.filter_map(|(own, place)| {
             let site = table.site(own).name.clone();
             let key = (site, own.information.clone());
             if own.information.protocol != Protocol::Https || old.contains(&key) {
@@ -247,15 +262,21 @@ impl Asked {
     }
 }
 
-fn pick<'a, T: 'a>(
-    all: impl Iterator<Item = (&'a T, usize)>,
-    which: impl Fn(&T) -> bool,
-) -> Places {
-    all.filter(|(one, _)| which(one)).map(|(_, place)| place).collect()
+/// A part of a list, each with its place in the whole.
+fn within<'a, T>(all: &'a [T], part: &Range<usize>) -> impl Iterator<Item = (&'a T, usize)> {
+    all.get(part.clone()).unwrap_or_default().iter().zip(part.start..)
 }
 
-fn key(path: &NamedPath) -> (PathKind, &Path, &str) {
-    (path.kind, &path.path, &path.owner)
+fn pick<'a, T: 'a>(
+    all: impl Iterator<Item = (&'a T, usize)>,
+    which: impl Fn(&'a T) -> bool,
+) -> impl Iterator<Item = usize> {
+    all.filter(move |(one, _)| which(one)).map(|(_, place)| place)
+}
+
+/// By the letters of the path: to compare paths as such takes them apart each time.
+fn key(path: &NamedPath) -> (PathKind, &OsStr, &str) {
+    (path.kind, path.path.as_os_str(), &path.owner)
 }
 
 /// Whether two bindings want the same certificates, whatever place those have.

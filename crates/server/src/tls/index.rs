@@ -5,11 +5,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
 use bindery_model::{
+    apart::middles,
     certificate::{CertificateId, CertificateSource},
     name::HostName,
 };
@@ -37,7 +38,14 @@ pub struct IndexedCertificates {
     /// because nobody asks for it.
     pub entries: Vec<Option<Entry>>,
     /// What the file system said of the files of each.
-    stamps: Vec<Option<FileStamp>>,
+    stamps: Vec<Option<Arc<FileStamp>>>,
+    found: OnceLock<Found>,
+}
+
+/// Who has what is in a certificate. Made when it is first asked for, or before, where somebody
+/// will ask who must not wait.
+#[derive(Clone, Default)]
+struct Found {
     by_name: HashMap<String, Vec<CertificateId>>,
     by_thumbprint: HashMap<[u8; 20], CertificateId>,
     by_fingerprint: HashMap<[u8; 32], CertificateId>,
@@ -101,8 +109,8 @@ impl CertificateIndex {
 pub type Entry = Result<Arc<CertificateFacts>, Arc<CertificateError>>;
 
 /// The stamp is taken before the files are read: what changes meanwhile is read again.
-fn read_one(source: &CertificateSource) -> (Option<FileStamp>, Option<Entry>) {
-    let stamp = FileStamp::of(&source.files);
+fn read_one(source: &CertificateSource) -> (Option<Arc<FileStamp>>, Option<Entry>) {
+    let stamp = Arc::new(FileStamp::of(&source.files));
     let entry = keys::load(&source.files).map(|certificate| Arc::new(certificate.facts));
     (Some(stamp), Some(entry.map_err(Arc::new)))
 }
@@ -112,7 +120,7 @@ impl IndexedCertificates {
     #[must_use]
     pub fn read(sources: &[CertificateSource]) -> Self {
         let (stamps, entries) = sources.iter().map(read_one).unzip();
-        Self { entries, stamps, ..Self::default() }.indexed()
+        Self { entries, stamps, ..Self::default() }.ready()
     }
 
     /// Whether all of them were read.
@@ -129,7 +137,7 @@ impl IndexedCertificates {
             false => (None, None),
         };
         let (stamps, entries) = sources.iter().zip(0..).map(read).unzip();
-        Self { entries, stamps, ..Self::default() }.indexed()
+        Self { entries, stamps, ..Self::default() }
     }
 
     /// The index of `sources`, of which `before` is known of `known`: only what is not among those
@@ -140,20 +148,24 @@ impl IndexedCertificates {
         before: &[CertificateSource],
         sources: &[CertificateSource],
     ) -> Arc<Self> {
-        let same =
-            |(own, other): (&CertificateSource, &CertificateSource)| own.files == other.files;
-        if before.len() == sources.len() && before.iter().zip(sources).all(same) {
+        let (old, new) = middles(before, sources, |old, new| old.files == new.files);
+        if old.is_empty() && new.is_empty() {
             return Arc::clone(known);
         }
-        let places: HashMap<_, _> =
-            before.iter().zip(0_usize..).map(|(source, place)| (&source.files, place)).collect();
-        let kept = |source: &CertificateSource| {
-            let place = *places.get(&source.files)?;
+        let others = before.iter().zip(0..).take(old.end).skip(old.start);
+        let others: HashMap<_, usize> =
+            others.map(|(source, place)| (&source.files, place)).collect();
+        let kept = |source: &CertificateSource, place: usize| {
+            let place = match place {
+                _ if place < new.start => place,
+                _ if place >= new.end => place - new.end + old.end,
+                _ => *others.get(&source.files)?,
+            };
             Some((known.stamps.get(place)?.clone(), known.entries.get(place)?.clone()))
         };
-        let read = |source| kept(source).unwrap_or_else(|| read_one(source));
-        let (stamps, entries) = sources.iter().map(read).unzip();
-        Arc::new(Self { entries, stamps, ..Self::default() }.indexed())
+        let read = |(source, place)| kept(source, place).unwrap_or_else(|| read_one(source));
+        let (stamps, entries) = sources.iter().zip(0..).map(read).unzip();
+        Arc::new(Self { entries, stamps, ..Self::default() })
     }
 
     /// The same with those of `round` read again whose files changed; `None` when none did. One
@@ -183,41 +195,42 @@ impl IndexedCertificates {
                 (*own, *known) = (read, stamp);
             }
         }
-        next.map(Self::indexed)
+        next.map(|next| Self { found: OnceLock::new(), ..next }.ready())
     }
 
-    /// With the maps made anew from the entries.
-    fn indexed(mut self) -> Self {
-        self.by_name.clear();
-        self.by_thumbprint.clear();
-        self.by_fingerprint.clear();
-        let entries = std::mem::take(&mut self.entries);
-        for (place, entry) in (0..).zip(&entries) {
-            if let Some(Ok(facts)) = entry {
-                self.add(CertificateId(place), facts);
+    /// The same, with all made that anybody may ask for.
+    fn ready(self) -> Self {
+        self.prepare();
+        self
+    }
+
+    /// Makes all that anybody may ask for, so that nobody who is served waits for it.
+    pub(crate) fn prepare(&self) {
+        self.found();
+    }
+
+    fn found(&self) -> &Found {
+        self.found.get_or_init(|| {
+            let mut found = Found::default();
+            for (place, entry) in (0..).zip(&self.entries) {
+                if let Some(Ok(facts)) = entry {
+                    found.add(CertificateId(place), facts);
+                }
             }
-        }
-        Self { entries, ..self }
-    }
-
-    fn add(&mut self, id: CertificateId, facts: &CertificateFacts) {
-        for name in &facts.names {
-            self.by_name.entry(name.clone()).or_default().push(id);
-        }
-        self.by_thumbprint.entry(facts.thumbprint).or_insert(id);
-        self.by_fingerprint.entry(facts.fingerprint).or_insert(id);
+            found
+        })
     }
 
     /// The certificate whose leaf has this SHA-1.
     #[must_use]
     pub fn thumbprint(&self, thumbprint: &[u8; 20]) -> Option<CertificateId> {
-        self.by_thumbprint.get(thumbprint).copied()
+        self.found().by_thumbprint.get(thumbprint).copied()
     }
 
     /// The certificate whose leaf has this SHA-256.
     #[must_use]
     pub fn fingerprint(&self, fingerprint: &[u8; 32]) -> Option<CertificateId> {
-        self.by_fingerprint.get(fingerprint).copied()
+        self.found().by_fingerprint.get(fingerprint).copied()
     }
 
     /// The facts of a certificate that could be read.
@@ -230,15 +243,16 @@ impl IndexedCertificates {
     /// before not, the exact name before a wildcard, then the one that lasts longest.
     #[must_use]
     pub fn best(&self, name: &HostName, now: SystemTime) -> Vec<CertificateId> {
-        let exact = self.by_name.get(name.as_str());
-        let parent = name.parent().and_then(|parent| self.by_name.get(&format!("*.{parent}")));
+        let by_name = &self.found().by_name;
+        let exact = by_name.get(name.as_str());
+        let parent = name.parent().and_then(|parent| by_name.get(&format!("*.{parent}")));
         self.ranked(exact, parent, now)
     }
 
     /// The best certificates for a whole wildcard `*.parent`, ranked as by [`Self::best`].
     #[must_use]
     pub fn best_for_wildcard(&self, parent: &HostName, now: SystemTime) -> Vec<CertificateId> {
-        self.ranked(None, self.by_name.get(&format!("*.{parent}")), now)
+        self.ranked(None, self.found().by_name.get(&format!("*.{parent}")), now)
     }
 
     fn ranked(
@@ -273,5 +287,15 @@ impl IndexedCertificates {
         // Elliptic curves first: cheaper for both ends, for all who can verify them.
         chosen.sort_by_key(|(rsa, _)| *rsa);
         chosen.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+impl Found {
+    fn add(&mut self, id: CertificateId, facts: &CertificateFacts) {
+        for name in &facts.names {
+            self.by_name.entry(name.clone()).or_default().push(id);
+        }
+        self.by_thumbprint.entry(facts.thumbprint).or_insert(id);
+        self.by_fingerprint.entry(facts.fingerprint).or_insert(id);
     }
 }

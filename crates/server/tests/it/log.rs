@@ -366,7 +366,7 @@ async fn a_site_may_stay_out_of_the_log() {
     let log = AccessLog { shared: true, ..AccessLog::of(setup.folder().join("logs")) };
     let server = setup.start_changed(|all| {
         all.settings.access_log = Some(log);
-        all.table.sites[1].access_log = false;
+        Arc::make_mut(&mut all.table.sites[1]).access_log = false;
     });
     let mut client = http(port).await;
     for host in ["b.example", "a.example"] {

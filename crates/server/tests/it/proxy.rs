@@ -38,7 +38,7 @@ pub(crate) fn proxied<'a>(
         for (name, proxy) in proxies {
             let sites = &mut configuration.table.sites;
             let site = sites.iter_mut().find(|site| site.name == name).expect("a site");
-            site.root.action = RouteAction::Proxy(Box::new(proxy));
+            Arc::make_mut(site).root.action = RouteAction::Proxy(Box::new(proxy));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The PROXY protocol: believed where a load balancer is known to stand, required there, ignored
 //! elsewhere, and sent on.
 
-use std::{fmt::Write as _, fs, net::SocketAddr, process::Stdio};
+use std::{fmt::Write as _, fs, net::SocketAddr, process::Stdio, sync::Arc};
 
 use bindery_model::{
     binding::{Endpoint, Protocol},
@@ -72,7 +72,7 @@ async fn site(network: &str) -> Site {
     setup.site_with("a", &[&bindings[0], &bindings[1]], lines);
     let server = setup.start_changed(|configuration| {
         let action = RouteAction::Proxy(Box::new(proxy_to(upstream)));
-        configuration.table.sites[0].root.action = action;
+        Arc::make_mut(&mut configuration.table.sites[0]).root.action = action;
         let ports = [(Protocol::Http, plain), (Protocol::Https, port)];
         behind_balancers(configuration, &ports, network);
     });
@@ -314,7 +314,8 @@ fn telling(member: u16, version: ProxyProtocol) -> (Setup, u16, TestServer) {
     let mut proxy = proxy_to(member);
     proxy.upstream.proxy_protocol = Some(version);
     let server = setup.start_changed(|configuration| {
-        configuration.table.sites[0].root.action = RouteAction::Proxy(Box::new(proxy));
+        Arc::make_mut(&mut configuration.table.sites[0]).root.action =
+            RouteAction::Proxy(Box::new(proxy));
         behind_balancers(configuration, &[(Protocol::Http, port)], "127.0.0.9/32");
     });
     (setup, port, server)
@@ -379,7 +380,8 @@ async fn connections_of_http2_serve_nobody_else_either() {
     proxy.upstream.tls.server_name = Some("a.example".to_owned());
     proxy.upstream.proxy_protocol = Some(ProxyProtocol::V2);
     let _server = setup.start_changed(|configuration| {
-        configuration.table.sites[0].root.action = RouteAction::Proxy(Box::new(proxy));
+        Arc::make_mut(&mut configuration.table.sites[0]).root.action =
+            RouteAction::Proxy(Box::new(proxy));
     });
     let mut one = Http1::new(from([127, 0, 0, 5], port).await);
     let mut two = Http1::new(from([127, 0, 0, 6], port).await);

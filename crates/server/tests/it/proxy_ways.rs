@@ -139,7 +139,7 @@ async fn a_member_that_a_health_check_finds_well_again_is_asked_again() {
 fn bounded(bytes: u64) -> impl FnOnce(&mut Configuration) {
     move |configuration| {
         let rules = Rules { request_bytes_max: Some(bytes), ..Rules::default() };
-        configuration.table.sites[0].root.rules = Arc::new(rules);
+        Arc::make_mut(&mut configuration.table.sites[0]).root.rules = Arc::new(rules);
     }
 }
 

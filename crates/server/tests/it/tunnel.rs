@@ -140,7 +140,8 @@ impl Site {
     pub(crate) fn start(&mut self) -> TestServer {
         let proxy = self.proxy.clone();
         self.setup.start_changed(|configuration| {
-            configuration.table.sites[0].root.action = RouteAction::Proxy(Box::new(proxy));
+            Arc::make_mut(&mut configuration.table.sites[0]).root.action =
+                RouteAction::Proxy(Box::new(proxy));
         })
     }
 }
@@ -318,7 +319,7 @@ async fn a_tunnel_counts_as_a_request_of_its_site_until_it_ends() {
     let mut site = Site::new(proxy_to(port));
     let proxy = site.proxy.clone();
     let _server = site.setup.start_changed(|configuration| {
-        let site = &mut configuration.table.sites[0];
+        let site = Arc::make_mut(&mut configuration.table.sites[0]);
         site.root.action = RouteAction::Proxy(Box::new(proxy));
         site.limits.requests_max = Some(1);
     });
@@ -350,7 +351,7 @@ async fn the_pace_of_a_site_holds_in_its_tunnels() {
     let mut site = Site::new(proxy_to(port));
     let proxy = site.proxy.clone();
     let _server = site.setup.start_changed(|configuration| {
-        let site = &mut configuration.table.sites[0];
+        let site = Arc::make_mut(&mut configuration.table.sites[0]);
         site.root.action = RouteAction::Proxy(Box::new(proxy));
         site.limits.bytes_per_second_max = Some(100_000);
     });

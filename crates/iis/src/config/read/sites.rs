@@ -1,5 +1,7 @@
 //! Reads `sites`: name, number, state, limits, what they inherit.
 
+use std::sync::Arc;
+
 use bindery_model::{
     document::SitePosition,
     problem::{Code, Problem, Span},
@@ -94,7 +96,7 @@ impl<'a> Reader<'a> {
         let log = self.read_log_file(element, defaults, &named.owner);
         let made = self.read_routes(element, defaults, &named, hsts);
         let name = element.value("name").unwrap_or_default().trim().to_owned();
-        self.parts.sites.push(Site {
+        self.parts.sites.push(Arc::new(Site {
             id,
             name,
             state: if started { SiteState::Started } else { SiteState::Stopped },
@@ -104,7 +106,7 @@ impl<'a> Reader<'a> {
             ignore_case: true,
             root: made.root,
             routes: made.routes,
-        });
+        }));
         let number = element.value("id").map(|_| value::place(element, "id"));
         let position = SitePosition { name: named.span.clone(), action: made.action_at, number };
         self.parts.positions.sites.push(position);

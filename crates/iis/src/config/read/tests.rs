@@ -135,7 +135,7 @@ fn codes(document: &Document) -> Vec<&'static str> {
 
 fn site(document: &Document, name: &str) -> Site {
     let sites = &document.configuration.table.sites;
-    sites.iter().find(|site| site.name == name).unwrap().clone()
+    sites.iter().find(|site| site.name == name).unwrap().as_ref().clone()
 }
 
 fn route(document: &Document, path: &str) -> Route {
@@ -169,7 +169,7 @@ fn a_redirect_goes_to_what_a_location_field_can_have() {
         <rewrite><rules><rule name='r'><match url='^a$'/><action type='Redirect' url='https://bücher.example/a'/></rule></rules></rewrite>";
     let document = web_config("", "/srv/d/a/f", inner).read();
     let sites = document.configuration.table.sites.iter();
-    let rules = sites.flat_map(Site::all_routes).flat_map(|route| &route.rules.redirects);
+    let rules = sites.flat_map(|site| site.all_routes()).flat_map(|route| &route.rules.redirects);
     let targets: Vec<_> = rules
         .map(|rule| match &rule.to {
             RedirectTo::Target(to) => to.as_str(),
@@ -661,7 +661,7 @@ fn sound(text: &str, document: &Document) -> Result<(), TestCaseError> {
     let table = &document.configuration.table;
     prop_assert_eq!(document.positions.bindings.len(), table.bindings.len());
     prop_assert_eq!(document.positions.sites.len(), table.sites.len());
-    for route in table.sites.iter().flat_map(Site::all_routes) {
+    for route in table.sites.iter().flat_map(|site| site.all_routes()) {
         let rules = &route.rules;
         for rule in &rules.redirects {
             let to = match &rule.to {

@@ -10,7 +10,7 @@ mod json;
 mod output;
 mod record;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,10 @@ pub(crate) use record::{FLAGS, FlagFacts};
 const VERSION: u32 = 1;
 
 /// Records in the order of their keys, each key once. Its serialized form is that of
-/// `sslcert.json` in the state folder.
+/// `sslcert.json` in the state folder. Clones share them until one is changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
-pub struct Records(BTreeMap<RecordKey, Record>);
+pub struct Records(Arc<BTreeMap<RecordKey, Record>>);
 
 /// A change to records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,7 +137,7 @@ impl Records {
             return Err(RecordError::Exists(record.key));
         }
         complete(&record)?;
-        self.0.insert(record.key.clone(), record);
+        Arc::make_mut(&mut self.0).insert(record.key.clone(), record);
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl Records {
             match change {
                 RecordChange::Add(record) => after.insert(record.clone())?,
                 RecordChange::Update { key, settings } => {
-                    let Some(record) = after.0.get_mut(key) else {
+                    let Some(record) = Arc::make_mut(&mut after.0).get_mut(key) else {
                         return Err(RecordError::NotFound(key.clone()));
                     };
                     let updated = record.clone().with(settings);
@@ -160,7 +160,7 @@ impl Records {
                     *record = updated;
                 }
                 RecordChange::Delete(key) => {
-                    if after.0.remove(key).is_none() {
+                    if Arc::make_mut(&mut after.0).remove(key).is_none() {
                         return Err(RecordError::NotFound(key.clone()));
                     }
                 }
@@ -188,7 +188,7 @@ impl FromIterator<Record> for Records {
         for record in records {
             map.entry(record.key.clone()).or_insert(record);
         }
-        Self(map)
+        Self(Arc::new(map))
     }
 }
 
@@ -202,7 +202,7 @@ struct Stored {
 
 impl From<Records> for Stored {
     fn from(records: Records) -> Self {
-        Self { version: VERSION, records: records.0.into_values().collect() }
+        Self { version: VERSION, records: Arc::unwrap_or_clone(records.0).into_values().collect() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where tables stand in a text: from their header, with the comment that belongs to them, to
 //! their last key.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use toml_edit::{Item, Table};
 
@@ -10,8 +10,14 @@ use super::part;
 /// A step from a table to what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    Key(String),
+    Key(Cow<'static, str>),
     Index(usize),
+}
+
+impl Step {
+    pub(super) fn key(key: &str) -> Self {
+        Self::Key(Cow::Owned(key.to_owned()))
+    }
 }
 
 /// A table with a header; or the keys above the first header.
@@ -101,7 +107,7 @@ fn headers(table: &Table, path: &mut Vec<Step>, found: &mut Vec<Block>) {
         headers(table, path, found);
     };
     for (key, item) in table {
-        path.push(Step::Key(key.to_owned()));
+        path.push(Step::key(key));
         match item {
             Item::Table(own) => one(own, path),
             Item::ArrayOfTables(all) => {

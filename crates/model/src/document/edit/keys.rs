@@ -100,7 +100,7 @@ pub(super) fn find<'d>(root: &'d Table, at: &[Step]) -> Option<Found<'d>> {
     };
     for (depth, step) in at.iter().enumerate() {
         let held = match (step, found.held) {
-            (Step::Key(key), held) => held.get(key)?,
+            (Step::Key(key), held) => held.get(key.as_ref())?,
             (Step::Index(place), Held::Array(array)) => Held::of_value(array.get(*place)?),
             (Step::Index(place), Held::Tables(tables)) => Held::Table(tables.get(*place)?),
             _ => return None,
@@ -113,7 +113,7 @@ pub(super) fn find<'d>(root: &'d Table, at: &[Step]) -> Option<Found<'d>> {
             (Held::Inline(table), _) if !table.is_dotted() => {
                 (found.holder, found.dotted) = (Holder::Inline(table), Vec::new());
             }
-            (_, Step::Key(key)) => found.dotted.push(key.clone()),
+            (_, Step::Key(key)) => found.dotted.push(key.to_string()),
             (_, Step::Index(_)) => {}
         }
         found.held = held;
@@ -192,7 +192,7 @@ impl Body<'_> {
                 None => self.unset(at, key),
             };
         }
-        let inner = join(at, Step::Key(key.clone()));
+        let inner = join(at, Step::key(key));
         let document = self.read()?;
         let held = find(document.as_table(), at).and_then(|found| found.held.get(key));
         match (held, value) {
@@ -247,7 +247,7 @@ impl Body<'_> {
     /// Gives a key this value, whatever it had. What is in it already as it should be stays.
     pub(super) fn assign(&mut self, at: &[Step], key: &str, value: &Value) -> Result<(), String> {
         let plan = self.plan(at, key, value)?;
-        let inner = join(at, Step::Key(key.to_owned()));
+        let inner = join(at, Step::key(key));
         match (plan, value) {
             (Plan::Splices(splices), _) => self.make(splices),
             (Plan::Keys(gone), Value::Table(fields)) => {
@@ -519,7 +519,7 @@ impl Body<'_> {
     ) -> Result<(), String> {
         let document = self.read()?;
         let all = blocks(self.text, document.as_table(), Vec::new());
-        let kind = join(parent, Step::Key(key.to_owned()));
+        let kind = join(parent, Step::key(key));
         let last = |path: &[Step]| all.iter().rposition(|block| block.belongs_to(path));
         let is_first = |path: &[Step]| {
             all.iter().rfind(|block| block.path.len() == path.len() && block.belongs_to(path))
@@ -582,7 +582,7 @@ impl Body<'_> {
                         Splice::remove(line_start(self.text, start)..line_end(self.text, end))
                     });
                     let mut splices: Vec<_> = lines.collect();
-                    let inner = join(at, Step::Key(key.to_owned()));
+                    let inner = join(at, Step::key(key));
                     splices.extend(self.blocks_of(root, &inner));
                     splices
                 }

@@ -65,8 +65,10 @@ impl Form {
             Some(text) => (true, text),
             None => (false, text),
         };
-        let breaks = text.matches('\n').count();
-        let windows = breaks > 0 && text.matches("\r\n").count() == breaks;
+        let windows = text.contains('\r') && {
+            let breaks = text.matches('\n').count();
+            breaks > 0 && text.matches("\r\n").count() == breaks
+        };
         let mut plain = if windows { text.replace("\r\n", "\n") } else { text.to_owned() };
         let unended = !plain.is_empty() && !plain.ends_with('\n');
         if unended {

@@ -34,7 +34,7 @@ impl Body<'_> {
     pub(super) fn list(&self, at: &[Step]) -> Result<Option<usize>, String> {
         let document = self.read()?;
         let last = match at.last() {
-            Some(Step::Key(key)) => key.as_str(),
+            Some(Step::Key(key)) => key.as_ref(),
             _ => "it",
         };
         match find(document.as_table(), at).map(|found| found.held) {
@@ -48,7 +48,7 @@ impl Body<'_> {
     pub(super) fn style(&self, kind: &str) -> Result<Style, String> {
         let document = self.read()?;
         let all = blocks(self.text, document.as_table(), Vec::new());
-        let own = [Step::Key(kind.to_owned())];
+        let own = [Step::key(kind)];
         let last = all.iter().rfind(|block| block.path.len() == 2 && block.belongs_to(&own));
         let (outer, keys) =
             last.map_or(("", ""), |block| indents(self.text, block.header.end, block.end));
@@ -91,7 +91,7 @@ impl Body<'_> {
         kind: &str,
         fields: &Fields,
     ) -> Result<(), String> {
-        let key = Step::Key(kind.to_owned());
+        let key = Step::key(kind);
         let short = kind == "bindings" && fields.len() == 1;
         let value = match fields.get("on") {
             Some(on) if short => on.clone(),
@@ -152,7 +152,7 @@ impl Body<'_> {
             return Ok(());
         }
         let document = self.read()?;
-        let on = find(document.as_table(), &join(&at, Step::Key("on".to_owned())));
+        let on = find(document.as_table(), &join(&at, Step::key("on")));
         let on = on.and_then(|found| match found.held {
             Held::Value(value) => meaning(value),
             _ => None,
@@ -168,7 +168,7 @@ impl Body<'_> {
         key: &str,
         place: usize,
     ) -> Result<(), String> {
-        let list = join(parent, Step::Key(key.to_owned()));
+        let list = join(parent, Step::key(key));
         self.remove_element(&list, place)?;
         match self.is_bare(&list)? {
             true => self.unset(parent, key),

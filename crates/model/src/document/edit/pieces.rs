@@ -7,14 +7,17 @@ use std::borrow::Cow;
 use hashbrown::HashMap;
 use toml_edit::{Item, Table};
 
-use super::blocks::{Block, Step, blocks};
-use crate::document::cut::{Outline, cut, outline};
+use super::{
+    blocks::{Block, Step, blocks},
+    things::identity,
+};
+use crate::document::cut::{Kind, Outline, cut, outline};
 
 /// Sites and certificates that are not read.
 #[derive(Default)]
-struct Outlines {
+struct Outlines<'t> {
     blocks: Vec<Block>,
-    things: Vec<(&'static str, Outline)>,
+    things: Vec<(&'static str, Outline<'t>)>,
 }
 
 /// A part of the text that is TOML by itself.
@@ -23,20 +26,20 @@ pub(super) struct Piece<'t> {
     pub(super) gap: Cow<'t, str>,
     pub(super) body: Cow<'t, str>,
     /// What of which there may be several begins in it, in the order of the text.
-    pub(super) things: Vec<Thing>,
+    pub(super) things: Vec<Thing<'t>>,
     /// The kinds of tables in it.
-    pub(super) kinds: Vec<String>,
+    pub(super) kinds: Vec<Cow<'static, str>>,
     before: Option<usize>,
     behind: Option<usize>,
 }
 
 /// A site, a listener or a certificate.
 #[derive(Clone, Debug)]
-pub(super) struct Thing {
+pub(super) struct Thing<'t> {
     pub(super) kind: &'static str,
     /// What it is called, so that the same things are called the same; nothing where it has no
     /// name.
-    pub(super) name: Option<String>,
+    pub(super) name: Option<Cow<'t, str>>,
     /// Its number, where one is written.
     pub(super) number: Option<u32>,
     /// The number that it had before all changes, of a site that was there.
@@ -68,8 +71,8 @@ impl<'t> Piece<'t> {
     pub(super) fn new(
         gap: Cow<'t, str>,
         body: Cow<'t, str>,
-        kinds: Vec<String>,
-        things: Vec<Thing>,
+        kinds: Vec<Cow<'static, str>>,
+        things: Vec<Thing<'t>>,
     ) -> Self {
         Self { gap, body, things, kinds, before: None, behind: None }
     }
@@ -83,20 +86,20 @@ impl<'t> Pieces<'t> {
 
     /// Cuts a text of which sites and certificates are not read; nothing where they have to be.
     pub(super) fn cut_unread(text: &'t str) -> Option<Self> {
-        let parts = cut(text)?;
+        let parts = cut(text, None)?;
         let rest = toml_edit::Document::parse(parts.rest.as_str()).ok()?;
         let root = rest.as_table();
         if ["site", "certificate"].into_iter().any(|kind| root.contains_key(kind)) {
             return None;
         }
         let mut outlines = Outlines::default();
-        for (kind, spans) in [("site", &parts.sites), ("certificate", &parts.certificates)] {
-            for (place, span) in spans.iter().enumerate() {
+        for (name, kind) in [("site", Kind::Site), ("certificate", Kind::Certificate)] {
+            for (place, span) in parts.spans(kind).enumerate() {
                 let outline = outline(super::part(text, span.clone()))?;
-                let path = vec![Step::Key(kind.to_owned()), Step::Index(place)];
+                let path = vec![Step::Key(Cow::Borrowed(name)), Step::Index(place)];
                 let (start, end) = (span.start, span.start + outline.end);
                 outlines.blocks.push(Block { path, start, header: start..end, end });
-                outlines.things.push((kind, outline));
+                outlines.things.push((name, outline));
             }
         }
         Some(Self::cut_at(text, root, outlines))
@@ -111,7 +114,7 @@ impl<'t> Pieces<'t> {
         }
     }
 
-    fn cut_at(text: &'t str, root: &Table, outlines: Outlines) -> Self {
+    fn cut_at(text: &'t str, root: &Table, outlines: Outlines<'t>) -> Self {
         let blocks = blocks(text, root, outlines.blocks);
         // The first block of each.
         let mut owners: HashMap<&[Step], usize> = HashMap::new();
@@ -158,8 +161,12 @@ impl<'t> Pieces<'t> {
         for kind in KINDS {
             let unread = outlines.things.iter().filter(|(own, _)| *own == kind).enumerate();
             for (place, (_, Outline { name, number, .. })) in unread {
-                let path = [Step::Key(kind.to_owned()), Step::Index(place)];
-                pieces.add_thing(piece_of(&path), kind, name.as_deref(), *number);
+                let path = [Step::Key(Cow::Borrowed(kind)), Step::Index(place)];
+                let name = name.map(|name| match is_lower(name) {
+                    true => Cow::Borrowed(name),
+                    false => Cow::Owned(identity(kind, name)),
+                });
+                pieces.add_thing(piece_of(&path), kind, name, *number);
             }
             pieces.find_things(root, kind, piece_of);
         }
@@ -175,10 +182,11 @@ impl<'t> Pieces<'t> {
         match root.get(kind) {
             Some(Item::ArrayOfTables(tables)) => {
                 for (place, table) in tables.iter().enumerate() {
-                    let path = [Step::Key(kind.to_owned()), Step::Index(place)];
+                    let path = [Step::key(kind), Step::Index(place)];
                     let name = table.get(name_key(kind)).and_then(Item::as_str);
                     let number = table.get("id").and_then(Item::as_integer);
                     let piece = piece_of(&path);
+                    let name = name.map(|name| Cow::Owned(identity(kind, name)));
                     self.add_thing(piece, kind, name, number);
                 }
             }
@@ -189,6 +197,7 @@ impl<'t> Pieces<'t> {
                     let get = |key| table.and_then(|table| table.get(key));
                     let name = get(name_key(kind)).and_then(toml_edit::Value::as_str);
                     let number = get("id").and_then(toml_edit::Value::as_integer);
+                    let name = name.map(|name| Cow::Owned(identity(kind, name)));
                     self.add_thing(piece, kind, name, number);
                 }
             }
@@ -200,11 +209,10 @@ impl<'t> Pieces<'t> {
         &mut self,
         piece: usize,
         kind: &'static str,
-        name: Option<&str>,
+        name: Option<Cow<'t, str>>,
         number: Option<i64>,
     ) {
         if let Some(piece) = self.all.get_mut(piece) {
-            let name = name.map(|name| super::things::identity(kind, name));
             let number = number.and_then(|number| u32::try_from(number).ok());
             piece.things.push(Thing { kind, name, number, was: None });
         }
@@ -265,7 +273,8 @@ impl<'t> Pieces<'t> {
     }
 
     pub(super) fn finish(&self) -> String {
-        let mut text = String::new();
+        let pieces = self.all.iter().map(|piece| piece.gap.len() + piece.body.len());
+        let mut text = String::with_capacity(pieces.sum::<usize>() + self.end.len());
         for piece in self.order().filter_map(|place| self.all.get(place)) {
             text.push_str(&piece.gap);
             text.push_str(&piece.body);
@@ -273,6 +282,11 @@ impl<'t> Pieces<'t> {
         text.push_str(&self.end);
         text
     }
+}
+
+/// Whether a name is as it is compared, without a look at what letters there are.
+fn is_lower(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
 }
 
 /// Which of the pieces with these first and last blocks has a block.

@@ -34,7 +34,7 @@ pub(super) fn identity(kind: &str, name: &str) -> String {
 pub(super) struct Editor<'t> {
     pieces: Pieces<'t>,
     /// The piece of each thing, by its kind and name.
-    places: HashMap<(&'static str, String), usize>,
+    places: HashMap<(&'static str, Cow<'t, str>), usize>,
     /// Whether a change could give sites another number.
     numbers_at_stake: bool,
 }
@@ -109,10 +109,10 @@ impl<'t> Editor<'t> {
     }
 
     fn find(&self, kind: &'static str, name: &str) -> Option<Where> {
-        let key = (kind, identity(kind, name));
+        let key = (kind, Cow::Owned(identity(kind, name)));
         let piece = *self.places.get(&key)?;
         let things = &self.pieces.get(piece)?.things;
-        let is = |own: &Thing| own.kind == kind && own.name.as_ref() == Some(&key.1);
+        let is = |own: &Thing<'_>| own.kind == kind && own.name.as_ref() == Some(&key.1);
         let thing = things.iter().position(is)?;
         let index = things.iter().take(thing).filter(|own| own.kind == kind).count();
         Some(Where { piece, thing, index })
@@ -148,10 +148,10 @@ impl<'t> Editor<'t> {
             _ => None,
         };
         self.numbers_at_stake |= number.is_some();
-        let name =
-            identity(kind, fields.get(name_key(kind)).and_then(Value::as_text).unwrap_or(name));
+        let name = fields.get(name_key(kind)).and_then(Value::as_text).unwrap_or(name);
+        let name: Cow<'t, str> = Cow::Owned(identity(kind, name));
         let thing = Thing { kind, name: Some(name.clone()), number, was: None };
-        let list = [Step::Key(kind.to_owned())];
+        let list = [Step::key(kind)];
         let root = self.pieces.order().next();
         let root = root.filter(|first| {
             self.pieces.get(*first).is_some_and(|own| own.kinds.is_empty() && !own.body.is_empty())
@@ -181,7 +181,7 @@ impl<'t> Editor<'t> {
         kind: &'static str,
         at: &Place,
         fields: &Fields,
-        thing: Thing,
+        thing: Thing<'t>,
     ) -> Result<usize, EditError> {
         let live = |own: &Piece<'_>| !own.body.is_empty();
         let has = |place: &usize| {
@@ -216,7 +216,7 @@ impl<'t> Editor<'t> {
                 gap.to_mut().push('\n');
             }
         }
-        let kinds = vec![kind.to_owned()];
+        let kinds = vec![Cow::Borrowed(kind)];
         let piece = Piece::new(gap, Cow::Owned(text), kinds, vec![thing]);
         Ok(self.pieces.insert(behind, piece))
     }
@@ -247,8 +247,8 @@ impl<'t> Editor<'t> {
         at: &Place,
         keys: &Keys,
     ) -> Result<(), EditError> {
-        let path = [Step::Key(kind.to_owned()), Step::Index(found.index)];
-        let mut renamed = None;
+        let path = [Step::key(kind), Step::Index(found.index)];
+        let mut renamed: Option<Cow<'t, str>> = None;
         if let Some(new) = keys.get(name_key(kind)) {
             let new = new_name(kind, at, new.as_ref())?;
             if let Some(other) = self.find(kind, new)
@@ -256,7 +256,7 @@ impl<'t> Editor<'t> {
             {
                 return Err(EditError::Exists(renamed_place(at, new)));
             }
-            renamed = Some(identity(kind, new));
+            renamed = Some(Cow::Owned(identity(kind, new)));
         }
         let Some(piece) = self.pieces.get_mut(found.piece) else { return Ok(()) };
         let mut body = Body { text: piece.body.to_mut() };
@@ -288,14 +288,14 @@ impl<'t> Editor<'t> {
         at: &Place,
     ) -> Result<(), EditError> {
         self.numbers_at_stake |= kind == "site";
-        self.places.remove(&(kind, identity(kind, name)));
+        self.places.remove(&(kind, Cow::Owned(identity(kind, name))));
         let Some(piece) = self.pieces.get_mut(found.piece) else { return Ok(()) };
         piece.things.remove(found.thing);
         if piece.things.is_empty() && piece.kinds == [kind] {
             self.remove_piece(found.piece);
             return Ok(());
         }
-        let list = [Step::Key(kind.to_owned())];
+        let list = [Step::key(kind)];
         let mut body = Body { text: piece.body.to_mut() };
         match body.list(&list).map_err(wrong(at))? {
             Some(_) => body.remove_last_too(&[], kind, found.index),
@@ -333,7 +333,7 @@ impl<'t> Editor<'t> {
                 return Err(wrong(at)("it is always there; take its keys out".to_owned()));
             }
         };
-        let path = [Step::Key("server".to_owned())];
+        let path = [Step::key("server")];
         let live = |place: &usize| self.pieces.get(*place).is_some_and(|own| !own.body.is_empty());
         let first = self.pieces.order().find(live);
         let root =
@@ -354,7 +354,7 @@ impl<'t> Editor<'t> {
             None if keys.values().all(Option::is_none) => return Ok(()),
             None => {
                 let gap = if root.is_some() { "\n" } else { "" };
-                let kinds = vec!["server".to_owned()];
+                let kinds = vec![Cow::Borrowed("server")];
                 let piece = Piece::new(gap.into(), "[server]\n".into(), kinds, Vec::new());
                 self.pieces.insert(root, piece)
             }
@@ -379,12 +379,12 @@ impl<'t> Editor<'t> {
         let missing = || EditError::NotFound(Place::Site(site.to_owned()));
         let found = self.find("site", site).ok_or_else(missing)?;
         let piece = self.pieces.get_mut(found.piece).ok_or_else(missing)?;
-        let parent = [Step::Key("site".to_owned()), Step::Index(found.index)];
+        let parent = [Step::key("site"), Step::Index(found.index)];
         let mut body = Body { text: piece.body.to_mut() };
         let names = body.names(&parent, kind).map_err(wrong(at))?;
         let own = identity(kind, name);
         let place = names.iter().position(|name| name.as_ref() == Some(&own));
-        let list = join(&parent, Step::Key(kind.to_owned()));
+        let list = join(&parent, Step::key(kind));
         match (act, place) {
             (Act::Add(_), Some(_)) => Err(EditError::Exists(at.clone())),
             (Act::Add(fields), None) => {
@@ -420,7 +420,7 @@ impl<'t> Editor<'t> {
             let Some(piece) = self.pieces.get_mut(piece) else { continue };
             let index = piece.things.iter().take(thing).filter(|own| own.kind == "site").count();
             let Some(was) = piece.things.get(thing).and_then(|own| own.was) else { continue };
-            let path = [Step::Key("site".to_owned()), Step::Index(index)];
+            let path = [Step::key("site"), Step::Index(index)];
             if was != number {
                 let mut body = Body { text: piece.body.to_mut() };
                 // The site is there: nothing else can go wrong.

@@ -13,7 +13,7 @@ const ON: &str = "[[site]]\nname = 'a'\nbindings = ['http/*:80:']\n";
 
 #[track_caller]
 fn only_site(lines: &str) -> Site {
-    check(&format!("{ON}{lines}"), &[]).configuration.table.sites[0].clone()
+    check(&format!("{ON}{lines}"), &[]).configuration.table.sites[0].as_ref().clone()
 }
 
 #[track_caller]

@@ -1,11 +1,12 @@
 //! What two configurations have otherwise, and the changes that make one of the other.
 
-use std::{collections::BTreeMap, hash::Hash};
+use std::{collections::BTreeMap, hash::Hash, ops::Range};
 
 use hashbrown::HashMap;
 
-use super::{settings, site};
+use super::{same_name, settings, site};
 use crate::{
+    apart::middles,
     binding::{Binding, BindingInformation},
     certificate::{CertificateChoice, CertificateReference},
     change::{Act, Change, Difference, Entry, Fields, How, Place, Value},
@@ -110,6 +111,9 @@ fn certificates(entries: &mut Vec<Entry>, before: &MemoryTable, after: &MemoryTa
     if before == after {
         return;
     }
+    let (old, new) = middles(before, after, |old, new| old == new);
+    let before = before.get(old).unwrap_or_default();
+    let after = after.get(new).unwrap_or_default();
     let pairs = Pairs::by(before, after, |own| own.name.to_lowercase());
     for own in pairs.gone {
         let how = How::Removed(settings::certificate(own));
@@ -155,10 +159,9 @@ struct Tables<'a> {
 }
 
 fn sites(entries: &mut Vec<Entry>, before: &MemoryTable, after: &MemoryTable) {
-    let names = |table: &MemoryTable| {
-        table.certificates.iter().map(|own| own.name.clone()).collect::<Vec<_>>()
-    };
-    let same_certificates = names(before) == names(after);
+    let names = (&before.certificates, &after.certificates);
+    let same_certificates =
+        names.0.iter().map(|own| &own.name).eq(names.1.iter().map(|own| &own.name));
     let tables = Tables { before, after, same_certificates };
     let (old, new) = (whole(before), whole(after));
     let pairs = pair_sites(&old, &new);
@@ -186,16 +189,14 @@ fn sites(entries: &mut Vec<Entry>, before: &MemoryTable, after: &MemoryTable) {
 /// Sites by name, and those that are left by number. What has its name at its place from the
 /// beginning or from the end on is found without a look at the others.
 fn pair_sites<'a>(old: &'a [Whole<'a>], new: &'a [Whole<'a>]) -> Pairs<'a, Whole<'a>> {
-    let same = |(old, new): &(&Whole<'_>, &Whole<'_>)| old.site.name == new.site.name;
-    let head = old.iter().zip(new).take_while(same).count();
-    let least = old.len().min(new.len()) - head;
-    let tail = old.iter().rev().zip(new.iter().rev()).take(least).take_while(same).count();
-    let parts = |all: &'a [Whole<'a>]| {
-        let (first, rest) = all.split_at_checked(head).unwrap_or_default();
-        let (middle, last) = rest.split_at_checked(rest.len() - tail).unwrap_or_default();
+    let middles = middles(old, new, |old, new| old.site.name == new.site.name);
+    let parts = |all: &'a [Whole<'a>], middle: Range<usize>| {
+        let (rest, last) = all.split_at_checked(middle.end).unwrap_or_default();
+        let (first, middle) = rest.split_at_checked(middle.start).unwrap_or_default();
         (first.iter().chain(last), middle)
     };
-    let ((old_ends, old_middle), (new_ends, new_middle)) = (parts(old), parts(new));
+    let (old_ends, old_middle) = parts(old, middles.0);
+    let (new_ends, new_middle) = parts(new, middles.1);
     let mut both: Vec<_> = old_ends.zip(new_ends).collect();
     let by_name = Pairs::by(old_middle, new_middle, |own| own.site.name.to_lowercase());
     let by_number = Pairs::by(by_name.gone, by_name.new, |own| own.site.id);
@@ -250,10 +251,11 @@ impl Tables<'_> {
     fn same_reference(&self, old: &CertificateReference, new: &CertificateReference) -> bool {
         match (old, new) {
             (CertificateReference::Source(old), CertificateReference::Source(new)) => {
-                let name = |table: &MemoryTable, id| {
-                    table.certificate(id).map(|source| source.name.to_lowercase())
-                };
-                name(self.before, *old) == name(self.after, *new)
+                let (old, new) = (self.before.certificate(*old), self.after.certificate(*new));
+                match (old, new) {
+                    (Some(old), Some(new)) => same_name(&old.name, &new.name),
+                    (old, new) => old.is_none() && new.is_none(),
+                }
             }
             _ => old == new,
         }

@@ -1,5 +1,7 @@
 //! Writes a whole file.
 
+use std::sync::Arc;
+
 use super::{
     layout::{self, Bindings},
     settings, site,
@@ -50,7 +52,7 @@ fn element(out: &mut String, path: &str, (key, name): (&str, String), mut fields
 
 /// Which sites must have their number written down. The others get theirs when it is read: the
 /// smallest that none has, in their order.
-fn numbers(sites: &[Site]) -> Vec<bool> {
+fn numbers(sites: &[Arc<Site>]) -> Vec<bool> {
     let mut taken: Vec<u32> = sites.iter().map(|site| site.id.0).collect();
     taken.sort_unstable();
     // Up to here each number is some site's.
