@@ -173,19 +173,7 @@ async fn measure(sites: usize, form: Form) {
     let (mut totals, mut answers) = (Vec::new(), Vec::new());
     for number in 0..CHANGES {
         let name = format!("new{number}");
-        let on = Value::Text(format!("https/127.0.0.1:{port}:{name}.example"));
-        let www = Value::Text(folder.path().join("www").display().to_string());
-        let mut fields = Fields::from([("root".to_owned(), www)]);
-        let own = form.certificates && !form.iis;
-        let mut changes = Vec::new();
-        let mut binding = Fields::from([("on".to_owned(), on)]);
-        if own {
-            let file = Fields::from([("file".to_owned(), Value::Text("wildcard.pem".to_owned()))]);
-            changes.push(Change { at: Place::Certificate(name.clone()), act: Act::Add(file) });
-            binding.insert("certificate".to_owned(), Value::Text(name.clone()));
-        }
-        fields.insert("bindings".to_owned(), Value::List(vec![Value::Table(binding)]));
-        changes.push(Change { at: Place::Site(name.clone()), act: Act::Add(fields) });
+        let changes = changes(&name, folder.path(), port, form);
         let actor = Actor { name: "measure".to_owned(), door: Door::Cli };
         let what = What::Changes(changes);
         let request = Request { what, expected: None, actor, dry_run: false, force: false };
@@ -211,6 +199,23 @@ async fn measure(sites: usize, form: Form) {
     }
     println!("  {:>10} {:8.2} ms", "total", median(totals));
     println!("  {:>10} {:8.2} ms, a handshake of the new name after it", "answer", median(answers));
+}
+
+/// A site that is added, with a certificate of its own where the others have that.
+fn changes(name: &str, folder: &Path, port: u16, form: Form) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let on = Value::Text(format!("https/127.0.0.1:{port}:{name}.example"));
+    let mut binding = Fields::from([("on".to_owned(), on)]);
+    if form.certificates && !form.iis {
+        let file = Fields::from([("file".to_owned(), Value::Text("wildcard.pem".to_owned()))]);
+        changes.push(Change { at: Place::Certificate(name.to_owned()), act: Act::Add(file) });
+        binding.insert("certificate".to_owned(), Value::Text(name.to_owned()));
+    }
+    let www = Value::Text(folder.join("www").display().to_string());
+    let mut fields = Fields::from([("root".to_owned(), www)]);
+    fields.insert("bindings".to_owned(), Value::List(vec![Value::Table(binding)]));
+    changes.push(Change { at: Place::Site(name.to_owned()), act: Act::Add(fields) });
+    changes
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -46,7 +46,7 @@ mod tests {
             after in proptest::collection::vec(0..3_u8, 0..8),
         ) {
             let (old, new) = middles(&before, &after, |one, other| one == other);
-            let mut made = before.clone();
+            let mut made = before;
             made.splice(old, after[new].iter().copied());
             prop_assert_eq!(made, after);
         }

@@ -220,7 +220,7 @@ impl<'d> Reader<'d> {
         &mut self,
         root: &Section<'d>,
         key: &'static str,
-        mut read: impl FnMut(&mut Reader<'d>, &Section<'d>),
+        mut read: impl FnMut(&mut Self, &Section<'d>),
     ) {
         let before = self.problems.len();
         let sections = self.tables(root, key, |section| called(key, section, "name"));
