@@ -140,23 +140,6 @@ fn records(folder: &Path, sites: usize, port: u16) {
     fs::write(folder.join("state/sslcert.json"), text).unwrap();
 }
 
-/// A site more, with a certificate of its own where all have one.
-fn one_more(name: &str, port: u16, folder: &Path, form: Form) -> Vec<Change> {
-    let on = Value::Text(format!("https/127.0.0.1:{port}:{name}.example"));
-    let www = Value::Text(folder.join("www").display().to_string());
-    let mut fields = Fields::from([("root".to_owned(), www)]);
-    let mut changes = Vec::new();
-    let mut binding = Fields::from([("on".to_owned(), on)]);
-    if form.certificates && !form.iis {
-        let file = Fields::from([("file".to_owned(), Value::Text("wildcard.pem".to_owned()))]);
-        changes.push(Change { at: Place::Certificate(name.to_owned()), act: Act::Add(file) });
-        binding.insert("certificate".to_owned(), Value::Text(name.to_owned()));
-    }
-    fields.insert("bindings".to_owned(), Value::List(vec![Value::Table(binding)]));
-    changes.push(Change { at: Place::Site(name.to_owned()), act: Act::Add(fields) });
-    changes
-}
-
 async fn measure(sites: usize, form: Form) {
     let folder = tempfile::tempdir().unwrap();
     let mut sockets = Sockets::new();
@@ -190,7 +173,7 @@ async fn measure(sites: usize, form: Form) {
     let (mut totals, mut answers) = (Vec::new(), Vec::new());
     for number in 0..CHANGES {
         let name = format!("new{number}");
-        let changes = one_more(&name, port, folder.path(), form);
+        let changes = changes(&name, folder.path(), port, form);
         let actor = Actor { name: "measure".to_owned(), door: Door::Cli };
         let what = What::Changes(changes);
         let request = Request { what, expected: None, actor, dry_run: false, force: false };
@@ -216,6 +199,23 @@ async fn measure(sites: usize, form: Form) {
     }
     println!("  {:>10} {:8.2} ms", "total", median(totals));
     println!("  {:>10} {:8.2} ms, a handshake of the new name after it", "answer", median(answers));
+}
+
+/// A site that is added, with a certificate of its own where the others have that.
+fn changes(name: &str, folder: &Path, port: u16, form: Form) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let on = Value::Text(format!("https/127.0.0.1:{port}:{name}.example"));
+    let mut binding = Fields::from([("on".to_owned(), on)]);
+    if form.certificates && !form.iis {
+        let file = Fields::from([("file".to_owned(), Value::Text("wildcard.pem".to_owned()))]);
+        changes.push(Change { at: Place::Certificate(name.to_owned()), act: Act::Add(file) });
+        binding.insert("certificate".to_owned(), Value::Text(name.to_owned()));
+    }
+    let www = Value::Text(folder.join("www").display().to_string());
+    let mut fields = Fields::from([("root".to_owned(), www)]);
+    fields.insert("bindings".to_owned(), Value::List(vec![Value::Table(binding)]));
+    changes.push(Change { at: Place::Site(name.to_owned()), act: Act::Add(fields) });
+    changes
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -287,9 +287,22 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// Whether a byte, outside of strings and comments, is of no interest.
+/// Which bytes, outside of strings and comments, are of interest.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut bytes: &[u8] = b"\n#[]{}\"'";
+    while let [byte, rest @ ..] = bytes {
+        #[allow(clippy::indexing_slicing, reason = "there is a place for each byte")]
+        {
+            special[*byte as usize] = true;
+        }
+        bytes = rest;
+    }
+    special
+};
+
 fn is_plain(byte: u8) -> bool {
-    !matches!(byte, b'\n' | b'#' | b'[' | b'{' | b']' | b'}' | b'"' | b'\'')
+    SPECIAL.get(usize::from(byte)) == Some(&false)
 }
 
 fn is_bare(byte: u8) -> bool {

@@ -92,7 +92,9 @@ impl<'t> Pieces<'t> {
         if ["site", "certificate"].into_iter().any(|kind| root.contains_key(kind)) {
             return None;
         }
-        let mut outlines = Outlines::default();
+        let count = parts.things.len();
+        let mut outlines =
+            Outlines { blocks: Vec::with_capacity(count + 8), things: Vec::with_capacity(count) };
         for (name, kind) in [("site", Kind::Site), ("certificate", Kind::Certificate)] {
             for (place, span) in parts.spans(kind).enumerate() {
                 let outline = outline(super::part(text, span.clone()))?;
@@ -117,10 +119,10 @@ impl<'t> Pieces<'t> {
     fn cut_at(text: &'t str, root: &Table, outlines: Outlines<'t>) -> Self {
         let blocks = blocks(text, root, outlines.blocks);
         // The first block of each.
-        let mut owners: HashMap<&[Step], usize> = HashMap::new();
+        let mut owners: HashMap<&[Step], usize> = HashMap::with_capacity(blocks.len());
         // Of each piece its first and last block. Tables of one thing may stand apart: then the
         // piece has what is between them, too.
-        let mut spans: Vec<(usize, usize)> = Vec::new();
+        let mut spans: Vec<(usize, usize)> = Vec::with_capacity(blocks.len());
         for (place, block) in blocks.iter().enumerate() {
             let owner = owner(block);
             match owners.get(owner) {
@@ -136,7 +138,8 @@ impl<'t> Pieces<'t> {
                 }
             }
         }
-        let mut pieces = Self::default();
+        // One more or two are to come.
+        let mut pieces = Self { all: Vec::with_capacity(spans.len() + 8), ..Self::default() };
         let mut before = 0;
         for (first, last) in spans.iter().copied() {
             let own = blocks.get(first..=last).unwrap_or_default();

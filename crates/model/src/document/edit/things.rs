@@ -72,8 +72,8 @@ impl<'t> Editor<'t> {
                 Pieces::cut(text, document.as_table())
             }
         };
-        let mut places = HashMap::new();
         let order: Vec<_> = pieces.order().collect();
+        let mut places = HashMap::with_capacity(order.len());
         for piece in order {
             for thing in pieces.get(piece).map_or(&[][..], |own| &own.things) {
                 if let Some(name) = &thing.name {
