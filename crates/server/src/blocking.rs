@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use rustix::process::{getpriority_process, setpriority_process};
+use rustix::process::nice;
 use tokio::{runtime::Handle, sync::oneshot};
 use tracing::warn;
 
@@ -30,9 +30,8 @@ pub async fn run<T: Send + 'static>(
 
 /// From now on the calling thread gives way to those that serve: for threads of others.
 pub fn give_way() {
-    let lower = |own: i32| setpriority_process(None, own.saturating_add(NICENESS));
     // It is allowed to everybody; where it is not, everything works without.
-    getpriority_process(None).and_then(lower).ok();
+    nice(NICENESS).ok();
 }
 
 /// A thread of low priority that does one thing after the other, and ends with this value. What
@@ -104,19 +103,18 @@ fn give(jobs: &Sender<Job>, work: impl FnOnce() + Send + 'static) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rustix::process::getpriority_process;
 
-    /// The kernel knows no lower one.
-    const LOWEST: i32 = 19;
+    use super::*;
 
     #[tokio::test]
     async fn background_work_gives_way_and_survives_a_panic() {
-        let own = getpriority_process(None).unwrap();
         let background = Background::start("test");
         assert!(background.run("fail", || panic!("no")).await.is_err());
-        let niceness = background.run("look", || getpriority_process(None).unwrap()).await;
-        assert_eq!(niceness.unwrap(), (own + NICENESS).min(LOWEST));
-        assert_eq!(getpriority_process(None).unwrap(), own, "who asked is as it was");
+        let niceness = || getpriority_process(None).unwrap();
+        let (before, there) = (niceness(), background.run("look", niceness).await.unwrap());
+        assert_eq!(there, (before + NICENESS).min(19));
+        assert_eq!(niceness(), before, "who asked is as it was");
     }
 
     #[tokio::test]
