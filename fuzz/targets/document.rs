@@ -47,8 +47,7 @@ fuzz_target!(|text: &str| {
             });
             let rewrites =
                 rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.as_deref()));
-            let asked =
-                Asked { query: Some("a=b"), authority: "a.example", ..Asked::of(path) };
+            let asked = Asked { query: Some("a=b"), authority: "a.example", ..Asked::of(path) };
             for (pattern, when, to) in redirects.chain(rewrites) {
                 let made = Replacement::new(pattern, when, to).expect("a rule that works");
                 if let Some(target) = made.target(&asked, true) {

@@ -47,8 +47,7 @@ fuzz_target!(|text: &str| {
         });
         let rewrites =
             route.rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.as_deref()));
-        let asked =
-            Asked { query: Some("c=d"), authority: "a.example:80", ..Asked::of(b"/a/b") };
+        let asked = Asked { query: Some("c=d"), authority: "a.example:80", ..Asked::of(b"/a/b") };
         for (pattern, when, to) in redirects.chain(rewrites) {
             let made = Replacement::new(pattern, when, to).expect("a rule that works");
             if let Some(target) = made.target(&asked, true) {
