@@ -79,16 +79,28 @@ pub(super) fn without_look_ahead(text: &str) -> Result<(String, Vec<String>), St
     Ok((format!("^{rest}"), not))
 }
 
+/// The letters of an expression that may mean more than themselves, with their places: neither
+/// escaped nor in a class.
+fn operators(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
+    let (mut class, mut escaped) = (false, false);
+    text.char_indices().filter(move |(_, letter)| {
+        let plain = escaped || class || *letter == '\\';
+        (escaped, class) = match letter {
+            _ if escaped => (false, class),
+            '\\' => (true, class),
+            '[' => (false, true),
+            ']' => (false, false),
+            _ => (false, class),
+        };
+        !plain
+    })
+}
+
 /// Where the group ends that `text` is in.
 pub(super) fn group_end(text: &str) -> Option<usize> {
-    let (mut depth, mut class, mut escaped) = (0_u32, false, false);
-    for (at, letter) in text.char_indices() {
+    let mut depth = 0_u32;
+    for (at, letter) in operators(text) {
         match letter {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            ']' if class => class = false,
-            _ if class => {}
-            '[' => class = true,
             '(' => depth += 1,
             ')' if depth == 0 => return Some(at),
             ')' => depth -= 1,
@@ -102,28 +114,20 @@ pub(super) fn group_end(text: &str) -> Option<usize> {
 /// group before. Gives how many groups there are, too.
 pub(super) fn with_names(text: &str, first: usize) -> Result<(String, usize), String> {
     let mut named = String::with_capacity(text.len() + 16);
-    let (mut class, mut escaped, mut groups) = (false, false, 0);
-    for (at, letter) in text.char_indices() {
-        named.push(letter);
-        match letter {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            ']' if class => class = false,
-            _ if class => {}
-            '[' => class = true,
-            '(' => match text.get(at + 1..) {
-                Some(rest) if rest.starts_with("?<") || rest.starts_with("?P<") => {
-                    return Err("its groups have names".to_owned());
-                }
-                Some(rest) if rest.starts_with('?') => {}
-                _ => {
-                    named.push_str(&format!("?P<c{}>", first + groups));
-                    groups += 1;
-                }
-            },
-            _ => {}
+    let (mut groups, mut done) = (0, 0);
+    for (at, _) in operators(text).filter(|(_, letter)| *letter == '(') {
+        let (before, rest) = text.split_at_checked(at + 1).unwrap_or((text, ""));
+        named.push_str(before.get(done..).unwrap_or_default());
+        done = before.len();
+        if rest.starts_with("?<") || rest.starts_with("?P<") {
+            return Err("its groups have names".to_owned());
+        }
+        if !rest.starts_with('?') {
+            named.push_str(&format!("?P<c{}>", first + groups));
+            groups += 1;
         }
     }
+    named.push_str(text.get(done..).unwrap_or_default());
     Ok((named, groups))
 }
 
@@ -156,16 +160,11 @@ pub(super) fn expression(text: &str) -> Result<String, String> {
 
 /// The alternatives of an expression, at its outermost level.
 pub(super) fn alternatives(text: &str) -> Result<Vec<&str>, String> {
-    let (mut depth, mut class, mut escaped) = (0_u32, false, false);
+    let mut depth = 0_u32;
     let mut parts = Vec::new();
     let mut start = 0;
-    for (at, letter) in text.char_indices() {
+    for (at, letter) in operators(text) {
         match letter {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            ']' if class => class = false,
-            _ if class => {}
-            '[' => class = true,
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             '|' if depth == 0 => {
