@@ -41,13 +41,13 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Connections at once; further ones are closed. Event streams are among them.
+    /// Connections at once; further ones wait in the kernel's queue, whose places are a script's
+    /// that asks for hundreds of changes at a time. Event streams are among them.
     pub const MAX: usize = 64;
 
-    /// A place, where there is one left; it is given back with the value.
-    #[must_use]
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+    /// A place, as soon as there is one; it is given back with the value.
+    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
     }
 }
 
