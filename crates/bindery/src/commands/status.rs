@@ -63,7 +63,9 @@ fn ask(state_dir: &Path) -> Result<Status, Failure> {
     asked.map_err(|error| {
         let what = error.to_string();
         match error {
-            ClientError::Io { source, .. } => Failure::because(what, source),
+            ClientError::Io { source, .. } | ClientError::Broken { source, .. } => {
+                Failure::because(what, source)
+            }
             _ => Failure::new(what),
         }
     })

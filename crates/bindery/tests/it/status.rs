@@ -163,3 +163,48 @@ async fn a_configuration_that_names_no_folder_has_its_state_beside_it() {
     folder.run("history").check(0, &["3  ", "2  ", "1  "]);
     assert!(state.join("history/records.jsonl").exists());
 }
+
+#[test]
+fn a_state_folder_that_cannot_be_used_is_no_empty_history() {
+    let folder = Folder::new("[[site]]\nname = 'a'\nrespond = 'a'\n");
+    let state = folder.path().join("state");
+    std::fs::write(&state, "no folder").unwrap();
+    let said = format!("{}: ", std::fs::canonicalize(&state).unwrap().display());
+    for words in ["history", "undo", "undo 1", "diff 1"] {
+        let done = folder.run(words);
+        let err = done.err.replace('\n', " ");
+        assert_eq!(done.code, 1, "{words}: {done:?}");
+        assert!(err.contains(&said), "{words}: {done:?}");
+        assert!(!err.contains("ask as root"), "{words}: {done:?}");
+    }
+}
+
+#[test]
+fn a_server_that_breaks_off_is_not_said_to_have_changed_nothing() {
+    use std::{io::Write as _, os::unix::net::UnixListener};
+    let folder = Folder::new("[[site]]\nname = 'a'\nrespond = 'a'\n");
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let file = std::fs::canonicalize(folder.path()).unwrap().join("bindery.toml");
+    let about = format!(
+        "{{\"version\":\"1\",\"pid\":1,\"file\":{file:?},\"form\":\"toml\",\"revision\":1}}"
+    );
+    let socket = UnixListener::bind(state.join("control.sock")).unwrap();
+    let server = std::thread::spawn(move || {
+        let head = |stream: &std::os::unix::net::UnixStream| {
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+            lines.find(|line| line.as_ref().unwrap().is_empty());
+        };
+        let (mut first, _) = socket.accept().unwrap();
+        head(&first);
+        let length = about.len();
+        write!(first, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{about}").unwrap();
+        let (second, _) = socket.accept().unwrap();
+        head(&second);
+    });
+    let done = folder.run("site stop a");
+    server.join().unwrap();
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(!done.err.contains("nothing was changed"), "{done:?}");
+    assert!(done.err.contains("`bindery history` shows whether"), "{done:?}");
+}
