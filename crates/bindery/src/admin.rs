@@ -286,7 +286,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(began.elapsed() >= Duration::from_secs(60), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
         for mut stream in silent {
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         }

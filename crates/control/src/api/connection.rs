@@ -13,7 +13,7 @@ use std::{
 use axum::response::Response;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -22,6 +22,10 @@ use tokio::{
 
 /// From the connection to its end, event streams aside. Changes wait for those before them.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// So long a head may take to arrive, from the same machine: who sends none has a place that others
+/// wait for.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -69,8 +73,8 @@ pub async fn serve_connection<F>(
         }
     });
     let mut builder = http1::Builder::new();
-    // The time of the connection bounds that of the head.
-    builder.keep_alive(false).max_buf_size(HEAD_BYTES_MAX).header_read_timeout(None);
+    builder.keep_alive(false).max_buf_size(HEAD_BYTES_MAX);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
