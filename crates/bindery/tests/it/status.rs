@@ -208,3 +208,27 @@ fn a_server_that_breaks_off_is_not_said_to_have_changed_nothing() {
     assert!(!done.err.contains("nothing was changed"), "{done:?}");
     assert!(done.err.contains("`bindery history` shows whether"), "{done:?}");
 }
+
+#[test]
+fn a_file_that_was_edited_and_is_not_in_force_is_told_of_and_not_compared() {
+    let port = free_port();
+    let folder = Folder::new(&two_sites(port));
+    let server = Background::serving(&folder);
+    let status = folder.run("status");
+    assert!(!status.out.contains("edited"), "{status:?}");
+    folder.configure("[[site\n");
+    until("the edit is seen", || folder.run("status").out.contains("edited  "));
+    let status = folder.run("status");
+    status.check(0, &["not in force: errors 1\n  bindery.toml:4:7: ", "sites          2"]);
+    let told = folder.run("status --json").json();
+    assert_eq!(told["edited"][0]["code"], "syntax", "{told}");
+    for words in ["diff", "diff --json"] {
+        let done = folder.run(words);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
+        assert!(done.err.contains("bindery.toml:4:7: "), "{done:?}");
+    }
+    folder.configure(&two_sites(port));
+    until("it is mended", || !folder.run("status").out.contains("edited  "));
+    folder.run("diff").check(0, &["nothing differs"]);
+    assert_eq!(server.stop(), Some(0));
+}
