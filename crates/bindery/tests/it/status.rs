@@ -168,8 +168,8 @@ async fn a_configuration_that_names_no_folder_has_its_state_beside_it() {
 fn a_state_folder_that_cannot_be_used_is_no_empty_history() {
     let folder = Folder::new("[[site]]\nname = 'a'\nrespond = 'a'\n");
     let state = folder.path().join("state");
-    std::fs::write(&state, "no folder").unwrap();
-    let said = format!("{}: ", std::fs::canonicalize(&state).unwrap().display());
+    fs::write(&state, "no folder").unwrap();
+    let said = format!("{}: ", fs::canonicalize(&state).unwrap().display());
     for words in ["history", "undo", "undo 1", "diff 1"] {
         let done = folder.run(words);
         let err = done.err.replace('\n', " ");
@@ -181,11 +181,11 @@ fn a_state_folder_that_cannot_be_used_is_no_empty_history() {
 
 #[test]
 fn a_server_that_breaks_off_is_not_said_to_have_changed_nothing() {
-    use std::{io::Write as _, os::unix::net::UnixListener};
+    use std::io::Write as _;
     let folder = Folder::new("[[site]]\nname = 'a'\nrespond = 'a'\n");
     let state = folder.path().join("state");
-    std::fs::create_dir(&state).unwrap();
-    let file = std::fs::canonicalize(folder.path()).unwrap().join("bindery.toml");
+    fs::create_dir(&state).unwrap();
+    let file = fs::canonicalize(folder.path()).unwrap().join("bindery.toml");
     let about = format!(
         "{{\"version\":\"1\",\"pid\":1,\"file\":{file:?},\"form\":\"toml\",\"revision\":1}}"
     );
