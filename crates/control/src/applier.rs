@@ -221,6 +221,11 @@ impl Refused {
             Self::NoBackup(_) => Some("`bindery appcmd list backups` lists those that are kept".to_owned()),
             Self::NoRevision(_) => Some("`bindery history` lists those that are kept".to_owned()),
             Self::Edit(EditError::NotFound(at)) => Some(format!("{} shows what there is", list(at))),
+            Self::Edit(EditError::NoPlace { at: Place::Record(_), .. }) => Some(
+                "certificate records are no part of the configuration: `bindery netsh http add \
+                 sslcert` and its like change them, and `records` of the API"
+                    .to_owned(),
+            ),
             Self::Edit(EditError::NoPlace {
                 at: Place::Server | Place::Listener(_) | Place::Certificate(_),
                 ..
@@ -484,12 +489,13 @@ impl Applier {
     /// [`Refused::NoRevision`], or that the history cannot be read.
     pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
         let home = &self.current().home;
-        let read = |revision| -> Result<Configuration, Refused> {
+        let read = |revision| -> Result<(Configuration, Records), Refused> {
             let kept = self.kept(revision).map_err(Refused::State)?;
             let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
-            Ok(home.holding(&text).read(&text, &records).0.configuration)
+            Ok((home.holding(&text).read(&text, &records).0.configuration, records))
         };
-        Ok(write::difference(&read(from)?, &read(to)?))
+        let ((before, records), after) = (read(from)?, read(to)?);
+        Ok(difference((&before, &records), (&after.0, &after.1)))
     }
 
     /// What was kept under names.
@@ -570,7 +576,8 @@ impl State {
         let difference = before.map(|before| {
             let records = serde_json::from_str(&before.records).unwrap_or_default();
             let (before, _) = current.home.read(&before.config, &records);
-            write::difference(&before.configuration, &current.configuration)
+            let after = (&*current.configuration, &current.records);
+            difference((&before.configuration, &records), after)
         });
         let record = Record {
             revision: current.revision,
@@ -597,6 +604,13 @@ impl State {
         let text = serde_json::to_vec_pretty(records)?;
         Ok(Some(Prepared(Replacement::prepare(&self.records, &text)?)))
     }
+}
+
+/// What differs between two configurations, and between their certificate records.
+fn difference(before: (&Configuration, &Records), after: (&Configuration, &Records)) -> Difference {
+    let mut differs = write::difference(before.0, after.0);
+    differs.0.extend(before.1.difference(after.1));
+    differs
 }
 
 /// Certificate records that lie beside their file.

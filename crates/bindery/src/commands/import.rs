@@ -258,7 +258,7 @@ fn counted(changes: &[Change]) -> String {
             Place::Binding { .. } => bindings += 1,
             Place::Application { .. } => applications += 1,
             Place::VirtualDirectory { .. } => directories += 1,
-            Place::Server => {}
+            Place::Server | Place::Record(_) => {}
         }
     }
     let counts = [sites, bindings, applications, directories, certificates, listeners];

@@ -194,14 +194,17 @@ fn change_once(
             }
         }
     }
-    let (text, notes) = (whole.to_string(), std::mem::take(&mut whole.notes));
+    let notes = std::mem::take(&mut whole.notes);
     let what = What::Both(whole.changes, whole.records);
     let actor = actor(history::Door::Netsh);
     let asked = Asked { what, expected: None, actor, dry_run, force: false };
     let Some(made) = door.apply_to(&basis, asked) else { return Ok(None) };
     match made {
         Ok(outcome) => {
-            output::print(if dry_run { text } else { text::done(verb) });
+            match dry_run {
+                true => output::print(&outcome.difference),
+                false => output::print(text::done(verb)),
+            }
             warned_said(&outcome.problems);
         }
         Err(refused) => {

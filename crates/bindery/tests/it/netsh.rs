@@ -211,27 +211,30 @@ fn a_change_says_what_it_comes_to_and_why_not() {
         "add sslcert hostnameport=a.example:443 CERT disabletls12=disable",
         0,
         &format!(
-            "binding https/*:443:a.example of site \"a\": certificate = \"{hash}\"\n\
-             binding https/*:443:a.example of site \"a\": tls.minimum is taken out\n"
+            "~ binding https/*:443:a.example of site \"a\"\n    + certificate = \"{hash}\"\n    - \
+             tls.minimum = \"1.3\"\n"
         ),
         "",
     );
     check(
         "add sslcert hostnameport=192.0.2.1:8443:new.example CERT",
         0,
-        "the record hostnameport=192.0.2.1:8443:new.example is kept\n",
+        &format!(
+            "+ record 192.0.2.1:8443:new.example\n    application_id = \
+             \"{{4dc3e181-e14b-4a21-b022-59fc669b0914}}\"\n    certificate_hash = \"{hash}\"\n"
+        ),
         "no https binding has hostnameport=192.0.2.1:8443:new.example yet",
     );
     check(
         "delete sslcert ipport=0.0.0.0:443",
         0,
-        "binding https/*:443: of site \"a\": certificate = \"none\"\n",
+        "~ binding https/*:443: of site \"a\"\n    certificate: \"a\" -> \"none\"\n",
         "handshakes that lead to it are refused",
     );
     check(
         "update sslcert ipport=0.0.0.0:443 CERT",
         0,
-        &format!("binding https/*:443: of site \"a\": certificate = \"{hash}\"\n"),
+        &format!("~ binding https/*:443: of site \"a\"\n    certificate: \"a\" -> \"{hash}\"\n"),
         "",
     );
     check(
@@ -273,7 +276,10 @@ fn a_file_can_say_what_is_added() {
     let text = format!(r#"{{"ccs": 8443, "appid": "{id}", "disablehttp2": "enable"}}"#);
     fs::write(folder.path().join("add.json"), text).unwrap();
     let (code, out, _) = tried(&folder, "add sslcert json=add.json", &hash);
-    assert_eq!((code, out.as_str()), (0, "the record ccs=8443 is kept\n"));
+    let kept = format!(
+        "+ record ccs=8443\n    application_id = \"{id}\"\n    flags = {{ disablehttp2 = true }}\n"
+    );
+    assert_eq!((code, out), (0, kept));
     let (code, _, err) = tried(&folder, "add sslcert json=none.json", &hash);
     assert_eq!((code, err.contains("none.json cannot be read")), (1, true), "{err}");
 }
