@@ -40,9 +40,6 @@ pub(crate) enum Door {
     Offline(Offline),
 }
 
-/// So often somebody may write into the file at the very moment of a change.
-const EDITS_FOLLOWED: usize = 10;
-
 /// Another command that changes the files may take so long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -280,18 +277,6 @@ impl Unmade {
             Self::Server(_) => false,
         }
     }
-
-    /// Whether somebody wrote into the file at that very moment.
-    fn is_by_edit(&self) -> bool {
-        match self {
-            Self::Refused(refused) => matches!(refused, Refused::Home(HomeError::Edited { .. })),
-            // One with errors tells them.
-            Self::Server(ClientError::Refused(refusal)) => {
-                refusal.0.word() == "edited" && refusal.0.problems.is_empty()
-            }
-            Self::Server(_) => false,
-        }
-    }
 }
 
 impl From<Unmade> for NotMade {
@@ -385,15 +370,7 @@ impl Door {
 
     /// Makes a change.
     pub(crate) fn apply(&self, request: &Request) -> Result<Outcome, NotMade> {
-        let mut made = self.asked(request);
-        for _ in 0..EDITS_FOLLOWED {
-            match &made {
-                // What is asked for is asked for whatever somebody wrote there.
-                Err(unmade) if unmade.is_by_edit() => made = self.asked(request),
-                _ => break,
-            }
-        }
-        self.told(made)
+        self.told(self.asked(request))
     }
 
     /// What came of a change, with commands that name the configuration where that is needed.
@@ -431,7 +408,7 @@ impl Door {
             }
         };
         match self.asked(&request) {
-            Err(unmade) if unmade.is_outdated() || unmade.is_by_edit() => None,
+            Err(unmade) if unmade.is_outdated() => None,
             made => Some(self.told(made)),
         }
     }

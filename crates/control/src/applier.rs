@@ -58,6 +58,10 @@ use crate::{
 /// Who listens to events and falls behind by more has to look at the history again.
 const EVENTS_KEPT: usize = 256;
 
+/// So often it is looked at the file again when somebody writes there at the very moment of a
+/// change. Nobody writes so fast for long.
+const EDITS_FOLLOWED: usize = 10;
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -99,6 +103,11 @@ impl What {
     /// Whether the file is read and not written.
     fn is_of_file(&self) -> bool {
         matches!(self, Self::Reload | Self::Anew)
+    }
+
+    /// Whether it puts another text in the place of the whole file.
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Undo(_) | Self::Restore(_))
     }
 }
 
@@ -652,9 +661,23 @@ impl Inner {
         if let Err(error) = &self.state {
             return Err(Refused::State(io::Error::new(error.kind(), error.to_string())));
         }
-        self.take_edit_first(&mut writer)?;
-        self.check_expected(request)?;
-        self.make(&mut writer, request)
+        let mut looks = 0;
+        loop {
+            self.take_edit_first(&mut writer)?;
+            self.check_expected(request)?;
+            match self.make(&mut writer, request) {
+                // Somebody wrote into the file at that very moment. What is based on a revision is
+                // outdated then; what is edited in the text is asked for whatever they wrote there.
+                // Another whole text would be written over theirs.
+                Err(Refused::Home(HomeError::Edited { .. }))
+                    if looks < EDITS_FOLLOWED
+                        && (request.expected.is_some() || !request.what.is_whole()) =>
+                {
+                    looks += 1;
+                }
+                made => return made,
+            }
+        }
     }
 
     fn check_expected(&self, request: &Request) -> Result<(), Refused> {
