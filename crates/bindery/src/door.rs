@@ -14,7 +14,7 @@ use bindery_control::{
     backup::Backups,
     client::{Client, ClientError, Refusal, Terms, all},
     history::{self, Actor, Record},
-    home::{Home, HomeError, Loaded},
+    home::{Home, Loaded},
     problems::PlacedProblem,
     steps::Observer,
     things,

@@ -7,7 +7,7 @@ use bindery_control::{
     applier::{Request as Asked, What},
     explain::{choice, unserved},
     history,
-    home::Form,
+    home::{Form, Loaded},
 };
 use bindery_iis::netsh::{
     grammar::{self, Request, Verb, Which},
@@ -158,6 +158,7 @@ fn change_once(
         Form::Iis => Home::Iis,
     };
     let mut records = seen.records.clone();
+    let (found_at, text) = (seen.home.clone(), seen.text.clone());
     let unserved = unserved(seen.into_loaded(), None);
     let snapshot = &unserved.snapshot;
     let index = block_on(snapshot.certificates())?;
@@ -194,7 +195,17 @@ fn change_once(
             }
         }
     }
-    let notes = std::mem::take(&mut whole.notes);
+    let mut notes = std::mem::take(&mut whole.notes);
+    if home == Home::Iis {
+        let deleted = changes.iter().filter_map(|change| match change {
+            RecordChange::Delete(key) => Some(key.clone()),
+            RecordChange::Add(_) | RecordChange::Update { .. } => None,
+        });
+        let (document, _) = found_at.read(&text, &records);
+        let beside = Vec::new();
+        let after = Loaded { home: found_at, text, records, document, beside };
+        notes.extend(block_on(left_to_choice(snapshot, deleted.collect(), after))?);
+    }
     let what = What::Both(whole.changes, whole.records);
     let actor = actor(history::Door::Netsh);
     let asked = Asked { what, expected: None, actor, dry_run, force: false };
@@ -217,6 +228,36 @@ fn change_once(
         output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
     }
     Ok(Some(ExitCode::SUCCESS))
+}
+
+/// On Windows a handshake fails where its record is gone. Here a binding with a name takes the best
+/// certificate that covers it then: which, and how to have none.
+async fn left_to_choice(before: &Snapshot, deleted: Vec<RecordKey>, after: Loaded) -> Vec<String> {
+    let after = unserved(after, None).snapshot;
+    let mut notes = Vec::new();
+    let table = &before.configuration.table;
+    for (place, binding) in table.bindings.iter().enumerate() {
+        let own = before.configuration.records.as_ref();
+        let key = own.and_then(|records| records.of_binding(place, binding));
+        if !key.is_some_and(|key| deleted.contains(&key)) {
+            continue;
+        }
+        let Some(now) = after.configuration.table.bindings.get(place) else { continue };
+        let name = match &now.information.host {
+            HostPattern::Exact(name) => Some(name),
+            HostPattern::Wildcard(_) | HostPattern::Any => None,
+        };
+        let Some((_, shown)) = choice(&after, now, name).await.shown else { continue };
+        let (on, site) = (&now.information, &table.site(binding).name);
+        notes.push(format!(
+            "clients of {on} get the certificate {} from now on: without a record the best one that \
+             covers the name is shown. On Windows their handshakes would fail. To have none, take \
+             the binding away: `bindery binding remove {site:?} {on}`, or its certificate out of \
+             [[certificate]]; only bindery.toml has a place for `certificate = \"none\"`",
+            records::hex(&shown.facts.thumbprint)
+        ));
+    }
+    notes
 }
 
 fn read_changes(verb: Verb, file: &str) -> Result<Vec<RecordChange>, Failure> {
