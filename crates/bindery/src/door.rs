@@ -40,11 +40,15 @@ pub(crate) enum Door {
     Offline(Offline),
 }
 
-/// Another command that changes the files may take so long.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Other commands that change the files may take so long: of fifty at once, the last waits for all.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// So often it is looked whether it is done.
+/// So long after the first look it is looked again whether it is done, then twice as long each
+/// time up to [`LOCK_INTERVAL_MAX`]: a look reads the files, which takes time from who has the turn.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// So long at most.
+const LOCK_INTERVAL_MAX: Duration = Duration::from_millis(320);
 
 /// The writer of a configuration that no server serves.
 pub(crate) struct Offline {
@@ -343,7 +347,7 @@ impl From<NotMade> for Failure {
 impl Door {
     /// Opens the door to the configuration that is meant.
     pub(crate) fn open(config: &ConfigOption, door: history::Door) -> Result<Self, Failure> {
-        let began = Instant::now();
+        let (began, mut interval) = (Instant::now(), LOCK_INTERVAL);
         loop {
             let (home, settings) = config.find()?;
             if let Some(client) = server_of(&settings, &home, door)? {
@@ -359,7 +363,8 @@ impl Door {
             if applier.state().is_err_and(busy) && began.elapsed() < LOCK_TIMEOUT {
                 // Another command, which ends soon, or a server that begins, which answers soon.
                 drop(applier);
-                thread::sleep(LOCK_INTERVAL);
+                thread::sleep(interval);
+                interval = (interval * 2).min(LOCK_INTERVAL_MAX);
                 continue;
             }
             let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();

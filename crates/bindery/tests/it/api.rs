@@ -297,11 +297,8 @@ fn fifty_writers_by_all_doors_lose_nothing() {
 fn fifty_writers_of_application_host_config(is_served: bool) {
     const CONFIG: &str = "applicationHost.config";
     let port = free_port();
-    let folder = Folder::new("version = 1\n[server]\nstate_dir = \"state\"\n");
+    let folder = Folder::new("\n[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n");
     folder.certificate("x", &["x.example"]);
-    let companion = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
-    let certificate = "[[certificate]]\nname = \"x\"\nfile = \"x.pem\"\n";
-    fs::write(folder.path().join("bindery.toml"), companion + certificate).unwrap();
     fs::create_dir(folder.path().join("www")).unwrap();
     let www = folder.path().join("www").display().to_string();
     let site = |name: &str, id: u32| {
@@ -346,7 +343,8 @@ fn fifty_writers_of_application_host_config(is_served: bool) {
         0 | 2 => {
             let binding = format!("--binding http/127.0.0.1:{port}:w{number}.example");
             let words = format!("site add w{number} --root {www} {binding} --config {CONFIG}");
-            folder.run(&words).check(0, &[]);
+            let done = folder.run(&words);
+            assert_eq!(done.code, 0, "{}", done.err);
         }
         1 | 3 => {
             let binding = format!("/bindings:http/127.0.0.1:{port}:w{number}.example");

@@ -270,6 +270,41 @@ fn a_change_says_what_it_comes_to_and_why_not() {
 }
 
 #[test]
+fn who_deletes_the_record_of_a_name_hears_what_its_clients_get_from_then_on() {
+    let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
+    let leaf = folder.ca.leaf(&["a.example"]);
+    drop(leaf.write(folder.path(), "a"));
+    let thumbprint = facts_of_der(&leaf.certificate_der).unwrap().thumbprint;
+    let hash: String = thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = "<configuration><system.applicationHost><sites><site name=\"a\" id=\"1\">\
+                <application path=\"/\"><virtualDirectory path=\"/\" physicalPath=\"/\" />\
+                </application><bindings><binding protocol=\"https\" \
+                bindingInformation=\"*:443:a.example\" sslFlags=\"1\" /></bindings></site></sites>\
+                </system.applicationHost></configuration>";
+    fs::write(folder.path().join("applicationHost.config"), text).unwrap();
+    let run = |words: &str| {
+        let done = folder.run(&format!("netsh http {words} --config applicationHost.config"));
+        assert_eq!(done.code, 0, "{words}: {}{}", done.out, done.err);
+        done.err.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let id = "appid={4dc3e181-e14b-4a21-b022-59fc669b0914}";
+    let key = "hostnameport=a.example:443";
+    run(&format!("add sslcert {key} certhash={hash} {id}"));
+    let told = format!("clients of https/*:443:a.example get the certificate {hash} from now on");
+    let out = "`bindery binding remove \"a\" https/*:443:a.example`";
+    let none = "`certificate = \"none\"`";
+    for words in [format!("delete sslcert {key} --dry-run"), format!("delete sslcert {key}")] {
+        let said = run(&words);
+        for part in [told.as_str(), out, none] {
+            assert!(said.contains(part), "{words}: {part}: {said}");
+        }
+    }
+    // One that no binding has is nobody's.
+    run(&format!("add sslcert hostnameport=b.example:443 certhash={hash} {id}"));
+    assert_eq!(run("delete sslcert hostnameport=b.example:443"), "");
+}
+
+#[test]
 fn a_file_can_say_what_is_added() {
     let (folder, hash) = folder();
     let id = "{4dc3e181-e14b-4a21-b022-59fc669b0914}";
