@@ -47,7 +47,7 @@ use tracing::{error, warn};
 use crate::{
     backup::Backups,
     history::{Actor, Door, History, Record, Texts},
-    home::{Home, HomeError, Loaded, REPLACED, records_file},
+    home::{Home, HomeError, Loaded, REPLACED, read_records, records_file},
     lock::Lock,
     problems::{PlacedProblem, all_placed},
     replace::{self, NotReplaced, Replacement},
@@ -340,6 +340,13 @@ impl Applier {
     ///
     /// [`Refused::Problems`] when the configuration has errors.
     pub fn open(loaded: Loaded, observer: Observer) -> Result<Self, Refused> {
+        let state_dir = loaded.home.state_folder(&loaded.document.configuration.settings);
+        let state = State::open(&state_dir, &loaded.home.path);
+        // Who had the lock before may have changed what was read by then.
+        let is_old = state.is_ok()
+            && (loaded.home.text().is_ok_and(|text| text != loaded.text)
+                || read_records(&state_dir).is_ok_and(|records| records != loaded.records));
+        let loaded = if is_old { Home::load(&loaded.home.path)? } else { loaded };
         let Loaded { home, text, records, document, beside } = loaded;
         let file = home.path.display().to_string();
         let errors = document.problems.iter().filter(|one| one.severity() == Severity::Error);
@@ -347,7 +354,6 @@ impl Applier {
         if !errors.is_empty() {
             return Err(Refused::Problems(errors));
         }
-        let state_dir = home.state_folder(&document.configuration.settings);
         let mut current = Current {
             revision: 1,
             text,
@@ -357,7 +363,7 @@ impl Applier {
             problems: document.problems,
             home,
         };
-        let state = State::open(&state_dir, &current.home.path).and_then(|state| {
+        let state = state.and_then(|state| {
             current.home.clean();
             state.begin(&mut current)?;
             Ok(state)
