@@ -229,7 +229,10 @@ fn attributes(
 fn identity(element: Element<'_>, above: &str, kind: &str) -> Option<Vec<(String, String)>> {
     let value = |key: &str| {
         let default = || schema::at(kind)?.attribute(key)?.1;
-        element.value(key).map(|own| own.into_owned()).or_else(|| default().map(str::to_owned))
+        element
+            .value(key)
+            .map(std::borrow::Cow::into_owned)
+            .or_else(|| default().map(str::to_owned))
     };
     let items = schema::at(above).and_then(schema::Kind::items);
     let keys = match items {
