@@ -92,7 +92,7 @@ mod tests {
             said(&[own, named.clone()], &[other]),
             format!(
                 "~ record 0.0.0.0:443\n    certificate_hash:\n      - \"{hash}\"\n      + \"{}\"\n    \
-                 flags.disablehttp2 = true\n    + store_name = \"WebHosting\"\n- record \
+                 + flags.disablehttp2 = true\n    + store_name = \"WebHosting\"\n- record \
                  a.example:443\n    application_id = \"{id}\"\n    certificate_hash = \"{}\"\n",
                 "cd".repeat(20),
                 "01".repeat(20),
