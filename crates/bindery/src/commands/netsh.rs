@@ -4,7 +4,7 @@
 use std::{collections::HashSet, ffi::OsString, fs, process::ExitCode};
 
 use bindery_control::{
-    applier::{Request as Asked, What},
+    applier::{Outcome, Request as Asked, What},
     explain::{choice, unserved},
     history,
     home::{Form, Loaded},
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     ConfigOption,
-    door::{Door, Seen, actor},
+    door::{Door, NotMade, Seen, actor},
     output::{self, Failure},
 };
 
@@ -197,49 +197,56 @@ fn change_once(
     }
     let mut notes = std::mem::take(&mut whole.notes);
     if home == Home::Iis {
-        let deleted = changes.iter().filter_map(|change| match change {
-            RecordChange::Delete(key) => Some(key.clone()),
-            RecordChange::Add(_) | RecordChange::Update { .. } => None,
-        });
         let (document, _) = found_at.read(&text, &records);
-        let beside = Vec::new();
-        let after = Loaded { home: found_at, text, records, document, beside };
-        notes.extend(block_on(left_to_choice(snapshot, deleted.collect(), after))?);
+        let after = Loaded { home: found_at, text, records, document, beside: Vec::new() };
+        notes.extend(block_on(left_to_choice(snapshot, changes, after))?);
     }
     let what = What::Both(whole.changes, whole.records);
     let actor = actor(history::Door::Netsh);
     let asked = Asked { what, expected: None, actor, dry_run, force: false };
     let Some(made) = door.apply_to(&basis, asked) else { return Ok(None) };
-    match made {
-        Ok(outcome) => {
-            match dry_run {
-                true => output::print(&outcome.difference),
-                false => output::print(text::done(verb)),
-            }
-            warned_said(&outcome.problems);
-        }
+    said(made, verb, dry_run, &notes).map(Some)
+}
+
+/// Says what came of a change as netsh does, and what netsh has no words for beside it.
+fn said(
+    made: Result<Outcome, NotMade>,
+    verb: Verb,
+    dry_run: bool,
+    notes: &[String],
+) -> Result<ExitCode, Failure> {
+    let outcome = match made {
+        Ok(outcome) => outcome,
         Err(refused) => {
             output::print(text::not_made(verb));
             refused_said(&refused, false)?;
-            return Ok(Some(ExitCode::FAILURE));
+            return Ok(ExitCode::FAILURE);
         }
+    };
+    match dry_run {
+        true => output::print(&outcome.difference),
+        false => output::print(text::done(verb)),
     }
+    warned_said(&outcome.problems);
     for note in notes {
         output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
     }
-    Ok(Some(ExitCode::SUCCESS))
+    Ok(ExitCode::SUCCESS)
 }
 
 /// On Windows a handshake fails where its record is gone. Here a binding with a name takes the best
 /// certificate that covers it then: which, and how to have none.
-async fn left_to_choice(before: &Snapshot, deleted: Vec<RecordKey>, after: Loaded) -> Vec<String> {
+async fn left_to_choice(before: &Snapshot, changes: &[RecordChange], after: Loaded) -> Vec<String> {
+    let is_deleted = |key: RecordKey| {
+        changes.iter().any(|one| matches!(one, RecordChange::Delete(own) if *own == key))
+    };
     let after = unserved(after, None).snapshot;
     let mut notes = Vec::new();
     let table = &before.configuration.table;
     for (place, binding) in table.bindings.iter().enumerate() {
         let own = before.configuration.records.as_ref();
         let key = own.and_then(|records| records.of_binding(place, binding));
-        if !key.is_some_and(|key| deleted.contains(&key)) {
+        if !key.is_some_and(is_deleted) {
             continue;
         }
         let Some(now) = after.configuration.table.bindings.get(place) else { continue };

@@ -294,6 +294,7 @@ fn fifty_writers_by_all_doors_lose_nothing() {
 
 /// Fifty writers on one `applicationHost.config`: `appcmd`, `netsh`, commands and, where a server
 /// runs, the API.
+#[allow(clippy::too_many_lines, reason = "four doors")]
 fn fifty_writers_of_application_host_config(is_served: bool) {
     const CONFIG: &str = "applicationHost.config";
     let port = free_port();

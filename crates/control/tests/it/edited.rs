@@ -55,8 +55,8 @@ async fn an_edit_that_cannot_be_served_is_told_and_kept_and_nothing_is_written_o
 
 /// Somebody who writes into the file whenever a step is done, as editors do: another file in its
 /// place.
-fn editor(file: PathBuf, at: Step, mut text: impl FnMut() -> String + Send + 'static) -> Observer {
-    let text = Mutex::new(move || text());
+fn editor(file: PathBuf, at: Step, text: impl FnMut() -> String + Send + 'static) -> Observer {
+    let text = Mutex::new(text);
     Observer::new(move |step| {
         if step == at {
             let text = (text.lock().unwrap())();

@@ -89,7 +89,7 @@ mod tests {
         other.certificate_hash = Some([0xcd; 20]);
         other.flags = [(Flag::DisableHttp2, true)].into_iter().collect();
         assert_eq!(
-            said(&[own, named.clone()], &[other]),
+            said(&[own, named], &[other]),
             format!(
                 "~ record 0.0.0.0:443\n    certificate_hash:\n      - \"{hash}\"\n      + \"{}\"\n    \
                  + flags.disablehttp2 = true\n    + store_name = \"WebHosting\"\n- record \
