@@ -47,7 +47,7 @@ use tracing::{error, warn};
 use crate::{
     backup::Backups,
     history::{Actor, Door, History, Record, Texts},
-    home::{Home, HomeError, Loaded, REPLACED, records_file},
+    home::{Home, HomeError, Loaded, REPLACED, read_records, records_file},
     lock::Lock,
     problems::{PlacedProblem, all_placed},
     replace::{self, NotReplaced, Replacement},
@@ -57,6 +57,10 @@ use crate::{
 
 /// Who listens to events and falls behind by more has to look at the history again.
 const EVENTS_KEPT: usize = 256;
+
+/// So often it is looked at the file again when somebody writes there at the very moment of a
+/// change. Nobody writes so fast for long.
+const EDITS_FOLLOWED: usize = 10;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -99,6 +103,11 @@ impl What {
     /// Whether the file is read and not written.
     fn is_of_file(&self) -> bool {
         matches!(self, Self::Reload | Self::Anew)
+    }
+
+    /// Whether it puts another text in the place of the whole file.
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Undo(_) | Self::Restore(_))
     }
 }
 
@@ -239,6 +248,11 @@ impl Refused {
                     .to_owned(),
             ),
             Self::Edit(EditError::NotFound(at)) => Some(format!("{} shows what there is", list(at))),
+            Self::Edit(EditError::NoPlace { at: Place::Record(_), .. }) => Some(
+                "certificate records are no part of the configuration: `bindery netsh http add \
+                 sslcert` and its like change them, and `records` of the API"
+                    .to_owned(),
+            ),
             Self::Edit(EditError::NoPlace {
                 at: Place::Server | Place::Listener(_) | Place::Certificate(_),
                 ..
@@ -345,6 +359,13 @@ impl Applier {
     ///
     /// [`Refused::Problems`] when the configuration has errors.
     pub fn open(loaded: Loaded, observer: Observer) -> Result<Self, Refused> {
+        let state_dir = loaded.home.state_folder(&loaded.document.configuration.settings);
+        let state = State::open(&state_dir, &loaded.home.path);
+        // Who had the lock before may have changed what was read by then.
+        let is_old = state.is_ok()
+            && (loaded.home.text().is_ok_and(|text| text != loaded.text)
+                || read_records(&state_dir).is_ok_and(|records| records != loaded.records));
+        let loaded = if is_old { Home::load(&loaded.home.path)? } else { loaded };
         let Loaded { home, text, records, document, beside } = loaded;
         let file = home.path.display().to_string();
         let errors = document.problems.iter().filter(|one| one.severity() == Severity::Error);
@@ -352,7 +373,6 @@ impl Applier {
         if !errors.is_empty() {
             return Err(Refused::Problems(errors));
         }
-        let state_dir = home.state_folder(&document.configuration.settings);
         let mut current = Current {
             revision: 1,
             text,
@@ -362,7 +382,7 @@ impl Applier {
             problems: document.problems,
             home,
         };
-        let state = State::open(&state_dir, &current.home.path).and_then(|state| {
+        let state = state.and_then(|state| {
             current.home.clean();
             state.begin(&mut current)?;
             Ok(state)
@@ -506,12 +526,13 @@ impl Applier {
     /// [`Refused::NoRevision`], or that the history cannot be read.
     pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
         let home = &self.current().home;
-        let read = |revision| -> Result<Configuration, Refused> {
+        let read = |revision| -> Result<(Configuration, Records), Refused> {
             let kept = self.kept(revision).map_err(|error| unkept(revision, error))?;
             let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
-            Ok(home.holding(&text).read(&text, &records).0.configuration)
+            Ok((home.holding(&text).read(&text, &records).0.configuration, records))
         };
-        Ok(write::difference(&read(from)?, &read(to)?))
+        let ((before, records), after) = (read(from)?, read(to)?);
+        Ok(difference((&before, &records), (&after.0, &after.1)))
     }
 
     /// What was kept under names.
@@ -592,7 +613,8 @@ impl State {
         let difference = before.map(|before| {
             let records = serde_json::from_str(&before.records).unwrap_or_default();
             let (before, _) = current.home.read(&before.config, &records);
-            write::difference(&before.configuration, &current.configuration)
+            let after = (&*current.configuration, &current.records);
+            difference((&before.configuration, &records), after)
         });
         let record = Record {
             revision: current.revision,
@@ -619,6 +641,13 @@ impl State {
         let text = serde_json::to_vec_pretty(records)?;
         Ok(Some(Prepared(Replacement::prepare(&self.records, &text)?)))
     }
+}
+
+/// What differs between two configurations, and between their certificate records.
+fn difference(before: (&Configuration, &Records), after: (&Configuration, &Records)) -> Difference {
+    let mut differs = write::difference(before.0, after.0);
+    differs.0.extend(before.1.difference(after.1));
+    differs
 }
 
 /// Certificate records that lie beside their file.
@@ -673,9 +702,23 @@ impl Inner {
         if let Err(error) = &self.state {
             return Err(Refused::State(again(error)));
         }
-        self.take_edit_first(&mut writer)?;
-        self.check_expected(request)?;
-        self.make(&mut writer, request)
+        let mut looks = 0;
+        loop {
+            self.take_edit_first(&mut writer)?;
+            self.check_expected(request)?;
+            match self.make(&mut writer, request) {
+                // Somebody wrote into the file at that very moment. What is based on a revision is
+                // outdated then; what is edited in the text is asked for whatever they wrote there.
+                // Another whole text would be written over theirs.
+                Err(Refused::Home(HomeError::Edited { .. }))
+                    if looks < EDITS_FOLLOWED
+                        && (request.expected.is_some() || !request.what.is_whole()) =>
+                {
+                    looks += 1;
+                }
+                made => return made,
+            }
+        }
     }
 
     fn check_expected(&self, request: &Request) -> Result<(), Refused> {

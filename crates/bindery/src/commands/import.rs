@@ -322,6 +322,7 @@ fn counted(changes: &[Change]) -> String {
             Place::Application { .. } => applications += 1,
             Place::VirtualDirectory { .. } => directories += 1,
             Place::Server => pools += pools_of(act).map_or(0, BTreeMap::len),
+            Place::Record(_) => {}
         }
     }
     let counts = [sites, bindings, applications, directories, certificates, listeners, pools];

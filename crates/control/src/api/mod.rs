@@ -324,6 +324,7 @@ pub(crate) fn path_of(at: &Place) -> String {
         Place::VirtualDirectory { site, path } => {
             format!("/v1/sites/{}/virtual_directories/{}", part(site), part(path))
         }
+        Place::Record(_) => "/v1/records".to_owned(),
     }
 }
 

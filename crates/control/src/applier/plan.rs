@@ -8,7 +8,7 @@ use bindery_iis::netsh::{
 };
 use bindery_model::{
     change::{Change, Difference},
-    document::{Before, Configuration, Positions, Settings, write},
+    document::{Before, Configuration, Positions, Settings},
     problem::{Problem, Severity},
 };
 use bindery_server::{
@@ -20,7 +20,7 @@ use bindery_server::{
 use tracing::{error, warn};
 
 use super::{
-    Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer, again,
+    Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer, again, difference,
     machine::{self, inspected},
     seconds, unkept,
 };
@@ -317,7 +317,10 @@ impl Inner {
         if !errors.is_empty() {
             return Err(Refused::Problems(errors));
         }
-        let difference = write::difference(&current.configuration, &document.configuration);
+        let difference = difference(
+            (&current.configuration, &current.records),
+            (&document.configuration, &plan.records),
+        );
         self.done(Step::Differed)?;
         Ok(Next {
             plan,

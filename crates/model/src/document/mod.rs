@@ -54,6 +54,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
+pub use action::REDIRECT_STATUS;
 pub use before::Before;
 pub use fields::is_of_the_server;
 pub use files::is_http_date;

@@ -41,6 +41,7 @@ use bindery_model::{
 use hashbrown::HashMap;
 
 pub use self::folders::proposed_paths;
+pub(super) use self::redirect::written as redirect_written;
 use self::{
     folders::Folders,
     report::{Report, Source},

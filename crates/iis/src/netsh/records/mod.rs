@@ -2,10 +2,12 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | `difference` | what do some have otherwise than others? |
 //! | `record` | what is a record, and what is it found by? |
 //! | `output` | what did netsh print on some Windows? |
 //! | `json` | what does it say as JSON? |
 
+mod difference;
 mod json;
 mod output;
 mod record;
