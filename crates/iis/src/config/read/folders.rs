@@ -113,6 +113,11 @@ impl<'a> Folders<'a> {
         self.expand(text).and_then(|path| self.look(&path)).ok().flatten()
     }
 
+    /// How often something could not be found.
+    pub(super) fn missing_count(&self) -> usize {
+        self.missing.iter().map(|one| 1 + one.others.len() + one.more).sum()
+    }
+
     fn look(&self, path: &str) -> Result<Option<PathBuf>, Wrong> {
         if path.starts_with('/') && !path.starts_with("//") {
             return Ok(Some(PathBuf::from(path)));

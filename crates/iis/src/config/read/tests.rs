@@ -44,10 +44,10 @@ impl Given {
 
     fn read(&self) -> Document {
         let folder = Path::new("/etc/iis");
-        read(Sources {
+        read(&Sources {
             text: &self.text,
             folder,
-            companion: parse(self.companion, folder),
+            companion: &parse(self.companion, folder),
             records: &self.records,
             web_config: &|folder| {
                 self.asked.set(self.asked.get() + 1);
