@@ -35,7 +35,11 @@ pub(super) struct Taking<'a> {
 }
 
 /// Reads a text after another that was read with `records`; nothing where too much differs.
-pub(super) fn read(sources: &Sources<'_>, before: Before<'_>, records: &Records) -> Option<Document> {
+pub(super) fn read(
+    sources: &Sources<'_>,
+    before: Before<'_>,
+    records: &Records,
+) -> Option<Document> {
     if before.folder != sources.folder {
         return None;
     }
@@ -251,6 +255,8 @@ fn has_record(
     bindings.iter().zip(flags).any(|((binding, _), flags)| {
         let BindingInformation { host, endpoint, protocol } = &binding.information;
         *protocol == Protocol::Https
-            && RecordKey::candidates(host, *endpoint, *flags).iter().any(|key| changed.contains(key))
+            && RecordKey::candidates(host, *endpoint, *flags)
+                .iter()
+                .any(|key| changed.contains(key))
     })
 }

@@ -100,11 +100,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Document {
 }
 
 /// The same, for a text that is nearly that of `before`, which was read with these records.
-pub(super) fn read_after(
-    sources: &Sources<'_>,
-    before: Before<'_>,
-    records: &Records,
-) -> Document {
+pub(super) fn read_after(sources: &Sources<'_>, before: Before<'_>, records: &Records) -> Document {
     known::read(sources, before, records).unwrap_or_else(|| read(sources))
 }
 
