@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use bindery_control::{
     api::RequestRecord,
-    applier::{Request, What},
+    applier::{Refused, Request, What},
     history,
     home::Form,
     words::timestamp,
@@ -20,7 +20,7 @@ use bindery_model::{
     document::{Configuration, Document, write},
     problem::{Problem, Severity},
 };
-use bindery_server::clock;
+use bindery_server::{clock, text_of};
 
 use super::{
     change::{refused_said, warned_said},
@@ -64,10 +64,20 @@ fn answer(mut own: Words) -> Result<ExitCode, Failure> {
     let input = has_input(&own.words).then(|| io::read_to_string(io::stdin())).transpose();
     let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
     loop {
-        if let Some(code) = answer_once(&own, input.as_deref())? {
-            return Ok(code);
+        match answer_once(&own, input.as_deref()) {
+            Ok(Some(code)) => return Ok(code),
+            Ok(None) => {}
+            Err(failure) => {
+                // Where scripts look for it, whoever found it.
+                output::print(format_args!("ERROR ( message:{} )\n", first_line(&failure)));
+                return Err(failure);
+            }
         }
     }
+}
+
+fn first_line(failure: &Failure) -> String {
+    text_of(failure).lines().next().unwrap_or_default().to_owned()
 }
 
 /// Nothing where somebody else was faster.
@@ -167,7 +177,16 @@ fn told(answer: &Answer) {
 
 /// A change that was understood and cannot be made.
 fn refuse(refused: &NotMade) -> Result<ExitCode, Failure> {
-    let said = refused.problems.first().map_or(&refused.what, |first| &first.message);
+    // What is wrong in the file already is not wrong with what was asked for.
+    let edited = refused.what == Refused::Edited(Vec::new()).to_string();
+    let said = match refused.problems.first() {
+        Some(first) if edited => &format!(
+            "Configuration error in {}, line {}: {}; {}",
+            first.file, first.line, first.message, refused.what
+        ),
+        Some(first) => &first.message,
+        None => &refused.what,
+    };
     output::print(format_args!("ERROR ( message:{said} )\n"));
     refused_said(refused, false)?;
     Ok(ExitCode::FAILURE)
@@ -242,7 +261,8 @@ fn unkept(words: &[String]) -> Option<NotMade> {
         ),
         _ => return None,
     };
-    Some(NotMade { what: what.to_owned(), problems: Vec::new(), help: Some(help.to_owned()) })
+    let (what, help) = (what.to_owned(), Some(help.to_owned()));
+    Some(NotMade { what, help, ..NotMade::default() })
 }
 
 fn is_about_backups(words: &[String]) -> bool {
@@ -298,7 +318,7 @@ fn change_of(
     };
     if let Some(problem) = after.problems.iter().find(is_new) {
         let help = Some(problem.help.clone()).filter(|help| !help.is_empty());
-        return Ok(Err(NotMade { what: problem.message.clone(), problems: Vec::new(), help }));
+        return Ok(Err(NotMade { what: problem.message.clone(), help, ..NotMade::default() }));
     }
     let mut difference = write::difference(&before.configuration, &after.configuration);
     let (empty, _) = config::write(&Configuration::default());
@@ -308,7 +328,7 @@ fn change_of(
         let help = "it would stay without effect, and be lost; docs/configuration.md says what \
                     there is, and `bindery site set` sets it";
         let help = Some(help.to_owned());
-        return Ok(Err(NotMade { what, problems: Vec::new(), help }));
+        return Ok(Err(NotMade { what, help, ..NotMade::default() }));
     }
     let difference = moved_bindings(difference);
     Ok(Ok(What::Changes(write::changes(&difference))))
