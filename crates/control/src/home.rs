@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -94,7 +95,8 @@ pub struct Home {
 struct Beside {
     /// What stood in the `bindery.toml` beside the file when it was looked at last.
     companion: Option<Arc<Companion>>,
-    web_configs: HashMap<PathBuf, Option<WebConfigText>>,
+    /// Of each folder, its `web.config`, and what the file system said of that before it was read.
+    web_configs: HashMap<PathBuf, (Option<WebConfigText>, Stamp)>,
     folders: HashMap<PathBuf, Vec<PathBuf>>,
     /// Folders without a `web.config` that may get one.
     noted: BTreeSet<PathBuf>,
@@ -112,6 +114,14 @@ struct Companion {
     document: Document,
     /// What is wrong with it. Only errors count: what seems unused there is used by the sites.
     errors: Vec<PlacedProblem>,
+}
+
+/// What the file system says of a file that is there.
+pub(crate) type Stamp = Option<(u64, u64, i64, i64, u64)>;
+
+pub(crate) fn stamp(file: &Path) -> Stamp {
+    let found = fs::metadata(file).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec(), found.size()))
 }
 
 /// What is in force, for a text that is nearly the same.
@@ -378,11 +388,13 @@ impl Home {
 
     fn web_config(&self, folder: &Path) -> Option<WebConfigText> {
         let mut beside = self.beside();
-        if let Some(known) = beside.web_configs.get(folder) {
+        if let Some((known, _)) = beside.web_configs.get(folder) {
             return known.clone();
         }
-        let read = web_config_file(folder).map(|file| read_web_config(&file));
-        beside.web_configs.insert(folder.to_owned(), read.clone());
+        let file = web_config_file(folder);
+        let stamp = file.as_deref().and_then(stamp);
+        let read = file.map(|file| read_web_config(&file));
+        beside.web_configs.insert(folder.to_owned(), (read.clone(), stamp));
         read
     }
 
@@ -411,6 +423,14 @@ impl Home {
         files.dedup();
         files.insert(0, self.folder.join(COMPANION));
         files
+    }
+
+    /// What the file system said of one of [`Self::files_beside`] before it was read: nothing where
+    /// there was none.
+    pub(crate) fn stamp_when_read(&self, file: &Path) -> Stamp {
+        let beside = self.beside();
+        let (_, stamp) = beside.web_configs.get(file.parent()?)?;
+        *stamp
     }
 
     /// How many folders of sites are not among those that [`Self::files_beside`] speaks of: a

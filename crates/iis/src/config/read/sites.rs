@@ -49,8 +49,11 @@ impl<'a> Reader<'a> {
             let number = site.value("id").and_then(|id| id.trim().parse().ok());
             taken.next = taken.next.max(number.unwrap_or(0));
         }
+        taken.names.reserve(count);
+        taken.numbers.reserve(count);
         self.parts.sites.reserve(count);
         self.parts.positions.sites.reserve(count);
+        self.parts.positions.parts.reserve(count);
         // Most have two.
         self.parts.bindings.reserve(2 * count);
         self.parts.positions.bindings.reserve(2 * count);
