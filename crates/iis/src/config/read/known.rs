@@ -165,6 +165,7 @@ impl<'a> Reader<'a> {
         taking.next += 1;
         let known = taking.known;
         let Some(site) = known.site_at(*part, at) else { return false };
+        let before = self.found_so_far();
         // Its name and number must be no other's.
         let named = self.read_name(element, taken);
         self.read_number(element, &named, taken);
@@ -174,8 +175,7 @@ impl<'a> Reader<'a> {
             let name = element.value("name").unwrap_or_default().trim().to_lowercase();
             self.locations.remove(&name);
         }
-        let mut part = Part::new(PartKind::Site, element.span());
-        part.elsewhere = elsewhere;
+        let part = self.part_of(element, elsewhere, &before);
         self.parts.positions.parts.push(part);
         true
     }
@@ -200,11 +200,11 @@ impl<'a> Reader<'a> {
         SoFar {
             problems: self.shared.report.problems.len(),
             paths: self.shared.paths.len(),
-            missing: self.shared.folders.missing_count(),
+            missing: self.shared.folders.missing_count,
         }
     }
 
-    /// The part that a site is which was just read.
+    /// The part that a site is which was just read, or taken over.
     pub(super) fn part_of(
         &self,
         element: Element<'a>,
@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
         let mut part = Part::new(PartKind::Site, own.clone());
         part.elsewhere = elsewhere;
         part.again = !is_numbered
-            || before.missing != self.shared.folders.missing_count()
+            || before.missing != self.shared.folders.missing_count
             || !problems.all(is_own)
             || !paths.all(is_own);
         part

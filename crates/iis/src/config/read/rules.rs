@@ -37,11 +37,14 @@ struct Made {
     ruled: Vec<(Option<Hsts>, Ruled)>,
 }
 
+/// Media types by the ending of a file.
+type MediaTypes = Arc<[(String, String)]>;
+
 /// What sites have, each once.
 #[derive(Default)]
 struct SharedBySites<'a> {
     rules: Vec<&'a Arc<Rules>>,
-    media_types: Vec<&'a Arc<[(String, String)]>>,
+    media_types: Vec<&'a MediaTypes>,
 }
 
 impl<'a> SharedBySites<'a> {
