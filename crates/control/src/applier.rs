@@ -482,6 +482,13 @@ impl Applier {
         Arc::clone(&self.inner.shown().current)
     }
 
+    /// What is in force when a change that is under way is made or refused. Blocks.
+    #[must_use]
+    pub(crate) fn settled(&self) -> Arc<Current> {
+        let _writer = self.inner.writer();
+        self.current()
+    }
+
     /// What is wrong with what is in force, this machine's files included as far as they were
     /// looked at.
     #[must_use]

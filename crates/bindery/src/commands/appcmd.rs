@@ -372,10 +372,10 @@ fn read(seen: &Seen, text: &str) -> Document {
     let configuration = Configuration { settings, ..Configuration::default() };
     let positions = Default::default();
     let companion = Document { configuration, positions, problems: Vec::new() };
-    config::read(Sources {
+    config::read(&Sources {
         text,
         folder: &seen.home.folder,
-        companion,
+        companion: &companion,
         records: &Records::default(),
         web_config: &|_| None,
         folders_with_web_config: &|_| Vec::new(),

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     backup::Backups,
     history::{Actor, Door, Intended, Record},
-    home::{Form, Home, HomeError, NotUtf8, read_records},
+    home::{Form, Home, HomeError, InForce, NotUtf8, read_records},
     problems::{PlacedProblem, all_placed},
     steps::Step,
 };
@@ -295,7 +295,8 @@ impl Inner {
             positions: &current.positions,
             problems: &current.problems,
         };
-        let read = |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, before);
+        let in_force = InForce { home: &current.home, records: &current.records, before };
+        let read = |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, in_force);
         let (mut document, mut errors) = read(&plan);
         let waiting = plan.waiting(current);
         for record in waiting.iter().filter(|own| current.records.find(&own.key).is_none()) {

@@ -55,7 +55,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use ipnet::IpNet;
 
 pub use action::REDIRECT_STATUS;
-pub use before::Before;
+pub use before::{Before, Known, KnownSite, Walk};
+pub use cut::{Kind as PartKind, Part};
 pub use fields::is_of_the_server;
 pub use files::is_http_date;
 pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after, parse_settings};
@@ -173,7 +174,7 @@ pub struct Positions {
     /// and what belongs to them aside.
     pub paths: Vec<NamedPath>,
     /// The parts that the text was read in, in its order; none where it was read at once.
-    parts: Vec<cut::Part>,
+    pub parts: Vec<Part>,
 }
 
 /// A file or folder that the text names.

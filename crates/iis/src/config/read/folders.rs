@@ -44,6 +44,8 @@ pub(super) struct Folders<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     /// What could not be found, by the line that would help.
     missing: Vec<Missing>,
+    /// How often something could not be found.
+    pub(super) missing_count: usize,
 }
 
 struct Missing {
@@ -77,7 +79,7 @@ impl<'a> Folders<'a> {
             .map(|(key, path)| (segments(key).map(str::to_lowercase).collect(), path.clone()))
             .collect();
         mapped.sort_by_key(|(key, _): &(Vec<String>, _)| std::cmp::Reverse(key.len()));
-        Self { mapped, folder, environment, missing: Vec::new() }
+        Self { mapped, folder, environment, missing: Vec::new(), missing_count: 0 }
     }
 
     /// Where the folder or file of a path is here. What cannot be found is remembered, to be
@@ -85,6 +87,7 @@ impl<'a> Folders<'a> {
     pub(super) fn find(&mut self, text: &str, span: &Span, owner: &str) -> Option<PathBuf> {
         let expanded = self.expand(text);
         let found = expanded.as_deref().map_err(Clone::clone).and_then(|path| self.look(path));
+        self.missing_count += usize::from(!matches!(found, Ok(Some(_))));
         let wrong = match found {
             Ok(Some(found)) => return Some(found),
             Ok(None) => {
