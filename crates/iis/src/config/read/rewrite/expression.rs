@@ -131,14 +131,6 @@ pub(super) fn with_names(text: &str, first: usize) -> Result<(String, usize), St
     Ok((named, groups))
 }
 
-impl Expression {
-    /// Whether it fits every path, and its first group holds it.
-    pub(super) fn is_everything(&self) -> bool {
-        let bare = self.text.trim_start_matches('^').trim_end_matches('$');
-        self.not.is_empty() && bare == "(.*)"
-    }
-}
-
 /// A regular expression of the module as the end of one of ours, behind the path of its level and a
 /// slash. The first group is the whole of what fits.
 ///
