@@ -8,7 +8,7 @@ use std::{
 };
 
 use bindery_iis::{
-    config::{self, Sources},
+    config::{self, Proposed, Sources},
     netsh::records::Records,
 };
 use bindery_model::{
@@ -258,19 +258,21 @@ impl Home {
     }
 
     fn read_iis(&self, text: &str, records: &Records) -> (Document, Vec<PlacedProblem>) {
-        self.read_assuming(text, records, &[])
+        self.read_assuming(text, records, &Proposed::default())
     }
 
-    /// What a text of IIS's form says, if `[paths]` had these lines too.
+    /// What a text of IIS's form says, if the file beside it had these lines too.
     #[must_use]
     pub fn read_assuming(
         &self,
         text: &str,
         records: &Records,
-        paths: &[(String, PathBuf)],
+        proposed: &Proposed,
     ) -> (Document, Vec<PlacedProblem>) {
         let (mut companion, problems) = self.companion();
-        companion.configuration.settings.paths.extend_from_slice(paths);
+        let settings = &mut companion.configuration.settings;
+        settings.paths.extend_from_slice(&proposed.paths);
+        settings.fastcgi.extend_from_slice(&proposed.fastcgi);
         let document = config::read(Sources {
             text,
             folder: &self.folder,

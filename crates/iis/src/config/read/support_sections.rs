@@ -455,10 +455,10 @@ pub(super) const SECTIONS: &[Kind] = &[
     },
     Kind {
         path: "handlers",
-        how: How::Reported,
+        how: How::Served,
         locked: false,
-        meaning: "of a site, application or folder: programs of IIS (ASP.NET, CGI, FastCGI) do not run; [[site]] in bindery.toml has fastcgi and proxy",
-        attributes: &[kept("accessPolicy", "files are read")],
+        meaning: "FastCGI for endings, as *.php, by the server that [fastcgi] in bindery.toml names for the program; other programs (ASP.NET, CGI) do not run and are reported where a site has them",
+        attributes: &[served("accessPolicy", "without Script and Execute no scripts are run")],
     },
     Kind {
         path: "modules",
