@@ -5,7 +5,7 @@
 //! | `companion` | what does the `bindery.toml` beside it say? |
 //! | `sites`, `bindings`, `log` | what does `system.applicationHost` say? |
 //! | `sections` | what holds at a level, and what may a `web.config` change of it? |
-//! | `content`, `errors`, `handlers`, `security`, `redirect`, `rewrite` (`template`, `upstream`) | what does each section mean? |
+//! | `content`, `errors`, `handlers`, `security` (`denied`), `redirect`, `rewrite` (`template`, `upstream`) | what does each section mean? |
 //! | `routes`, `rules` | what answers below each path of a site? |
 //! | `folders` | where is a folder of Windows here? |
 //! | `support` | what becomes of each element and attribute? |
@@ -14,6 +14,7 @@
 mod bindings;
 mod companion;
 mod content;
+mod denied;
 mod errors;
 mod folders;
 mod handlers;

@@ -11,6 +11,7 @@ mod rule;
 use std::{collections::BTreeMap, rc::Rc};
 
 use bindery_model::{
+    problem::Code,
     rules::{Condition, PathPattern, RedirectRule, RedirectTo, RewriteRule, RewriteTo},
     upstream::{Proxy, UpstreamHost},
 };
@@ -21,6 +22,7 @@ use super::{
     sections::{Sections, Shared, Written},
     value::boolean,
 };
+use crate::xml::Element;
 
 /// `rewriteMaps`, by name in lower case.
 pub(super) type Maps = BTreeMap<String, Map>;
@@ -228,10 +230,7 @@ impl Sections {
                     });
                     match read {
                         Ok(outcomes) => rules.0.push((name, outcomes)),
-                        Err(why) => {
-                            let message = format!("the rewrite rule {name:?} is not done: {why}");
-                            written.hint(entry.tag(), message, shared);
-                        }
+                        Err(why) => not_done(written, entry, &why, shared),
                     }
                 }
                 _ => written.unknown(entry, shared),
@@ -280,6 +279,24 @@ impl Sections {
             self.keep_host = keep;
         }
     }
+}
+
+/// Reports a rule that is not done: what one refuses is served, which must not stay unseen.
+fn not_done(written: &Written<'_, '_>, rule: Element<'_>, why: &str, shared: &mut Shared<'_>) {
+    let name = rule.value("name").unwrap_or_default();
+    let message = format!("the rewrite rule {name:?} is not done: {why}");
+    let refuses = rule.child("action").and_then(|action| {
+        let kind = action.value("type")?.to_ascii_lowercase();
+        let status = action.value("statusCode").and_then(|text| text.trim().parse::<u16>().ok());
+        Some(kind == "abortrequest" || kind == "customresponse" && status >= Some(400))
+    });
+    if refuses != Some(true) {
+        return written.hint(rule.tag(), message, shared);
+    }
+    let message = format!("{message}; what it refuses is served");
+    let help = "write it otherwise, or protect what it keeps from clients with requestFiltering";
+    let (source, span) = (&*written.level.source, rule.tag());
+    shared.report.problem((source, span), Code::NotEnforced, message, help);
 }
 
 /// Whether later rules see the new path.

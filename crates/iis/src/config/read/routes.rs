@@ -619,7 +619,12 @@ impl SiteReader<'_, '_> {
             None => respond(503),
             Some(folder) => {
                 let files = bindery_model::site::Files { root: folder.clone(), ..files };
-                match state.own.handlers.scripts() {
+                let filtering = &state.own.filtering;
+                let scripts = state.own.handlers.scripts().map(|(server, mut endings)| {
+                    endings.retain(|ending| filtering.admits(ending));
+                    (server, endings)
+                });
+                match scripts.filter(|(_, endings)| !endings.is_empty()) {
                     Some((server, extensions)) => RouteAction::FastCgi(Box::new(FastCgi {
                         extensions,
                         ..FastCgi::to(server, files)

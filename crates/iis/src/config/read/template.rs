@@ -93,6 +93,15 @@ impl Template {
         })
     }
 
+    /// Whether `{R:0}` is in it.
+    pub(super) fn has_whole(&self) -> bool {
+        self.0.iter().any(|token| match token {
+            Token::Rule(number) => *number == 0,
+            Token::Map(_, inner) | Token::Function(_, inner) => inner.has_whole(),
+            Token::Text(_) | Token::Condition(_) | Token::Variable(_) => false,
+        })
+    }
+
     /// Whether a back reference to a condition is in it.
     pub(super) fn has_condition(&self) -> bool {
         self.0.iter().any(|token| match token {

@@ -20,7 +20,7 @@ use super::{
         value::{boolean, word},
     },
     Handed, Maps, Outcome,
-    expression::{Expression, NOT_UNDERSTOOD, Syntax, with_names},
+    expression::{Expression, NOT_UNDERSTOOD, Syntax, anchors_some, with_names},
 };
 use crate::xml::Element;
 
@@ -118,6 +118,10 @@ impl<'a> Rule<'a> {
         let element = entry.child("action").ok_or("it has no action")?;
         let kind = Action::read(element, flag(entry, "stopProcessing") == Some(true))?;
         let to = Template::read(&element.value("url").unwrap_or_default())?;
+        let has_whole = to.has_whole() || conditions.iter().any(|one| one.input.has_whole());
+        if has_whole && anchors_some(&url.text) {
+            return Err("only some of its alternatives begin with ^".to_owned());
+        }
         let path = None;
         let any = any && conditions.len() > 1;
         Ok(Self { base, url, conditions, any, track_all, known, path, kind, to, element })

@@ -250,6 +250,18 @@ fn what_must_not_fit_does_not() {
     let text = format!("<rule><match url='^open/' negate='true'/>{refuse}</rule>");
     check(&text, "/app", &[("http://a/app/x", "403"), ("http://a/app/open/x", "nothing")]);
     check(
+        &rule("\\.(inc|po)$|^(\\..*|entries)$", refuse),
+        "/app",
+        &[
+            ("http://a/app/x/y.inc", "403"),
+            ("http://a/app/.git", "403"),
+            ("http://a/app/Entries", "403"),
+            ("http://a/app/x/entries", "nothing"),
+            ("http://a/app/x.incl", "nothing"),
+            ("http://a/x.inc", "nothing"),
+        ],
+    );
+    check(
         &rule("^(?!api/)(?!img/).*$", refuse),
         "/",
         &[("http://a/x", "403"), ("http://a/api/x", "nothing"), ("http://a/img/x", "nothing")],
@@ -366,7 +378,8 @@ fn what_cannot_be_said_is_refused_with_its_reason() {
     assert_eq!(refused(go), "it has no match");
     assert!(refused(&format!("<match url='(?=a)'/>{go}")).contains("look-around"));
     assert!(refused(&format!("<match url='(^a|b)'/>{go}")).contains("^ within"));
-    assert!(refused(&format!("<match url='^a|b'/>{go}")).contains("some of its alternatives"));
+    let whole = "<action type='Redirect' url='/{R:0}'/>";
+    assert!(refused(&format!("<match url='^a|b'/>{whole}")).contains("some of its alternatives"));
     let on = |input: &str| {
         let list = format!("<conditions><add input='{input}' pattern='a'/></conditions>");
         refused(&format!("<match url='(a).*'/>{list}{go}"))
