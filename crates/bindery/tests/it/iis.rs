@@ -327,7 +327,7 @@ async fn php_of_an_iis_runs_by_a_real_php_fpm() {
         iis.http
     ));
     assert!(told.out.contains("php.sock"), "{told:?}");
-    let exported = iis.folder.run("export --config applicationHost.config --to toml");
+    let exported = iis.folder.run("export --config applicationHost.config toml");
     assert!(format!("{exported:?}").contains("fastcgi"), "{exported:?}");
     assert_eq!(server.stop(), Some(0));
 }

@@ -1,6 +1,9 @@
 //! What the samples come to.
 
-use super::*;
+use super::{
+    handlers::{PHP, WITH_PHP, scripts},
+    *,
+};
 
 #[test]
 fn the_sample_is_served_without_an_error() {
@@ -46,7 +49,7 @@ fn the_sample_is_served_without_an_error() {
     let log = document.configuration.settings.access_log.as_ref().unwrap();
     assert_eq!(log.folder, Path::new("/srv/inetpub/logs/LogFiles"));
     let redirect = &site(&document, "legacy-redirect").root.rules.redirects;
-    assert_eq!(redirect.iter().map(|rule| rule.status).collect::<Vec<_>>(), [308, 308]);
+    assert_eq!(redirect.iter().map(|rule| rule.status).collect::<Vec<_>>(), [404, 308, 308]);
 }
 
 #[test]
