@@ -211,21 +211,21 @@ fn what_web_configs_of_well_known_programs_have_is_served_or_told() {
     for (name, text, expected) in [
         (
             "wordpress",
-            include_str!("../../../../tests/samples/web/wordpress.config"),
+            include_str!("../../../../tests/web_configs/wordpress.config"),
             vec!["23: maxQueryString"],
         ),
         (
             "drupal",
-            include_str!("../../../../tests/samples/web/drupal.config"),
+            include_str!("../../../../tests/web_configs/drupal.config"),
             vec![
                 "below [fastcgi]: 'C:\\Program Files\\PHP\\php-cgi.exe' = \"unix:",
                 "38: ExecuteURL \"/index.php\": only static files",
             ],
         ),
-        ("laravel", include_str!("../../../../tests/samples/web/laravel.config"), vec![]),
+        ("laravel", include_str!("../../../../tests/web_configs/laravel.config"), vec![]),
         (
             "umbraco",
-            include_str!("../../../../tests/samples/web/umbraco.config"),
+            include_str!("../../../../tests/web_configs/umbraco.config"),
             vec![
                 "6: <appSettings>",
                 "7: <connectionStrings>",
@@ -237,13 +237,13 @@ fn what_web_configs_of_well_known_programs_have_is_served_or_told() {
         ),
         (
             "dotnetnuke",
-            include_str!("../../../../tests/samples/web/dotnetnuke.config"),
+            include_str!("../../../../tests/web_configs/dotnetnuke.config"),
             vec![ASPNET, ASPNET, "10: maxUrl"],
         ),
-        ("single-page", include_str!("../../../../tests/samples/web/single-page.config"), vec![]),
+        ("single-page", include_str!("../../../../tests/web_configs/single-page.config"), vec![]),
         (
             "aspnet-core",
-            include_str!("../../../../tests/samples/web/aspnet-core.config"),
+            include_str!("../../../../tests/web_configs/aspnet-core.config"),
             vec![
                 "6: the handler of \"*\" does not run: run the ASP.NET Core program",
                 "8: aspNetCore",
@@ -251,7 +251,7 @@ fn what_web_configs_of_well_known_programs_have_is_served_or_told() {
         ),
         (
             "static",
-            include_str!("../../../../tests/samples/web/static.config"),
+            include_str!("../../../../tests/web_configs/static.config"),
             vec![
                 "23: the rewrite rule \"Without ending\" is not done: its condition on {REQUEST_FILENAME}.html",
             ],
