@@ -9,7 +9,7 @@ use std::{
 };
 
 use bindery_iis::{
-    config::{self, Sources, WebConfigText},
+    config::{self, Proposed, Sources, WebConfigText},
     netsh::records::Records,
 };
 use bindery_model::{
@@ -310,17 +310,19 @@ impl Home {
         (self.with_sources(text, records, &companion.document, config::read), problems)
     }
 
-    /// What a text of IIS's form says, if `[paths]` had these lines too.
+    /// What a text of IIS's form says, if the file beside it had these lines too.
     #[must_use]
     pub fn read_assuming(
         &self,
         text: &str,
         records: &Records,
-        paths: &[(String, PathBuf)],
+        proposed: &Proposed,
     ) -> (Document, Vec<PlacedProblem>) {
         let (written, problems) = (self.companion_text().0, self.companion().1);
         let mut companion = self.companion_of(&written);
-        companion.configuration.settings.paths.extend_from_slice(paths);
+        let settings = &mut companion.configuration.settings;
+        settings.paths.extend_from_slice(&proposed.paths);
+        settings.fastcgi.extend_from_slice(&proposed.fastcgi);
         (self.with_sources(text, records, &companion, config::read), problems)
     }
 

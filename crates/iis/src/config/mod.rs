@@ -13,7 +13,7 @@ use bindery_model::document::{Before, Document};
 
 pub use edit::edit;
 pub(crate) use edit::text_of;
-pub use read::proposed_paths;
+pub use read::{Proposed, proposed};
 pub use write::{BARE, write};
 
 use crate::netsh::records::Records;

@@ -73,6 +73,7 @@ use crate::{
     problem::{Problem, Span},
     record::Records,
     table::MemoryTable,
+    upstream::ServerAddress,
 };
 
 /// What is valid: everything a server needs to know to serve.
@@ -120,6 +121,9 @@ pub struct Settings {
     /// Where the folders of Windows are here, as the table `[paths]` has them: `C:\\inetpub` is
     /// `/srv/inetpub`. Only who reads `applicationHost.config` goes by it.
     pub paths: Vec<(String, PathBuf)>,
+    /// Which FastCGI servers stand for programs of Windows, as the table `[fastcgi]` has them:
+    /// `C:\\PHP\\php-cgi.exe` is `unix:/run/php/php-fpm.sock`. As for `paths`.
+    pub fastcgi: Vec<(String, ServerAddress)>,
     /// Application pools by name, with what was set of each. The default one is there in any case.
     pub application_pools: BTreeMap<String, PoolAttributes>,
 }
@@ -277,6 +281,7 @@ impl Default for Settings {
             connections_per_address_max: None,
             client_ca: None,
             paths: Vec::new(),
+            fastcgi: Vec::new(),
             application_pools: BTreeMap::new(),
         }
     }

@@ -25,8 +25,7 @@ const ADD: &str = "add to bindery.toml beside this file, below [paths]: ";
 
 /// The lines that `[paths]` lacks, as problems propose them: a folder of Windows, and where it could
 /// be here.
-#[must_use]
-pub fn proposed_paths(problems: &[Problem]) -> Vec<(String, PathBuf)> {
+pub(super) fn proposed_paths(problems: &[Problem]) -> Vec<(String, PathBuf)> {
     let unmapped = problems.iter().filter(|problem| problem.code == Code::UnmappedPath);
     let lines = unmapped.filter_map(|problem| problem.help.strip_prefix(ADD));
     let paths = lines.filter_map(|line| {
@@ -114,6 +113,11 @@ impl<'a> Folders<'a> {
     /// The same, without a word where it cannot be found.
     pub(super) fn find_quietly(&self, text: &str) -> Option<PathBuf> {
         self.expand(text).and_then(|path| self.look(&path)).ok().flatten()
+    }
+
+    /// A path with the values of its variables, or as it is where one is not known.
+    pub(super) fn expanded(&self, text: &str) -> String {
+        self.expand(text).unwrap_or_else(|_| text.to_owned())
     }
 
     fn look(&self, path: &str) -> Result<Option<PathBuf>, Wrong> {

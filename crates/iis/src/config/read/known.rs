@@ -16,7 +16,7 @@ use bindery_model::{
 };
 use hashbrown::HashSet;
 
-use super::{Found, Location, Reader, sites::Taken};
+use super::{Found, Location, Reader, sections::Shared, sites::Taken};
 use crate::{
     config::Sources,
     netsh::records::Records,
@@ -200,8 +200,13 @@ impl<'a> Reader<'a> {
         SoFar {
             problems: self.shared.report.problems.len(),
             paths: self.shared.paths.len(),
-            missing: self.shared.folders.missing_count,
+            missing: self.missing_count(),
         }
+    }
+
+    fn missing_count(&self) -> usize {
+        let Shared { folders, programs, .. } = &self.shared;
+        folders.missing_count + programs.missing_count
     }
 
     /// The part that a site is which was just read, or taken over.
@@ -222,7 +227,7 @@ impl<'a> Reader<'a> {
         let mut part = Part::new(PartKind::Site, own.clone());
         part.elsewhere = elsewhere;
         part.again = !is_numbered
-            || before.missing != self.shared.folders.missing_count
+            || before.missing != self.missing_count()
             || !problems.all(is_own)
             || !paths.all(is_own);
         part
@@ -233,7 +238,7 @@ impl<'a> Reader<'a> {
 pub(super) struct SoFar {
     problems: usize,
     paths: usize,
-    /// Folders that are nowhere; they are told together.
+    /// Folders that are nowhere, which are told together, and programs, which are told once.
     missing: usize,
 }
 

@@ -5,7 +5,7 @@
 //! | `companion` | what does the `bindery.toml` beside it say? |
 //! | `sites`, `bindings`, `log` | what does `system.applicationHost` say? |
 //! | `sections` | what holds at a level, and what may a `web.config` change of it? |
-//! | `content`, `errors`, `security`, `redirect`, `rewrite` (`template`, `upstream`) | what does each section mean? |
+//! | `content`, `errors`, `handlers`, `security` (`denied`), `redirect`, `rewrite` (`template`, `upstream`) | what does each section mean? |
 //! | `routes`, `rules` | what answers below each path of a site? |
 //! | `known` | which sites were read already? |
 //! | `folders` | where is a folder of Windows here? |
@@ -15,8 +15,10 @@
 mod bindings;
 mod companion;
 mod content;
+mod denied;
 mod errors;
 mod folders;
+mod handlers;
 mod known;
 mod log;
 mod redirect;
@@ -39,13 +41,14 @@ use std::{path::PathBuf, rc::Rc};
 use bindery_model::{
     document::{Before, Document, Parts},
     problem::{Code, Problem, Span},
+    upstream::ServerAddress,
 };
 use hashbrown::HashMap;
 
-pub use self::folders::proposed_paths;
 pub(super) use self::redirect::written as redirect_written;
 use self::{
     folders::Folders,
+    handlers::Programs,
     known::Taking,
     report::{Report, Source},
     rules::Ruler,
@@ -56,6 +59,32 @@ use crate::{
     netsh::records::Records,
     xml::{self, Element},
 };
+
+/// The lines that the `bindery.toml` beside a file lacks, as problems propose them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proposed {
+    /// Of `[paths]`: a folder of Windows, and where it could be here.
+    pub paths: Vec<(String, PathBuf)>,
+    /// Of `[fastcgi]`: a program of Windows, and the server that could stand for it here.
+    pub fastcgi: Vec<(String, ServerAddress)>,
+}
+
+impl Proposed {
+    /// Whether no line is lacking.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.fastcgi.is_empty()
+    }
+}
+
+/// What problems propose.
+#[must_use]
+pub fn proposed(problems: &[Problem]) -> Proposed {
+    Proposed {
+        paths: folders::proposed_paths(problems),
+        fastcgi: handlers::proposed_programs(problems),
+    }
+}
 
 /// What a text says of sites, before they are made.
 struct Reader<'a> {
@@ -111,6 +140,7 @@ impl<'a> Reader<'a> {
         let shared = Shared {
             report: Report::default(),
             folders: Folders::new(&parts.settings.paths, sources.folder, sources.environment),
+            programs: Programs::new(&parts.settings.fastcgi),
             paths: std::mem::take(&mut parts.positions.paths),
             client_ca: parts.settings.client_ca.clone(),
         };

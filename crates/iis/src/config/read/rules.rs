@@ -111,11 +111,15 @@ fn make(
     file_of: impl Fn(&str) -> Option<PathBuf>,
 ) -> Ruled {
     let headers = sections.headers.iter().cloned();
+    let refused = sections.filtering.denied.rules().into_iter();
     let rewritten = sections.rules.redirects().into_iter();
     let rules = Rules {
         access: sections.access_rules(),
         https_only: sections.access.https_only(),
-        redirects: rewritten.chain(sections.redirect.rules.iter().cloned()).collect(),
+        redirects: refused
+            .chain(rewritten)
+            .chain(sections.redirect.rules.iter().cloned())
+            .collect(),
         rewrites: sections.rules.rewrites(),
         request_bytes_max: sections.filtering.bytes_max(),
         response_headers: headers.map(|(name, value)| HeaderRule::Set(name, value)).collect(),

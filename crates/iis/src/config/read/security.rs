@@ -12,6 +12,7 @@ use bindery_model::{
 use ipnet::IpNet;
 
 use super::{
+    denied::Denied,
     report::Source,
     sections::{Sections, Shared, Written},
     value::{self, boolean, flags},
@@ -121,6 +122,8 @@ pub(super) struct Filtering {
     /// Endings with whether they are sent, lower case, without the dot.
     endings: Vec<(String, bool)>,
     unlisted_refused: bool,
+    /// What is refused by its text.
+    pub(super) denied: Denied,
 }
 
 impl Filtering {
@@ -252,6 +255,7 @@ impl Sections {
                     written.look_at(child, child.name(), shared);
                     self.read_endings(written, child, shared);
                 }
+                _ if Rc::make_mut(&mut self.filtering).denied.read(written, child, shared) => {}
                 _ => match super::support::section(&path) {
                     Some(kind) if kind.how == super::support::How::Kept => {}
                     Some(_) if child.children().next().is_none() => {}

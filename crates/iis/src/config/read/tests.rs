@@ -23,6 +23,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::netsh::records::{ApplicationId, Flag, Record, RecordChange, RecordKey, Records};
 
+mod handlers;
 mod known;
 mod samples;
 
@@ -692,7 +693,7 @@ fn sound(text: &str, document: &Document) -> Result<(), TestCaseError> {
             prop_assert!(Replacement::new(&rule.path, &rule.when, to).is_ok(), "{:?}", rule);
         }
         for rule in &rules.rewrites {
-            let made = Replacement::new(&rule.path, &rule.when, rule.to.as_deref());
+            let made = Replacement::new(&rule.path, &rule.when, rule.to.target());
             prop_assert!(made.is_ok(), "{:?}", rule);
         }
     }
