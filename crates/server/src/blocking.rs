@@ -9,14 +9,10 @@ use std::{
     thread,
 };
 
-use rustix::process::nice;
 use tokio::{runtime::Handle, sync::oneshot};
 use tracing::warn;
 
-/// How far a background thread gives way, as `nice` counts. Where it shares a core with threads that
-/// serve, it has what they leave, and a tenth beside them: on a machine that has more to do than it
-/// can, a change still comes through within a second.
-const NICENESS: i32 = 10;
+use crate::scheduling;
 
 /// Runs `work` on the blocking pool. A panic in it becomes an error that names `what`.
 pub async fn run<T: Send + 'static>(
@@ -26,12 +22,6 @@ pub async fn run<T: Send + 'static>(
     #[allow(clippy::disallowed_methods, reason = "this is the one door to the pool")]
     let task = tokio::task::spawn_blocking(work);
     task.await.map_err(|error| io::Error::other(format!("{what}: {error}")))
-}
-
-/// From now on the calling thread gives way to those that serve: for threads of others.
-pub fn give_way() {
-    // It is allowed to everybody; where it is not, everything works without.
-    nice(NICENESS).ok();
 }
 
 /// A thread of low priority that does one thing after the other, and ends with this value. What
@@ -50,7 +40,7 @@ impl Background {
     pub fn start(name: &str) -> Self {
         let (jobs, asked) = mpsc::channel::<Job>();
         let run = move || {
-            give_way();
+            scheduling::give_way();
             asked.into_iter().for_each(|work| work());
         };
         let started = thread::Builder::new().name(name.to_owned()).spawn(run);
@@ -113,7 +103,7 @@ mod tests {
         assert!(background.run("fail", || panic!("no")).await.is_err());
         let niceness = || getpriority_process(None).unwrap();
         let (before, there) = (niceness(), background.run("look", niceness).await.unwrap());
-        assert_eq!(there, (before + NICENESS).min(19));
+        assert!(there > before || there == 19);
         assert_eq!(niceness(), before, "who asked is as it was");
     }
 
