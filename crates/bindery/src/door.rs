@@ -52,7 +52,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 /// The writer of a configuration that no server serves.
 pub(crate) struct Offline {
     applier: Applier,
-    /// Whose the state folder is, where this is root and a server would become somebody else.
+    /// Whose the state folder is, where this is root and the server is somebody else.
     owner: Option<(User, PathBuf)>,
 }
 
@@ -246,7 +246,9 @@ fn seen_at(client: &Client, home: Home) -> Result<Seen, Failure> {
 fn failure(error: ClientError) -> Failure {
     let what = error.to_string();
     match error {
-        ClientError::Io { source, .. } => Failure::because(what, source),
+        ClientError::Io { source, .. } | ClientError::Broken { source, .. } => {
+            Failure::because(what, source)
+        }
         ClientError::Refused(_)
         | ClientError::NotRunning(_)
         | ClientError::Denied(_)
@@ -254,8 +256,8 @@ fn failure(error: ClientError) -> Failure {
     }
 }
 
-/// Why a change was not made. Nothing has changed.
-#[derive(Debug)]
+/// Why a change was not made. Nothing has changed, as far as is known.
+#[derive(Debug, Default)]
 pub(crate) struct NotMade {
     /// Why, as an error says it.
     pub(crate) what: String,
@@ -263,6 +265,8 @@ pub(crate) struct NotMade {
     pub(crate) problems: Vec<PlacedProblem>,
     /// What to do about it.
     pub(crate) help: Option<String>,
+    /// Whether nobody knows whether it was made after all.
+    pub(crate) is_unknown: bool,
 }
 
 /// Why not, as it was told.
@@ -309,21 +313,32 @@ const PERMISSION_HELP: &str = "ask as root or as the user that the server runs a
 impl From<Refused> for NotMade {
     fn from(refused: Refused) -> Self {
         let (what, mut help) = (text_of(&refused), refused.help());
-        if matches!(refused, Refused::State(_) | Refused::Home(_)) && help.is_none() {
+        let is_for_others = match &refused {
+            Refused::State(error) | Refused::Home(HomeError::Io { source: error, .. }) => {
+                error.kind() == io::ErrorKind::PermissionDenied
+            }
+            _ => false,
+        };
+        if is_for_others && help.is_none() {
             help = Some(PERMISSION_HELP.to_owned());
         }
         let problems = match refused {
-            Refused::Problems(problems) | Refused::Edited(problems) => problems,
+            Refused::Problems(problems)
+            | Refused::Inspected(problems)
+            | Refused::Edited(problems) => problems,
             _ => Vec::new(),
         };
-        Self { what, problems, help }
+        Self { what, problems, help, is_unknown: false }
     }
 }
 
 impl From<ClientError> for NotMade {
     fn from(error: ClientError) -> Self {
+        let is_unknown = matches!(error, ClientError::Broken { .. });
         let ClientError::Refused(refusal) = error else {
-            return Self { what: text_of(&error), problems: Vec::new(), help: None };
+            let help = is_unknown
+                .then(|| "`bindery history` shows whether the change was made".to_owned());
+            return Self { what: text_of(&error), help, is_unknown, ..Self::default() };
         };
         let Refusal(ProblemDocument { detail, help, problems, .. }) = *refusal;
         let problems = problems.into_iter().filter(|own| own.file.is_some());
@@ -337,7 +352,7 @@ impl From<ClientError> for NotMade {
             help: own.help,
             ways: own.ways,
         });
-        Self { what: detail, problems: problems.collect(), help }
+        Self { what: detail, problems: problems.collect(), help, is_unknown }
     }
 }
 
@@ -368,7 +383,8 @@ impl Door {
                 let problems = "it has errors and cannot be changed by commands; `bindery check` \
                                 explains them";
                 let NotMade { problems: all, .. } = NotMade::from(refused);
-                Failure::from(NotMade { what: problems.to_owned(), problems: all, help: None })
+                let what = problems.to_owned();
+                Failure::from(NotMade { what, problems: all, ..NotMade::default() })
             })?;
             let busy = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
             if applier.state().is_err_and(busy) && began.elapsed() < LOCK_TIMEOUT {
@@ -377,8 +393,13 @@ impl Door {
                 thread::sleep(LOCK_INTERVAL);
                 continue;
             }
-            let owner = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
-            let owner = owner.map(|user| (user, home.state_folder(&settings)));
+            let folder = home.state_folder(&settings);
+            let owner = match settings.user.as_deref() {
+                Some(name) => User::to_become(name)?,
+                // A service is somebody else without the configuration saying so.
+                None => User::owning(&folder),
+            };
+            let owner = owner.map(|user| (user, folder));
             return Ok(Self::Offline(Offline { applier, owner }));
         }
     }

@@ -37,6 +37,17 @@ impl User {
         }
     }
 
+    /// Who owns a folder, where this is root and that is somebody else.
+    pub(crate) fn owning(folder: &Path) -> Option<Self> {
+        let facts = fs::symlink_metadata(folder).ok()?;
+        let is_other = rustix::process::geteuid().is_root() && facts.uid() != 0;
+        is_other.then(|| Self {
+            name: facts.uid().to_string(),
+            uid: Uid::from_raw(facts.uid()),
+            gid: Gid::from_raw(facts.gid()),
+        })
+    }
+
     /// Makes it the owner of a file or folder.
     pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
         lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))

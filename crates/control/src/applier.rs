@@ -186,6 +186,9 @@ pub enum Refused {
     /// What it would make cannot be served.
     #[error("{}", counted(.0))]
     Problems(Vec<PlacedProblem>),
+    /// This machine says something against it, which [`Request::force`] makes no obstacle.
+    #[error("{}", counted(.0))]
+    Inspected(Vec<PlacedProblem>),
     /// Somebody edits the file and it cannot be served as it is: it would be overwritten.
     #[error("the file was edited by hand and has errors; mend it first")]
     Edited(Vec<PlacedProblem>),
@@ -204,6 +207,14 @@ pub enum Refused {
     /// The file cannot be read or replaced.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// The text of a revision is no longer as it was written.
+    #[error("what revision {revision} was cannot be read any more")]
+    Lost {
+        /// Which.
+        revision: u64,
+        /// Why.
+        source: io::Error,
+    },
     /// The state folder cannot be written, or is another server's.
     #[error("the state folder cannot be used")]
     State(#[source] io::Error),
@@ -220,6 +231,13 @@ impl Refused {
             )),
             Self::NoBackup(_) => Some("`bindery appcmd list backups` lists those that are kept".to_owned()),
             Self::NoRevision(_) => Some("`bindery history` lists those that are kept".to_owned()),
+            Self::Lost { .. } => Some("`bindery history` lists others".to_owned()),
+            // Who has ways out is not told to look away.
+            Self::Inspected(problems) if problems.iter().all(|one| one.ways.is_empty()) => Some(
+                "or make it all the same: --force of `bindery site` and the like, force=true of \
+                 the API"
+                    .to_owned(),
+            ),
             Self::Edit(EditError::NotFound(at)) => Some(format!("{} shows what there is", list(at))),
             Self::Edit(EditError::NoPlace {
                 at: Place::Server | Place::Listener(_) | Place::Certificate(_),
@@ -240,6 +258,7 @@ impl Refused {
             Self::Edit(_)
             | Self::Records(_)
             | Self::Problems(_)
+            | Self::Inspected(_)
             | Self::Listen(_)
             | Self::Beside(_)
             | Self::Home(_)
@@ -347,6 +366,11 @@ impl Applier {
             current.home.clean();
             state.begin(&mut current)?;
             Ok(state)
+        });
+        let state = state.map_err(|error| match error.kind() {
+            // That says who has it.
+            io::ErrorKind::WouldBlock => error,
+            kind => io::Error::new(kind, format!("{}: {error}", state_dir.display())),
         });
         let problems = all_placed(&current.problems, &file, &current.text);
         let path = current.home.path.clone();
@@ -457,10 +481,8 @@ impl Applier {
     ///
     /// When the history cannot be read.
     pub fn history(&self, before: Option<u64>, count: usize) -> io::Result<Vec<Record>> {
-        match &self.inner.state {
-            Ok(state) => state.history.records(before, count),
-            Err(_) => Ok(Vec::new()),
-        }
+        let state = self.inner.state.as_ref();
+        state.map_err(again)?.history.records(before, count)
     }
 
     /// What a revision was, where it is kept.
@@ -469,7 +491,7 @@ impl Applier {
     ///
     /// When the history cannot be read.
     pub fn kept(&self, revision: u64) -> io::Result<Option<Kept>> {
-        let Ok(state) = &self.inner.state else { return Ok(None) };
+        let state = self.inner.state.as_ref().map_err(again)?;
         let Some(Texts { config, records }) = state.history.texts(revision)? else {
             return Ok(None);
         };
@@ -485,7 +507,7 @@ impl Applier {
     pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
         let home = &self.current().home;
         let read = |revision| -> Result<Configuration, Refused> {
-            let kept = self.kept(revision).map_err(Refused::State)?;
+            let kept = self.kept(revision).map_err(|error| unkept(revision, error))?;
             let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
             Ok(home.holding(&text).read(&text, &records).0.configuration)
         };
@@ -616,6 +638,19 @@ fn texts(config: &str, records: &Records) -> io::Result<Texts> {
     Ok(Texts { config: config.to_owned(), records: serde_json::to_string(records)? })
 }
 
+/// Why the state folder cannot be used, once more.
+fn again(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
+}
+
+/// Why a revision of the history cannot be brought back.
+fn unkept(revision: u64, source: io::Error) -> Refused {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Refused::Lost { revision, source },
+        _ => Refused::State(source),
+    }
+}
+
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -636,7 +671,7 @@ impl Inner {
             return self.take_edit(&mut writer, request);
         }
         if let Err(error) = &self.state {
-            return Err(Refused::State(io::Error::new(error.kind(), error.to_string())));
+            return Err(Refused::State(again(error)));
         }
         self.take_edit_first(&mut writer)?;
         self.check_expected(request)?;

@@ -88,6 +88,14 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
+    /// The connection, after all was said: whether it was done nobody knows.
+    #[error("the server was asked and has not answered ({})", socket.display())]
+    Broken {
+        /// Where.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// What it says is not what such a server says.
     #[error("the server's answer cannot be read: {0}")]
     Answer(String),
@@ -216,7 +224,7 @@ impl Client {
         let asking = async { timeout(ANSWER_TIMEOUT, self.exchange(asked)).await };
         self.runtime.block_on(asking).unwrap_or_else(|_| {
             let source = io::Error::new(io::ErrorKind::TimedOut, "it took too long");
-            Err(ClientError::Io { socket: self.socket.clone(), source })
+            Err(ClientError::Broken { socket: self.socket.clone(), source })
         })
     }
 
@@ -251,6 +259,10 @@ impl Client {
         };
         let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| ClientError::Answer(error.to_string()))?;
+        let failed = |error: hyper::Error| ClientError::Broken {
+            socket: self.socket.clone(),
+            source: io::Error::other(error),
+        };
         let answering = async {
             let response = sender.send_request(request).await.map_err(failed)?;
             let (head, body) = response.into_parts();

@@ -38,12 +38,14 @@ use crate::{
 /// script that makes one a minute has a day of them.
 pub const REVISIONS_KEPT_MAX: usize = 1000;
 
-/// So much their texts may take, compressed. A file of 10,000 sites takes some 150 KB of it, so all
-/// [`REVISIONS_KEPT_MAX`] of it fit; of one of 100,000 sites fewer are kept.
-pub const TEXT_BYTES_KEPT_MAX: u64 = 256 * 1024 * 1024;
+/// So much they may take: their texts, compressed, and their lines, which say what differs. A file
+/// of 10,000 sites takes some 150 KB of it, so all [`REVISIONS_KEPT_MAX`] of it fit; of one of
+/// 100,000 sites fewer are kept. A line that adds 10,000 sites has 1 MB and more.
+pub const BYTES_KEPT_MAX: u64 = 256 * 1024 * 1024;
 
-/// Lines that are no longer kept are taken out of the file when they are so many.
+/// Lines that are no longer kept are taken out of the file when they are so many, or so large.
 const LINES_DROPPED_MAX: usize = 100;
+const LINE_BYTES_DROPPED_MAX: u64 = 16 * 1024 * 1024;
 
 /// A text may be so large when it is unpacked; larger ones were not written by us.
 const TEXT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -149,7 +151,7 @@ struct State {
     lines: Arc<File>,
     length: u64,
     kept: VecDeque<Kept>,
-    /// Lines that stand in the file still.
+    /// Lines that are no longer kept and stand in the file still, before all that are.
     dropped: usize,
     /// Which texts there are, with their size on disk.
     texts: HashMap<Digest, u64>,
@@ -176,15 +178,14 @@ impl History {
         let path = folder.join("records.jsonl");
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).mode(0o600).open(&path)?;
-        let (kept, length) = read_lines(&file)?;
+        let Lines { kept, dropped, length } = read_lines(&file)?;
         if file.metadata()?.len() > length {
             // The last line is torn: its change is in `next.json`, or was never begun.
             file.set_len(length)?;
             file.sync_all()?;
         }
         let texts = sizes(&folder.join("texts"))?;
-        let state =
-            State { lines: Arc::new(file), length, kept, dropped: 0, texts, unwritten: None };
+        let state = State { lines: Arc::new(file), length, kept, dropped, texts, unwritten: None };
         sync_folder(&folder)?;
         Ok(Self { folder, state: Mutex::new(state) })
     }
@@ -324,7 +325,7 @@ impl History {
         self.append(&line)?;
         self.state().unwritten = None;
         drop(fs::remove_file(self.next()));
-        self.bound()
+        self.bound(REVISIONS_KEPT_MAX, BYTES_KEPT_MAX)
     }
 
     fn append(&self, line: &Line) -> io::Result<()> {
@@ -351,11 +352,11 @@ impl History {
     }
 
     /// Forgets the oldest revisions that are too many.
-    fn bound(&self) -> io::Result<()> {
+    fn bound(&self, revisions_max: usize, bytes_max: u64) -> io::Result<()> {
         let mut state = self.state();
         let state = &mut *state;
-        while state.kept.len() > REVISIONS_KEPT_MAX
-            || state.kept.len() > 1 && state.texts.values().sum::<u64>() > TEXT_BYTES_KEPT_MAX
+        while state.kept.len() > revisions_max
+            || state.kept.len() > 1 && state.bytes_kept() > bytes_max
         {
             let Some(old) = state.kept.pop_front() else { break };
             state.dropped += 1;
@@ -366,7 +367,9 @@ impl History {
                 }
             }
         }
-        if state.dropped > LINES_DROPPED_MAX { self.compact(state) } else { Ok(()) }
+        let is_much = state.dropped > LINES_DROPPED_MAX
+            || state.bytes_dropped() > LINE_BYTES_DROPPED_MAX.max(state.length / 2);
+        if is_much { self.compact(state) } else { Ok(()) }
     }
 
     /// Writes the lines that are kept, and no others, into a new file.
@@ -391,11 +394,12 @@ impl History {
 
     fn write_text(&self, text: &str) -> io::Result<Digest> {
         let digest = Digest::of(text);
-        if self.state().texts.contains_key(&digest) {
+        let file = self.text_file(&digest);
+        // One that somebody removed meanwhile is written again.
+        if self.state().texts.contains_key(&digest) && file.exists() {
             return Ok(digest);
         }
         let packed = zstd::bulk::compress(text.as_bytes(), COMPRESSION_LEVEL)?;
-        let file = self.text_file(&digest);
         let new = Replacement::prepare(&file, &packed)?;
         new.commit(None, || Ok(())).map_err(|error| match error {
             NotReplaced::Io(error) => error,
@@ -407,9 +411,12 @@ impl History {
 
     fn read_text(&self, digest: &Digest) -> io::Result<String> {
         let file = self.text_file(digest);
+        let unread = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{} cannot be read: {error}", file.display()))
+        };
         let mut text = String::new();
-        let unpacked = zstd::Decoder::new(File::open(&file)?)?;
-        unpacked.take(TEXT_BYTES_MAX).read_to_string(&mut text)?;
+        let unpacked = File::open(&file).and_then(zstd::Decoder::new).map_err(unread)?;
+        unpacked.take(TEXT_BYTES_MAX).read_to_string(&mut text).map_err(unread)?;
         if Digest::of(&text) != *digest {
             let message = format!("{} is not what was written there", file.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -419,21 +426,39 @@ impl History {
 }
 
 impl State {
+    /// Where the first line that is kept begins.
+    fn bytes_dropped(&self) -> u64 {
+        self.kept.front().map_or(self.length, |kept| kept.line.0)
+    }
+
+    fn bytes_kept(&self) -> u64 {
+        self.texts.values().sum::<u64>() + (self.length - self.bytes_dropped())
+    }
+
     fn names(&self, digest: &Digest) -> bool {
         self.kept.iter().any(|kept| kept.config == *digest || kept.records == *digest)
     }
 }
 
-/// The last lines that are whole, and where the last of them ends.
-fn read_lines(file: &File) -> io::Result<(VecDeque<Kept>, u64)> {
-    let (mut kept, mut at) = (VecDeque::new(), 0);
+/// What stands in a file of lines.
+struct Lines {
+    /// The last that are whole.
+    kept: VecDeque<Kept>,
+    /// How many stand before them.
+    dropped: usize,
+    /// Where the last of them ends.
+    length: u64,
+}
+
+fn read_lines(file: &File) -> io::Result<Lines> {
+    let (mut kept, mut dropped, mut at) = (VecDeque::new(), 0, 0);
     let mut reader = BufReader::new(file);
     let mut text = Vec::new();
     loop {
         text.clear();
         let read = reader.read_until(b'\n', &mut text)?;
         if read == 0 || text.pop() != Some(b'\n') {
-            return Ok((kept, at));
+            return Ok(Lines { kept, dropped, length: at });
         }
         // One that cannot be read in the midst is no reason to lose the others.
         if let Ok(Line { config, records, record }) = serde_json::from_slice(&text) {
@@ -444,6 +469,7 @@ fn read_lines(file: &File) -> io::Result<(VecDeque<Kept>, u64)> {
             }
             if kept.len() > REVISIONS_KEPT_MAX {
                 kept.pop_front();
+                dropped += 1;
             }
         }
         at += read as u64;
@@ -464,4 +490,82 @@ fn sizes(folder: &Path) -> io::Result<HashMap<Digest, u64>> {
         }
     }
     Ok(sizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(revision: u64, name: &str) -> Record {
+        Record {
+            revision,
+            at: 0,
+            actor: Actor { name: name.to_owned(), door: Door::Cli },
+            undo_to: None,
+            difference: Difference::default(),
+            disturbed: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    /// A change by `name` to a text of its own.
+    fn make(history: &History, revision: u64, name: &str) {
+        let text = format!("# {revision}");
+        let intended = history.intend(record(revision, name), &text, Some("[]")).unwrap();
+        history.made(intended, 0).1.unwrap();
+    }
+
+    fn revisions(history: &History) -> Vec<u64> {
+        let all = history.records(None, usize::MAX).unwrap();
+        all.iter().rev().map(|record| record.revision).collect()
+    }
+
+    #[test]
+    fn lines_go_too_where_every_change_is_made_by_a_process_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        make(&History::open(folder.path()).unwrap(), 1, "a");
+        let file = folder.path().join("history/records.jsonl");
+        let first: Line = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let last = (REVISIONS_KEPT_MAX + LINES_DROPPED_MAX) as u64;
+        let lines = (1..=last).map(|revision| {
+            let record = record(revision, "a");
+            serde_json::to_string(&Line { record, ..first.clone() }).unwrap() + "\n"
+        });
+        fs::write(&file, lines.collect::<String>()).unwrap();
+        make(&History::open(folder.path()).unwrap(), last + 1, "a");
+        assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), REVISIONS_KEPT_MAX);
+        let kept = revisions(&History::open(folder.path()).unwrap());
+        assert_eq!((kept.len(), kept.last()), (REVISIONS_KEPT_MAX, Some(&(last + 1))));
+    }
+
+    #[test]
+    fn what_differs_counts_as_what_the_texts_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path()).unwrap();
+        for revision in 1..=6 {
+            make(&history, revision, &"a".repeat(10_000));
+        }
+        history.bound(REVISIONS_KEPT_MAX, 35_000).unwrap();
+        assert_eq!(revisions(&history), [4, 5, 6]);
+        assert!(history.texts(3).unwrap().is_none());
+        assert_eq!(history.texts(4).unwrap().unwrap().config, "# 4");
+        // The last one is kept, however large it is.
+        history.bound(REVISIONS_KEPT_MAX, 1).unwrap();
+        assert_eq!(revisions(&history), [6]);
+    }
+
+    #[test]
+    fn a_text_that_somebody_removed_is_named_and_written_again_when_it_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path()).unwrap();
+        make(&history, 1, "a");
+        let file = history.text_file(&Digest::of("# 1"));
+        fs::remove_file(&file).unwrap();
+        let error = history.texts(1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+        let intended = history.intend(record(2, "a"), "# 1", None).unwrap();
+        history.made(intended, 0).1.unwrap();
+        assert_eq!(history.texts(2).unwrap().unwrap().config, "# 1");
+    }
 }

@@ -86,6 +86,8 @@ pub struct Home {
     pub form: Form,
     /// What was read beside the file, so that a change does not read it again.
     beside: Arc<Mutex<Beside>>,
+    /// Whether it is only read from, and sites beside it are served from there.
+    is_source: bool,
 }
 
 #[derive(Debug, Default)]
@@ -161,7 +163,15 @@ impl Home {
         let folder = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
         let form = form(&text);
         let beside = Arc::default();
-        Ok((Self { path: path.to_owned(), file, folder, form, beside }, text))
+        let path = path.to_owned();
+        Ok((Self { path, file, folder, form, beside, is_source: false }, text))
+    }
+
+    /// The same as something to import: the `bindery.toml` beside it, which may be what takes its
+    /// sites, may have sites of its own.
+    #[must_use]
+    pub fn as_source(self) -> Self {
+        Self { is_source: true, ..self }
     }
 
     /// The folder where state is kept between runs.
@@ -271,6 +281,9 @@ impl Home {
     ) -> (Document, Vec<PlacedProblem>) {
         let (mut companion, problems) = self.companion();
         companion.configuration.settings.paths.extend_from_slice(paths);
+        if self.is_source {
+            companion.configuration.table.sites.clear();
+        }
         let document = config::read(Sources {
             text,
             folder: &self.folder,

@@ -30,6 +30,9 @@ pub struct Status {
     #[serde(default)]
     pub upstreams: Vec<UpstreamStatus>,
     pub problems: Vec<PlacedProblem>,
+    /// What is wrong with what somebody wrote into the file, while the last good state serves on.
+    #[serde(default)]
+    pub edited: Vec<PlacedProblem>,
 }
 
 /// What a server says about another one that it asks.
@@ -73,6 +76,7 @@ pub fn of(server: &Server, config: &Path, problems: Vec<PlacedProblem>) -> Statu
         certificates_in_memory: counters.certificates_in_memory,
         upstreams: server.upstreams().into_iter().map(upstream).collect(),
         problems,
+        edited: Vec::new(),
     }
 }
 

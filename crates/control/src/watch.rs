@@ -274,7 +274,7 @@ impl Watcher {
             }
             Ok(_) => {}
             // It is told with the places of all that is wrong.
-            Err(Refused::Problems(_)) => {
+            Err(Refused::Problems(_) | Refused::Inspected(_)) => {
                 warn!(
                     "the edited configuration cannot be served; the last good one stays in force"
                 );

@@ -242,7 +242,8 @@ fn unkept(words: &[String]) -> Option<NotMade> {
         ),
         _ => return None,
     };
-    Some(NotMade { what: what.to_owned(), problems: Vec::new(), help: Some(help.to_owned()) })
+    let (what, help) = (what.to_owned(), Some(help.to_owned()));
+    Some(NotMade { what, help, ..NotMade::default() })
 }
 
 fn is_about_backups(words: &[String]) -> bool {
@@ -298,7 +299,7 @@ fn change_of(
     };
     if let Some(problem) = after.problems.iter().find(is_new) {
         let help = Some(problem.help.clone()).filter(|help| !help.is_empty());
-        return Ok(Err(NotMade { what: problem.message.clone(), problems: Vec::new(), help }));
+        return Ok(Err(NotMade { what: problem.message.clone(), help, ..NotMade::default() }));
     }
     let mut difference = write::difference(&before.configuration, &after.configuration);
     let (empty, _) = config::write(&Configuration::default());
@@ -308,7 +309,7 @@ fn change_of(
         let help = "it would stay without effect, and be lost; docs/configuration.md says what \
                     there is, and `bindery site set` sets it";
         let help = Some(help.to_owned());
-        return Ok(Err(NotMade { what, problems: Vec::new(), help }));
+        return Ok(Err(NotMade { what, help, ..NotMade::default() }));
     }
     let difference = moved_bindings(difference);
     Ok(Ok(What::Changes(write::changes(&difference))))

@@ -91,11 +91,13 @@ pub(crate) fn said(
 
 /// Says why a change was refused.
 pub(crate) fn refused_said(refused: &NotMade, json: bool) -> Result<(), Failure> {
-    let NotMade { what, problems, help } = refused;
+    let NotMade { what, problems, help, is_unknown } = refused;
     if json {
-        return output::print_json(&json!({ "refused": what, "problems": problems, "help": help }));
+        let word = if *is_unknown { "unknown" } else { "refused" };
+        return output::print_json(&json!({ word: what, "problems": problems, "help": help }));
     }
-    let mut text = wrapped(&format!("bindery: nothing was changed: {what}"), COLUMNS).join("\n");
+    let said = if *is_unknown { "" } else { "nothing was changed: " };
+    let mut text = wrapped(&format!("bindery: {said}{what}"), COLUMNS).join("\n");
     text.push('\n');
     text.push_str(&problems_text(problems));
     if let Some(help) = help {
@@ -254,7 +256,8 @@ pub(crate) fn put(fields: &mut Fields, key: &str, value: Value) -> Result<(), ()
 /// What `set` takes besides what it is about.
 #[derive(clap::Args)]
 pub(crate) struct SetOptions {
-    /// Keys of bindery.toml with their values: root=/srv/b limits.requests_max=100
+    /// Keys of bindery.toml with their values, as docs/configuration.md lists them; a dot leads
+    /// into a table: tls.minimum=1.3
     #[arg(value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<Setting>,
     /// Take this key out, so that its default holds. Can be given again.

@@ -9,13 +9,18 @@ use std::{
 use bindery_control::{
     applier::What,
     history::{Door as By, Record},
+    problems::all_placed,
     words::timestamp,
 };
-use bindery_model::{change::How, document::write};
+use bindery_model::{
+    change::How,
+    document::{Document, write},
+    problem::Severity,
+};
 use serde_json::json;
 
 use super::{
-    change::{ChangeOptions, coloured, make_at},
+    change::{ChangeOptions, coloured, make_at, problems_text},
     listing::Listing,
 };
 use crate::{
@@ -156,7 +161,15 @@ pub(crate) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
             let text = seen.home.text();
             let text =
                 text.map_err(|error| Failure::because("the file cannot be compared", error))?;
-            write::difference(seen.configuration(), &seen.read(&text)?.configuration)
+            let Document { configuration, problems, .. } = seen.read(&text)?;
+            // What it would be without them nobody knows: a file that is cut off has no sites.
+            let errors = problems.iter().filter(|one| one.severity() == Severity::Error);
+            let errors = all_placed(errors, &seen.home.path.display().to_string(), &text);
+            if !errors.is_empty() {
+                output::note_text(&problems_text(&errors));
+                return Err(Failure::new("the file has errors and cannot be compared"));
+            }
+            write::difference(seen.configuration(), &configuration)
         }
     };
     match json {

@@ -14,6 +14,7 @@ use bindery_control::{
     history,
     home::{Form, Home},
     problems::{PlacedProblem, all_placed},
+    things,
 };
 use bindery_iis::{
     config,
@@ -21,7 +22,7 @@ use bindery_iis::{
 };
 use bindery_model::{
     certificate::{CertificateFiles, CertificateSource},
-    change::{Act, Change, Fields, Place, Value},
+    change::{Act, Change, Fields, How, Place, Value},
     document::{self, Configuration, Document, edit, write},
     problem::Code,
 };
@@ -40,6 +41,9 @@ use crate::{
 
 /// Endings of files that may hold a certificate.
 const ENDINGS: [&str; 5] = ["pfx", "p12", "pem", "crt", "cer"];
+
+/// The key of the server that has application pools.
+const POOLS: &str = "application_pools";
 
 /// From where.
 #[derive(clap::Subcommand)]
@@ -121,7 +125,7 @@ pub(crate) fn run(command: &ImportCommand) -> Result<ExitCode, Failure> {
 fn find(arguments: &Arguments, is_new: bool, plain: bool) -> Result<Found, Failure> {
     let Arguments { file, sslcert, certificates, .. } = arguments;
     let unread = |error| Failure::because(format!("{} cannot be imported", file.display()), error);
-    let home = Home::find(file).map_err(unread)?;
+    let home = Home::find(file).map_err(unread)?.as_source();
     let text = home.text().map_err(unread)?;
     if home.form != Form::Iis {
         let message = format!("{} is no applicationHost.config", file.display());
@@ -147,8 +151,14 @@ fn find(arguments: &Arguments, is_new: bool, plain: bool) -> Result<Found, Failu
     let Document { problems, .. } = &document;
     let name = file.display().to_string();
     let problems = [beside, all_placed(problems, &name, &text)].concat();
-    // Settings of the whole server are those of the one that takes the sites.
-    difference.0.retain(|entry| entry.at != Place::Server);
+    // Settings of the whole server are those of the one that takes the sites, which have their pools.
+    difference.0.retain_mut(|entry| match &mut entry.how {
+        How::Changed(keys) if entry.at == Place::Server => {
+            keys.retain(|key, _| key == POOLS);
+            !keys.is_empty()
+        }
+        _ => entry.at != Place::Server,
+    });
     let mut changes = Vec::new();
     if let Some(folder) = certificates {
         changes = certificates_of(folder, arguments.password_file.as_deref(), &mut notes)?;
@@ -235,9 +245,17 @@ fn certificates_of(
 }
 
 fn counted(changes: &[Change]) -> String {
-    let names = ["site", "binding", "application", "virtual directory", "certificate", "listener"];
+    let names = [
+        "site",
+        "binding",
+        "application",
+        "virtual directory",
+        "certificate",
+        "listener",
+        "application pool",
+    ];
     let [mut sites, mut bindings, mut applications, mut directories] = [0_usize; 4];
-    let [mut certificates, mut listeners] = [0_usize; 2];
+    let [mut certificates, mut listeners, mut pools] = [0_usize; 3];
     for Change { at, act } in changes {
         let inner = |key: &str| match act {
             Act::Add(fields) => match fields.get(key) {
@@ -258,10 +276,10 @@ fn counted(changes: &[Change]) -> String {
             Place::Binding { .. } => bindings += 1,
             Place::Application { .. } => applications += 1,
             Place::VirtualDirectory { .. } => directories += 1,
-            Place::Server => {}
+            Place::Server => pools += pools_of(act).map_or(0, BTreeMap::len),
         }
     }
-    let counts = [sites, bindings, applications, directories, certificates, listeners];
+    let counts = [sites, bindings, applications, directories, certificates, listeners, pools];
     let some = counts.iter().zip(names).filter(|(count, _)| **count > 0);
     let words: Vec<_> = some
         .map(|(count, name)| match (count, name) {
@@ -361,13 +379,56 @@ fn to_new_file(target: &Path, found: &Found, options: &ChangeOptions) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
+/// The application pools that a change sets.
+fn pools_of(act: &Act) -> Option<&Fields> {
+    match act {
+        Act::Set(keys) => match keys.get(POOLS) {
+            Some(Some(Value::Table(pools))) => Some(pools),
+            _ => None,
+        },
+        Act::Add(_) | Act::Remove => None,
+    }
+}
+
+/// What of a change is not there yet: certificates and listeners may stand there as they are, from
+/// an earlier import or as those of the `bindery.toml` beside both; pools are added to those that
+/// are there.
+fn not_there(mut change: Change, there: &Configuration) -> Option<Change> {
+    let own = things::one(there, &change.at);
+    match (&change.at, &mut change.act) {
+        (Place::Certificate(_) | Place::Listener(_), Act::Add(fields)) => {
+            let mut own = own.unwrap_or_default();
+            own.retain(|key, _| !["name", "on"].contains(&key.as_str()));
+            (own != *fields).then_some(change)
+        }
+        (Place::Server, Act::Set(keys)) => {
+            let Some(Some(Value::Table(pools))) = keys.get_mut(POOLS) else { return Some(change) };
+            let Some(Value::Table(mut all)) = own.and_then(|mut own| own.remove(POOLS)) else {
+                return Some(change);
+            };
+            let is_there =
+                |name: &String| all.keys().any(|known| known.to_lowercase() == name.to_lowercase());
+            pools.retain(|name, _| !is_there(name));
+            if pools.is_empty() {
+                return None;
+            }
+            all.append(pools);
+            *pools = all;
+            Some(change)
+        }
+        _ => Some(change),
+    }
+}
+
 /// Adds it to the configuration that is meant. A number that another site has is not taken over.
 fn into_what_is_there(found: Found, options: &ChangeOptions) -> Result<ExitCode, Failure> {
     let door = Door::open(&options.config, history::Door::Cli)?;
     let seen = door.seen()?;
     let taken: Vec<Value> =
         seen.configuration().table.sites.iter().map(|site| Value::from(site.id.0)).collect();
-    let mut changes = found.changes;
+    let there = seen.configuration();
+    let changes = found.changes.into_iter().filter_map(|change| not_there(change, there));
+    let mut changes: Vec<_> = changes.collect();
     for change in &mut changes {
         if let (Place::Site(_), Act::Add(fields)) = (&change.at, &mut change.act)
             && fields.get("id").is_some_and(|id| taken.contains(id))

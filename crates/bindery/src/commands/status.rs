@@ -9,6 +9,7 @@ use std::{
 use bindery_control::{
     client::{Client, ClientError},
     history::Door,
+    problems::PlacedProblem,
     status::{Status, UpstreamStatus},
 };
 
@@ -63,7 +64,9 @@ fn ask(state_dir: &Path) -> Result<Status, Failure> {
     asked.map_err(|error| {
         let what = error.to_string();
         match error {
-            ClientError::Io { source, .. } => Failure::because(what, source),
+            ClientError::Io { source, .. } | ClientError::Broken { source, .. } => {
+                Failure::because(what, source)
+            }
             _ => Failure::new(what),
         }
     })
@@ -102,6 +105,7 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
         }
     }
     more(out, status.sites.len(), SITES_SHOWN, "sites")?;
+    edited(out, &status.edited)?;
     let problems: Vec<_> = status.problems.iter().filter(|p| p.severity != "hint").collect();
     writeln!(out, "problems       {}", problems.len())?;
     for problem in problems.iter().take(PROBLEMS_SHOWN) {
@@ -109,6 +113,21 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(out, "  {}", wrapped(&text, COLUMNS - 4).join("\n    "))?;
     }
     more(out, problems.len(), PROBLEMS_SHOWN, "problems; `bindery check` explains them")
+}
+
+/// What keeps an edited file from being in force.
+fn edited(out: &mut String, all: &[PlacedProblem]) -> std::fmt::Result {
+    let errors: Vec<_> = all.iter().filter(|one| one.is_error()).collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "edited         the file, which is not in force: errors {}", errors.len())?;
+    for error in errors.iter().take(PROBLEMS_SHOWN) {
+        let PlacedProblem { file, line, column, message, code, .. } = error;
+        let text = format!("{file}:{line}:{column}: {message} [{code}]");
+        writeln!(out, "  {}", wrapped(&text, COLUMNS - 4).join("\n    "))?;
+    }
+    more(out, errors.len(), PROBLEMS_SHOWN, "errors; `bindery check` explains them")
 }
 
 /// How many there are, and those that are out.

@@ -231,3 +231,24 @@ fn a_file_that_the_server_may_not_replace_is_left_and_it_says_so() {
     assert_eq!(fs::read_to_string(folder.path().join("bindery.toml")).unwrap(), before);
     assert_eq!(server.stop(), Some(0));
 }
+
+#[test]
+fn what_root_writes_while_no_server_runs_is_whose_the_state_folder_is() {
+    let Some(folder) = folder(&site("a", free_port())) else { return };
+    folder.certificate("c", &["c.example"]);
+    let owner = nobody();
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    chown(&state, Some(owner.0), Some(owner.1)).unwrap();
+    for words in [
+        "binding add a http/127.0.0.1:1:b.example",
+        "appcmd add backup B",
+        "netsh http add sslcert ipport=0.0.0.0:444 appid={4dc3e181-e14b-4a21-b022-59fc669b0914}",
+        "undo 1",
+    ] {
+        folder.run(words);
+        all_belong_to(&state, owner);
+    }
+    let done = folder.run("history");
+    assert!(done.out.contains("undo to 1"), "{done:?}");
+}

@@ -492,3 +492,42 @@ fn an_iis_is_imported_into_what_is_there_alike_with_a_server_and_without() {
         }
     }
 }
+
+#[test]
+fn an_iis_is_imported_into_the_file_that_lies_beside_it_with_its_pools_and_once() {
+    let folder = Folder::new(
+        "[server.application_pools.Mine]\nautoStart = 'false'\n[[site]]\nname = \"own\"\n\
+         respond = \"own\"\nbindings = [\"https/*:444:own.example\"]\n[[certificate]]\n\
+         name = \"c\"\nfile = \"c.pem\"\n[[listener]]\non = \"https/*:444\"\n\
+         no_sni = \"refuse\"\n",
+    );
+    folder.certificate("c", &["own.example"]);
+    let host = |name: &str| {
+        format!(
+            "<configuration><system.applicationHost><applicationPools>\
+             <add name=\"DefaultAppPool\" /><add name=\"mine\" autoStart=\"true\" />\
+             <add name=\"Shop\" queueLength=\"2000\"><processModel idleTimeout=\"00:00:00\" />\
+             </add></applicationPools><sites><site name=\"{name}\" id=\"1\">\
+             <application path=\"/\" applicationPool=\"Shop\">\
+             <virtualDirectory path=\"/\" physicalPath=\"{}\" /></application>\
+             <bindings><binding protocol=\"http\" bindingInformation=\"*:81:{name}.example\" />\
+             </bindings></site></sites></system.applicationHost></configuration>\n",
+            folder.path().display()
+        )
+    };
+    for (round, name) in ["x", "y"].into_iter().enumerate() {
+        fs::write(folder.path().join("old.config"), host(name)).unwrap();
+        let done = folder.run("import iis old.config");
+        assert_eq!(done.code, 0, "{done:?}");
+        for text in ["taken: 1 site, ", "2 application pools", &format!("+ site \"{name}\"")] {
+            assert!(done.out.contains(text), "{done:?}");
+        }
+        assert_eq!(done.out.contains("queueLength"), round == 0, "{done:?}");
+    }
+    let text = fs::read_to_string(folder.path().join("bindery.toml")).unwrap();
+    let settings = bindery_model::document::parse(&text, folder.path()).configuration.settings;
+    let pools = settings.application_pools;
+    assert_eq!(pools.keys().collect::<Vec<_>>(), ["Mine", "Shop"], "{text}");
+    assert_eq!(pools["Mine"]["autoStart"], "false", "{text}");
+    assert_eq!(pools["Shop"]["processModel.idleTimeout"], "00:00:00", "{text}");
+}

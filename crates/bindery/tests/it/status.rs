@@ -163,3 +163,72 @@ async fn a_configuration_that_names_no_folder_has_its_state_beside_it() {
     folder.run("history").check(0, &["3  ", "2  ", "1  "]);
     assert!(state.join("history/records.jsonl").exists());
 }
+
+#[test]
+fn a_state_folder_that_cannot_be_used_is_no_empty_history() {
+    let folder = Folder::new("[[site]]\nname = 'a'\nrespond = 'a'\n");
+    let state = folder.path().join("state");
+    fs::write(&state, "no folder").unwrap();
+    let said = format!("{}: ", fs::canonicalize(&state).unwrap().display());
+    for words in ["history", "undo", "undo 1", "diff 1"] {
+        let done = folder.run(words);
+        let err = done.err.replace('\n', " ");
+        assert_eq!(done.code, 1, "{words}: {done:?}");
+        assert!(err.contains(&said), "{words}: {done:?}");
+        assert!(!err.contains("ask as root"), "{words}: {done:?}");
+    }
+}
+
+#[test]
+fn a_server_that_breaks_off_is_not_said_to_have_changed_nothing() {
+    use std::io::Write as _;
+    let folder = Folder::new("[[site]]\nname = 'a'\nrespond = 'a'\n");
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let file = fs::canonicalize(folder.path()).unwrap().join("bindery.toml");
+    let about = format!(
+        "{{\"version\":\"1\",\"pid\":1,\"file\":{file:?},\"form\":\"toml\",\"revision\":1}}"
+    );
+    let socket = UnixListener::bind(state.join("control.sock")).unwrap();
+    let server = std::thread::spawn(move || {
+        let head = |stream: &std::os::unix::net::UnixStream| {
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+            lines.find(|line| line.as_ref().unwrap().is_empty());
+        };
+        let (mut first, _) = socket.accept().unwrap();
+        head(&first);
+        let length = about.len();
+        write!(first, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{about}").unwrap();
+        let (second, _) = socket.accept().unwrap();
+        head(&second);
+    });
+    let done = folder.run("site stop a");
+    server.join().unwrap();
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(!done.err.contains("nothing was changed"), "{done:?}");
+    assert!(done.err.contains("`bindery history` shows whether"), "{done:?}");
+}
+
+#[test]
+fn a_file_that_was_edited_and_is_not_in_force_is_told_of_and_not_compared() {
+    let port = free_port();
+    let folder = Folder::new(&two_sites(port));
+    let server = Background::serving(&folder);
+    let status = folder.run("status");
+    assert!(!status.out.contains("edited"), "{status:?}");
+    folder.configure("[[site\n");
+    until("the edit is seen", || folder.run("status").out.contains("edited  "));
+    let status = folder.run("status");
+    status.check(0, &["not in force: errors 1\n  bindery.toml:4:7: ", "sites          2"]);
+    let told = folder.run("status --json").json();
+    assert_eq!(told["edited"][0]["code"], "syntax", "{told}");
+    for words in ["diff", "diff --json"] {
+        let done = folder.run(words);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
+        assert!(done.err.contains("bindery.toml:4:7: "), "{done:?}");
+    }
+    folder.configure(&two_sites(port));
+    until("it is mended", || !folder.run("status").out.contains("edited  "));
+    folder.run("diff").check(0, &["nothing differs"]);
+    assert_eq!(server.stop(), Some(0));
+}

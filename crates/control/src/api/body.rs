@@ -222,12 +222,12 @@ impl Query {
             seen.push(parameter.name);
             let is_right = match parameter.kind {
                 ParameterKind::Text => true,
-                ParameterKind::Number => value.parse::<u64>().is_ok(),
+                ParameterKind::Number | ParameterKind::Count => value.parse::<u64>().is_ok(),
                 ParameterKind::Yes => matches!(value.as_str(), "true" | "false"),
             };
             if !is_right {
                 let wanted = match parameter.kind {
-                    ParameterKind::Number => "a whole number",
+                    ParameterKind::Number | ParameterKind::Count => "a whole number",
                     ParameterKind::Text | ParameterKind::Yes => "true or false",
                 };
                 let detail = format!("{name} is {value:?}, and takes {wanted}");

@@ -13,7 +13,7 @@ use std::{
 use axum::response::Response;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -22,6 +22,10 @@ use tokio::{
 
 /// From the connection to its end, event streams aside. Changes wait for those before them.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// So long a head may take to arrive, from the same machine: who sends none has a place that others
+/// wait for.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -41,13 +45,13 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Connections at once; further ones are closed. Event streams are among them.
+    /// Connections at once; further ones wait in the kernel's queue, whose places are a script's
+    /// that asks for hundreds of changes at a time. Event streams are among them.
     pub const MAX: usize = 64;
 
-    /// A place, where there is one left; it is given back with the value.
-    #[must_use]
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+    /// A place, as soon as there is one; it is given back with the value.
+    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
     }
 }
 
@@ -69,8 +73,8 @@ pub async fn serve_connection<F>(
         }
     });
     let mut builder = http1::Builder::new();
-    // The time of the connection bounds that of the head.
-    builder.keep_alive(false).max_buf_size(HEAD_BYTES_MAX).header_read_timeout(None);
+    builder.keep_alive(false).max_buf_size(HEAD_BYTES_MAX);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

@@ -9,6 +9,7 @@ use super::{
     body::JSON,
     operations::{Gives, Kind as ParameterKind, OPERATIONS, Operation, Parameter, Takes},
     problem::{Kind, PROBLEM, Problem},
+    things::LIMIT_MAX,
 };
 
 /// The schemas that operations name.
@@ -127,6 +128,7 @@ fn in_query(parameter: &Parameter) -> Value {
     let schema = match kind {
         ParameterKind::Text => json!({ "type": "string" }),
         ParameterKind::Number => json!({ "type": "integer", "minimum": 0 }),
+        ParameterKind::Count => json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX }),
         ParameterKind::Yes => json!({ "type": "boolean" }),
     };
     json!({ "name": name, "in": "query", "description": about, "schema": schema })

@@ -53,6 +53,8 @@ pub(crate) struct Parameter {
 pub(crate) enum Kind {
     Text,
     Number,
+    /// How many things: 1 to 1,000.
+    Count,
     Yes,
 }
 
@@ -123,7 +125,11 @@ const CHANGE: &[Parameter] = &[
 ];
 
 const AFTER: Parameter = text("after", "Those that follow this one: `next` of the last page.");
-const LIMIT: Parameter = number("limit", "So many at most: 1 to 1,000; 100 where it is absent.");
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    kind: Kind::Count,
+    about: "So many at most: 1 to 1,000; 100 where it is absent.",
+};
 const PAGE: &[Parameter] = &[AFTER, LIMIT];
 const SEARCH: Parameter = text("search", "Those whose name or host has this in it.");
 

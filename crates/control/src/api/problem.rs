@@ -220,7 +220,9 @@ impl Problem {
                 };
                 Self::new(kind, detail)
             }
-            Refused::Problems(problems) => Self::of_problems(problems, pointers, detail),
+            Refused::Problems(problems) | Refused::Inspected(problems) => {
+                Self::of_problems(problems, pointers, detail)
+            }
             Refused::Edited(problems) => {
                 let items = problems.into_iter().map(ProblemItem::from).collect();
                 Self::new(Kind::Edited, detail).with(items)
@@ -228,7 +230,9 @@ impl Problem {
             Refused::NoRevision(_) | Refused::NoBackup(_) => Self::new(Kind::NotFound, detail),
             Refused::Listen(_) | Refused::Beside(_) => Self::new(Kind::NotServable, detail),
             Refused::Home(HomeError::Edited { .. }) => Self::new(Kind::Edited, detail),
-            Refused::Home(_) | Refused::State(_) => Self::new(Kind::Unavailable, detail),
+            Refused::Home(_) | Refused::Lost { .. } | Refused::State(_) => {
+                Self::new(Kind::Unavailable, detail)
+            }
         }
     }
 

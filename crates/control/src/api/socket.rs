@@ -54,11 +54,10 @@ pub fn listen(state_dir: &Path) -> io::Result<StdUnixListener> {
 /// Answers who asks there, until it is aborted.
 pub async fn serve(socket: UnixListener, api: Api) {
     let connections = Connections::default();
-    loop {
+    // Who is one too many is not accepted yet, rather than turned away.
+    while let Some(place) = connections.place().await {
         match socket.accept().await {
             Ok((stream, _)) => {
-                // Its end tells who is one too many.
-                let Some(place) = connections.place() else { continue };
                 let api = api.clone();
                 tokio::spawn(async move {
                     answer(stream, api).await;
@@ -88,7 +87,38 @@ async fn answer(stream: UnixStream, api: Api) {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::{applier::Applier, home::Home, steps::Observer};
+
+    #[tokio::test]
+    async fn who_is_one_too_many_waits_for_those_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bindery.toml");
+        fs::write(&file, "version = 1\n[server]\nstate_dir = 'state'\n").unwrap();
+        let applier = Applier::open(Home::load(&file).unwrap(), Observer::default()).unwrap();
+        let socket = UnixListener::from_std(listen(folder.path()).unwrap()).unwrap();
+        let server = tokio::spawn(serve(socket, Api::new(applier)));
+        let path = socket_path(folder.path());
+        let mut silent = Vec::new();
+        for _ in 0..Connections::MAX {
+            silent.push(UnixStream::connect(&path).await.unwrap());
+        }
+        let mut asked = Vec::new();
+        for _ in 0..100 {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(b"GET /v1 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            asked.push(stream);
+        }
+        drop(silent);
+        for mut stream in asked {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+        server.abort();
+    }
 
     #[test]
     fn the_socket_is_for_its_own_user_and_another_server_does_not_take_it() {

@@ -22,7 +22,7 @@ use crate::{applier::What, things};
 const LIMIT: usize = 100;
 
 /// So many at most.
-const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT_MAX: usize = 1000;
 
 pub(super) fn show(call: &Call) -> Result<Response, Problem> {
     let (current, at) = (call.current(), place(call));
@@ -52,22 +52,16 @@ fn switch(call: &Call, state: SiteState) -> Result<Response, Problem> {
     let (current, at) = (call.current(), place(call));
     let mut all = current.configuration.table.sites.iter();
     let own = all.find(|own| things::is_same(&own.name, call.part("site")));
-    let own = own.ok_or_else(|| not_found(&at))?;
+    if own.ok_or_else(|| not_found(&at))?.state == state {
+        return call.change(What::Changes(Vec::new()));
+    }
+    // What is not written is started: a stop and a start leave the file as it was.
     let word = match state {
-        // What is not written is started; a file that says nothing is not made to say it.
-        SiteState::Started if own.state == SiteState::Started => None,
-        SiteState::Started => Some("started"),
-        SiteState::Stopped => Some("stopped"),
+        SiteState::Started => None,
+        SiteState::Stopped => Some(Value::Text("stopped".to_owned())),
     };
-    let changes = match word {
-        None => Vec::new(),
-        Some(word) => {
-            let settings =
-                BTreeMap::from([("state".to_owned(), Some(Value::Text(word.to_owned())))]);
-            vec![Change { at, act: Act::Set(settings) }]
-        }
-    };
-    call.change(What::Changes(changes))
+    let act = Act::Set(BTreeMap::from([("state".to_owned(), word)]));
+    call.change(What::Changes(vec![Change { at, act }]))
 }
 
 pub(super) fn add_site(call: &Call) -> Result<Response, Problem> {

@@ -28,7 +28,7 @@ use crate::{
     explain::{Known, Target, Unserved, explanation, unserved},
     history::Record,
     home::{Form, Home},
-    status,
+    status::{self, Status},
 };
 
 /// A change with the text that it made.
@@ -139,7 +139,7 @@ pub(super) fn status(call: &Call) -> Result<Response, Problem> {
         return Err(Problem::new(Kind::Unavailable, "no server runs yet"));
     };
     let told = status::of(server, &applier.current().home.path, applier.problems().to_vec());
-    super::json(StatusCode::OK, &told)
+    super::json(StatusCode::OK, &Status { edited: applier.edited().to_vec(), ..told })
 }
 
 pub(super) fn history(call: &Call) -> Result<Response, Problem> {

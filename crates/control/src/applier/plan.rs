@@ -20,9 +20,9 @@ use bindery_server::{
 use tracing::{error, warn};
 
 use super::{
-    Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer,
+    Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer, again,
     machine::{self, inspected},
-    seconds,
+    seconds, unkept,
 };
 use crate::{
     backup::Backups,
@@ -140,9 +140,9 @@ impl Inner {
             Err(refused) => refused,
         };
         match refused {
-            Refused::Problems(problems) => {
-                self.tell_refused(&problems);
-                Err(Refused::Problems(problems))
+            Refused::Problems(ref problems) | Refused::Inspected(ref problems) => {
+                self.tell_refused(problems);
+                Err(refused)
             }
             refused => {
                 let file = self.path.display().to_string();
@@ -154,7 +154,7 @@ impl Inner {
 
     fn problems_of(&self, refused: Refused) -> Vec<PlacedProblem> {
         match refused {
-            Refused::Problems(problems) => problems,
+            Refused::Problems(problems) | Refused::Inspected(problems) => problems,
             refused => {
                 let file = self.path.display().to_string();
                 vec![PlacedProblem::of_file(&file, &text_of(&refused))]
@@ -205,9 +205,8 @@ impl Inner {
     }
 
     fn bring_back(&self, plan: &mut Plan, revision: u64) -> Result<(), Refused> {
-        let state = self.state.as_ref().ok();
-        let texts = state.and_then(|state| state.history.texts(revision).transpose());
-        let texts = texts.transpose().map_err(Refused::State)?;
+        let state = self.state.as_ref().map_err(|error| Refused::State(again(error)))?;
+        let texts = state.history.texts(revision).map_err(|error| unkept(revision, error))?;
         let texts = texts.ok_or(Refused::NoRevision(revision))?;
         plan.records = serde_json::from_str(&texts.records)
             .map_err(|error| Refused::State(io::Error::from(error)))?;
@@ -245,7 +244,7 @@ impl Inner {
         let found = inspected(writer, current.read(), read, serving.as_deref(), (anew, by_hand));
         let file = next.plan.home.path.display().to_string();
         if !request.force && !found.new_errors.is_empty() {
-            return Err(Refused::Problems(all_placed(&found.new_errors, &file, &next.plan.text)));
+            return Err(Refused::Inspected(all_placed(&found.new_errors, &file, &next.plan.text)));
         }
         next.machine = found.machine;
         self.done(Step::Inspected)?;

@@ -318,6 +318,7 @@ async fn what_belongs_to_a_site_is_found_by_its_text_or_path(form: Form) {
 
 async fn a_site_is_stopped_and_started(form: Form) {
     let served = Served::of(form);
+    let before = served.setup.read();
     let stopped = served.ask("POST /v1/sites/a/stop").await;
     assert_eq!((stopped.status, stopped.header("etag")), (200, "\"2\""), "{stopped:?}");
     assert_eq!(served.setup.answer("a").await, None);
@@ -326,6 +327,7 @@ async fn a_site_is_stopped_and_started(form: Form) {
     assert_eq!((again.status, again.json()["changed"].as_bool()), (200, Some(false)));
     assert_eq!(served.ask("POST /v1/sites/a/start").await.header("etag"), "\"3\"");
     assert_eq!(served.setup.answer("a").await.as_deref(), Some("a"));
+    assert_eq!(served.setup.read(), before, "nothing of it stays in the file");
     let again = served.ask("POST /v1/sites/a/start").await;
     assert_eq!((again.status, again.json()["changed"].as_bool()), (200, Some(false)));
     served.ask("POST /v1/sites/none/stop").await.refused(404, "not-found");

@@ -179,7 +179,8 @@ async fn what_was_broken_before_is_in_nobodys_way_and_keeps_its_place() {
     let text = setup.text(&["b", "a"]) + &broken + &more;
     let mut asked = request(What::Text(text));
     let refused = ask(&applier, asked.clone()).await.unwrap_err();
-    let Refused::Problems(problems) = &refused else { panic!("{refused}") };
+    let Refused::Inspected(problems) = &refused else { panic!("{refused}") };
+    assert!(refused.help().unwrap().contains("--force"), "{refused:?}");
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].message.contains("missing"), "{problems:?}");
     asked.force = true;

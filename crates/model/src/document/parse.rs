@@ -35,11 +35,25 @@ pub fn parse_after(text: &str, folder: &Path, before: Before<'_>) -> Document {
     parse_known(text, folder, Known::of(before).as_ref())
 }
 
-/// The settings of a text alone, in a small part of the time that all of it takes.
+/// So many lines before an error are left out to find one behind which the text is whole.
+const LINES_LEFT_OUT_MAX: usize = 32;
+
+/// The settings of a text alone, in a small part of the time that all of it takes. Of a text that
+/// is no TOML, those that stand before the error: while somebody edits it, others have to find
+/// where its server is.
 #[must_use]
 pub fn parse_settings(text: &str, folder: &Path) -> Settings {
     let rest = cut(text, None).map(|parts| parts.rest);
-    parse(rest.as_deref().unwrap_or(text), folder).configuration.settings
+    let mut text = rest.as_deref().unwrap_or(text);
+    for _ in 0..LINES_LEFT_OUT_MAX {
+        let Err(error) = toml_edit::Document::parse(text) else { break };
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let bytes = text.as_bytes().get(..at).unwrap_or_default();
+        // The line of the error, or where that is at the end of the text, the last one.
+        let line = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        text = text.get(..line).unwrap_or_default();
+    }
+    parse(text, folder).configuration.settings
 }
 
 fn parse_known(text: &str, folder: &Path, known: Option<&Known<'_>>) -> Document {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{
     Before, Configuration, Document, Positions,
-    parse::{in_parts, parse, parse_after, whole},
+    parse::{in_parts, parse, parse_after, parse_settings, whole},
 };
 use crate::{
     certificate::{CertificateChoice, CertificateId, CertificateReference},
@@ -645,3 +645,22 @@ const SITES: [&str; 23] = [
     "https_redirect = false\n",
     "\n# by itself\n\n",
 ];
+
+#[test]
+fn of_a_text_that_is_no_toml_the_settings_before_the_error_hold() {
+    let head = "version = 1\n[server]\nstate_dir = '/s'\n";
+    for rest in [
+        "",
+        "x = ",
+        "[[site",
+        "[[site]]\nname = 'a'\nbindings = [\n'http/*:80:',\n'http/*:81:'\n\n[[site]]\nname = 'b'\n",
+        "[[site]]\nname = 'a\n",
+        "[[site]]\nname = 'ä'\nrespond = \"\"\"\nx\ny\n",
+        "[server]\n",
+    ] {
+        let settings = parse_settings(&format!("{head}{rest}"), Path::new("/etc"));
+        assert_eq!(settings.state_dir.as_deref(), Some(Path::new("/s")), "{rest:?}");
+    }
+    let settings = parse_settings("[server\nstate_dir = '/s'\n", Path::new("/etc"));
+    assert_eq!(settings.state_dir, None);
+}

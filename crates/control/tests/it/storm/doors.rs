@@ -326,7 +326,7 @@ fn may_be(refused: &Refused) -> String {
         Refused::NoRevision(_) => "not kept",
         refused => {
             let problems = match refused {
-                Refused::Problems(problems) => problems.clone(),
+                Refused::Problems(problems) | Refused::Inspected(problems) => problems.clone(),
                 _ => Vec::new(),
             };
             panic!("{}: {problems:?}", bindery_server::text_of(refused))
