@@ -80,11 +80,15 @@ fn snippet<'a>(
     text: &'a str,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    // Neither a byte order mark nor a carriage return is of the line.
+    let mark = text.get(start..).is_some_and(|line| line.starts_with('\u{feff}'));
+    let start = if mark { start + '\u{feff}'.len_utf8() } else { start };
     let rest = text.get(span.end..).unwrap_or_default();
-    let end = span.end + rest.find('\n').unwrap_or(rest.len());
+    let rest = rest.find('\n').map_or(rest, |at| rest.get(..at).unwrap_or_default());
+    let end = span.end.max(start) + rest.strip_suffix('\r').unwrap_or(rest).len();
     let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
     let kind = if why.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
-    let place = kind.span(span.start - start..span.end - start);
+    let place = kind.span(span.start.saturating_sub(start)..span.end.saturating_sub(start));
     Snippet::source(text.get(start..end).unwrap_or_default())
         .line_start(line)
         .path(file)

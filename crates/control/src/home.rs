@@ -8,7 +8,7 @@ use std::{
 };
 
 use bindery_iis::{
-    config::{self, Sources},
+    config::{self, Sources, WebConfigText},
     netsh::records::Records,
 };
 use bindery_model::{
@@ -92,7 +92,7 @@ pub struct Home {
 
 #[derive(Debug, Default)]
 struct Beside {
-    web_configs: HashMap<PathBuf, Option<String>>,
+    web_configs: HashMap<PathBuf, Option<WebConfigText>>,
     folders: HashMap<PathBuf, Vec<PathBuf>>,
     /// Folders without a `web.config` that may get one.
     noted: BTreeSet<PathBuf>,
@@ -161,7 +161,7 @@ impl Home {
         let file = fs::canonicalize(path).map_err(io)?;
         let text = text_of(fs::read(&file).map_err(io)?, path)?;
         let folder = file.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-        let form = form(&text);
+        let form = form(&text, &file);
         let beside = Arc::default();
         let path = path.to_owned();
         Ok((Self { path, file, folder, form, beside, is_source: false }, text))
@@ -229,7 +229,7 @@ impl Home {
     /// The same file with another text in it, which decides on the form.
     #[must_use]
     pub(crate) fn holding(&self, text: &str) -> Self {
-        Self { form: form(text), ..self.clone() }
+        Self { form: form(text, &self.file), ..self.clone() }
     }
 
     /// The text that the file has now.
@@ -320,15 +320,12 @@ impl Home {
         self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn web_config(&self, folder: &Path) -> Option<String> {
+    fn web_config(&self, folder: &Path) -> Option<WebConfigText> {
         let mut beside = self.beside();
         if let Some(known) = beside.web_configs.get(folder) {
             return known.clone();
         }
-        let read = web_config_file(folder).and_then(|file| {
-            let bytes = fs::metadata(&file).ok()?.len();
-            (bytes <= WEB_CONFIG_BYTES_MAX).then(|| fs::read_to_string(&file).ok())?
-        });
+        let read = web_config_file(folder).map(|file| read_web_config(&file));
         beside.web_configs.insert(folder.to_owned(), read.clone());
         read
     }
@@ -447,15 +444,29 @@ impl Home {
     }
 }
 
-/// By its content: XML begins with `<`, which no TOML does.
-fn form(text: &str) -> Form {
+/// By its content: XML begins with `<`, which no TOML does. What is empty says nothing; an
+/// `applicationHost.config` that somebody emptied is one still.
+fn form(text: &str, file: &Path) -> Form {
     let text = text.trim_start_matches('\u{feff}').trim_start();
-    if text.starts_with('<') { Form::Iis } else { Form::Toml }
+    let is_config = || file.extension().is_some_and(|own| own.eq_ignore_ascii_case("config"));
+    if text.starts_with('<') || (text.is_empty() && is_config()) { Form::Iis } else { Form::Toml }
 }
 
 fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String, HomeError> {
-    String::from_utf8(bytes)
-        .map_err(|error| HomeError::NotText { file: path.to_owned(), source: error.utf8_error() })
+    String::from_utf8(bytes).map_err(|error| {
+        let (good, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let source = match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => NotUtf8::Utf16,
+            bytes => {
+                let before = bytes.get(..good).unwrap_or_default();
+                let before = String::from_utf8_lossy(before);
+                let last = before.rsplit('\n').next().unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                NotUtf8::At { line, column: last.chars().count() + 1 }
+            }
+        };
+        HomeError::NotText { file: path.to_owned(), source }
+    })
 }
 
 /// Where the certificate records of a server with this state folder are.
@@ -491,6 +502,26 @@ pub fn read_records(state_dir: &Path) -> Result<Records, HomeError> {
 
 fn web_config_file(folder: &Path) -> Option<PathBuf> {
     WEB_CONFIG_NAMES.into_iter().map(|name| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The text of a `web.config`, which Windows' editors write as UTF-16 too; or why there is none.
+fn read_web_config(file: &Path) -> WebConfigText {
+    let bytes = fs::metadata(file).map_err(|error| error.to_string())?.len();
+    if bytes > WEB_CONFIG_BYTES_MAX {
+        return Err(format!("it has {bytes} bytes; up to {WEB_CONFIG_BYTES_MAX} are read"));
+    }
+    let bytes = fs::read(file).map_err(|error| error.to_string())?;
+    let utf16 = |unit: fn([u8; 2]) -> u16, rest: &[u8]| {
+        let units: Vec<u16> =
+            rest.chunks_exact(2).filter_map(|pair| Some(unit(pair.try_into().ok()?))).collect();
+        String::from_utf16(&units).map_err(|error| error.to_string())
+    };
+    match bytes.as_slice() {
+        [0xff, 0xfe, rest @ ..] => utf16(u16::from_le_bytes, rest),
+        [0xfe, 0xff, rest @ ..] => utf16(u16::from_be_bytes, rest),
+        _ => String::from_utf8(bytes)
+            .map_err(|error| format!("it is neither UTF-8 nor UTF-16: {}", error.utf8_error())),
+    }
 }
 
 /// Folders below one, nearest first.
@@ -531,6 +562,22 @@ fn look_through(folder: &Path) -> Looked {
     found
 }
 
+/// What a text is that is not UTF-8, and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotUtf8 {
+    /// What editors of Windows call Unicode.
+    #[error("it is UTF-16; save it as UTF-8")]
+    Utf16,
+    /// Anything else.
+    #[error("line {line}, column {column} is of another encoding; save the file as UTF-8")]
+    At {
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+    },
+}
+
 /// Why a file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -549,8 +596,8 @@ pub enum HomeError {
     NotText {
         /// The file.
         file: PathBuf,
-        /// Where it is none.
-        source: std::str::Utf8Error,
+        /// What it is, or where it is none.
+        source: NotUtf8,
     },
     /// Somebody else has changed it meanwhile.
     #[error("{} was changed by somebody else meanwhile", file.display())]

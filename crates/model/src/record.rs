@@ -31,6 +31,12 @@ pub struct Records {
 }
 
 impl Records {
+    /// Whether the binding at a place of the table asks for the central store by its `sslFlags`.
+    #[must_use]
+    pub fn asks_central(&self, place: usize) -> bool {
+        self.ssl_flags.get(place).is_some_and(|flags| flags & CENTRAL != 0)
+    }
+
     /// The key of the record that the binding at a place of the table takes its certificate from,
     /// if there is such a record.
     #[must_use]

@@ -210,7 +210,7 @@ impl Inspector<'_> {
                 self.chosen_by_name(place);
             }
             CertificateChoice::None => self.without((place, binding), position),
-            CertificateChoice::Central => self.central_file(binding, position),
+            CertificateChoice::Central => self.central_file((place, binding), position),
         }
     }
 
@@ -286,12 +286,16 @@ impl Inspector<'_> {
         self.report(Code::WithoutCertificate, span, message, help);
     }
 
-    fn central_file(&mut self, binding: &Binding, position: &BindingPosition) {
+    fn central_file(&mut self, (place, binding): (usize, &Binding), position: &BindingPosition) {
         let (Some(central), HostPattern::Exact(name)) = (&self.central, &binding.information.host)
         else {
             return;
         };
         let Some(file) = central.find(name.as_str()) else {
+            if self.configuration.records.as_ref().is_some_and(|own| !own.asks_central(place)) {
+                // It takes a file from there only for want of a record, which may come later.
+                return self.without((place, binding), position);
+            }
             let message = format!("the central store has no file for {name}");
             let help =
                 format!("put {name}.pfx there, or _.{}.pfx", name.parent().unwrap_or_default());

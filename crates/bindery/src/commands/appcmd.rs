@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use bindery_control::{
     api::RequestRecord,
-    applier::{Request, What},
+    applier::{Refused, Request, What},
     history,
     home::Form,
     words::timestamp,
@@ -20,7 +20,7 @@ use bindery_model::{
     document::{Configuration, Document, write},
     problem::{Problem, Severity},
 };
-use bindery_server::clock;
+use bindery_server::{clock, text_of};
 
 use super::{
     change::{refused_said, warned_said},
@@ -64,10 +64,20 @@ fn answer(mut own: Words) -> Result<ExitCode, Failure> {
     let input = has_input(&own.words).then(|| io::read_to_string(io::stdin())).transpose();
     let input = input.map_err(|error| Failure::because("the input cannot be read", error))?;
     loop {
-        if let Some(code) = answer_once(&own, input.as_deref())? {
-            return Ok(code);
+        match answer_once(&own, input.as_deref()) {
+            Ok(Some(code)) => return Ok(code),
+            Ok(None) => {}
+            Err(failure) => {
+                // Where scripts look for it, whoever found it.
+                output::print(format_args!("ERROR ( message:{} )\n", first_line(&failure)));
+                return Err(failure);
+            }
         }
     }
+}
+
+fn first_line(failure: &Failure) -> String {
+    text_of(failure).lines().next().unwrap_or_default().to_owned()
 }
 
 /// Nothing where somebody else was faster.
@@ -167,7 +177,16 @@ fn told(answer: &Answer) {
 
 /// A change that was understood and cannot be made.
 fn refuse(refused: &NotMade) -> Result<ExitCode, Failure> {
-    let said = refused.problems.first().map_or(&refused.what, |first| &first.message);
+    // What is wrong in the file already is not wrong with what was asked for.
+    let edited = refused.what == Refused::Edited(Vec::new()).to_string();
+    let said = match refused.problems.first() {
+        Some(first) if edited => &format!(
+            "Configuration error in {}, line {}: {}; {}",
+            first.file, first.line, first.message, refused.what
+        ),
+        Some(first) => &first.message,
+        None => &refused.what,
+    };
     output::print(format_args!("ERROR ( message:{said} )\n"));
     refused_said(refused, false)?;
     Ok(ExitCode::FAILURE)

@@ -54,6 +54,12 @@ pub(crate) enum ImportCommand {
     /// bindery.toml here. Folders of Windows are found by the table [paths] of a bindery.toml
     /// beside the file.
     Iis(Arguments),
+    /// Import the certificate records of a Windows server.
+    ///
+    /// They are what `netsh http show sslcert` printed there, and become records beside an
+    /// applicationHost.config, or certificates of the bindings of a bindery.toml. Their
+    /// certificates are found by thumbprint among those that are configured.
+    Sslcert(super::sslcert::Arguments),
 }
 
 /// What `import iis` takes.
@@ -94,7 +100,10 @@ struct Found {
 
 /// Imports it.
 pub(crate) fn run(command: &ImportCommand) -> Result<ExitCode, Failure> {
-    let ImportCommand::Iis(arguments) = command;
+    let arguments = match command {
+        ImportCommand::Iis(arguments) => arguments,
+        ImportCommand::Sslcert(arguments) => return super::sslcert::run(arguments),
+    };
     let target = match &arguments.to {
         Some(to) => Some(to.clone()),
         None if arguments.change.config.path().is_err() => Some(PathBuf::from("bindery.toml")),
@@ -162,12 +171,14 @@ fn find(arguments: &Arguments, is_new: bool, plain: bool) -> Result<Found, Failu
     let mut changes = Vec::new();
     if let Some(folder) = certificates {
         changes = certificates_of(folder, arguments.password_file.as_deref(), &mut notes)?;
+        without_those_beside(&mut changes, &whole.table.certificates, &mut notes);
     }
     changes.extend(write::changes(&difference));
     Ok(Found { changes, problems, notes, paths })
 }
 
-fn records_of(file: &Path, notes: &mut Vec<String>) -> Result<Records, Failure> {
+/// The records that `netsh http show sslcert` printed. What cannot be read is noted.
+pub(super) fn records_of(file: &Path, notes: &mut Vec<String>) -> Result<Records, Failure> {
     let named = file.display();
     // Windows' own redirection writes UTF-16.
     let bytes = fs::read(file)
@@ -237,11 +248,45 @@ fn certificates_of(
         fields.extend(more.map(|(name, own)| (name.to_owned(), Value::from(own.as_path()))));
         let at = Place::Certificate(source.name.clone());
         match changes.iter().any(|change| change.at == at) {
-            true => notes.push(format!("{}: another file has this name", file.display())),
+            true => {
+                notes.push(format!("{}: not taken, another file of this name is", file.display()));
+            }
             false => changes.push(Change { at, act: Act::Add(fields) }),
         }
     }
     Ok(changes)
+}
+
+/// Takes away what the `bindery.toml` beside the file names already.
+fn without_those_beside(
+    changes: &mut Vec<Change>,
+    beside: &[CertificateSource],
+    notes: &mut Vec<String>,
+) {
+    let beside: Vec<_> = beside
+        .iter()
+        .map(|own| {
+            (own, fs::canonicalize(&own.files.file).unwrap_or_else(|_| own.files.file.clone()))
+        })
+        .collect();
+    changes.retain(|change| {
+        let (Place::Certificate(name), Act::Add(fields)) = (&change.at, &change.act) else {
+            return true;
+        };
+        let is_its = |file: &Path| fields.get("file") == Some(&Value::from(file));
+        if beside.iter().any(|(_, file)| is_its(file)) {
+            return false;
+        }
+        let other = beside.iter().find(|(own, _)| own.name == *name);
+        if let Some((_, file)) = other {
+            notes.push(format!(
+                "certificate {name:?} of the folder is not taken: the bindery.toml beside the file \
+                 calls {} so",
+                file.display()
+            ));
+        }
+        other.is_none()
+    });
 }
 
 fn counted(changes: &[Change]) -> String {

@@ -19,6 +19,7 @@ pub(crate) mod route;
 pub(crate) mod server;
 pub(crate) mod site;
 mod sni;
+pub(crate) mod sslcert;
 pub(crate) mod status;
 pub(crate) mod steps;
 pub(crate) mod token;

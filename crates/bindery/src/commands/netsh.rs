@@ -39,7 +39,7 @@ use crate::{
 /// What scripts expect a certificate to be in.
 const STORE_NAME: &str = "MY";
 /// What to do where nobody has a certificate.
-const NO_CERTIFICATE_HELP: &str = "help: give bindery.toml a [[certificate]] with its file; \
+pub(super) const NO_CERTIFICATE_HELP: &str = "help: give bindery.toml a [[certificate]] with its file; \
                                    `bindery cert list --json` has the thumbprints there are";
 
 /// What `netsh` takes.
@@ -153,20 +153,11 @@ fn change_once(
     let door = Door::open(config, history::Door::Netsh)?;
     let seen = door.seen()?;
     let basis = seen.basis();
-    let home = match seen.home.form {
-        Form::Toml => Home::Toml,
-        Form::Iis => Home::Iis,
-    };
+    let home = form_of(seen.home.form);
     let mut records = seen.records.clone();
     let unserved = unserved(seen.into_loaded(), None);
     let snapshot = &unserved.snapshot;
-    let index = block_on(snapshot.certificates())?;
-    let thumbprints: HashSet<[u8; 20]> = index
-        .entries
-        .iter()
-        .flatten()
-        .filter_map(|facts| Some(facts.as_ref().ok()?.thumbprint))
-        .collect();
+    let thumbprints = block_on(thumbprints(snapshot))?;
     let mut whole = Plan::default();
     for change in changes {
         let known = Known {
@@ -214,6 +205,21 @@ fn change_once(
         output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
     }
     Ok(Some(ExitCode::SUCCESS))
+}
+
+/// How records are kept beside a configuration of this form.
+pub(super) fn form_of(form: Form) -> Home {
+    match form {
+        Form::Toml => Home::Toml,
+        Form::Iis => Home::Iis,
+    }
+}
+
+/// Those of all certificates that are configured and can be read.
+pub(super) async fn thumbprints(snapshot: &Snapshot) -> HashSet<[u8; 20]> {
+    let index = snapshot.certificates().await;
+    let read = index.entries.iter().flatten();
+    read.filter_map(|facts| Some(facts.as_ref().ok()?.thumbprint)).collect()
 }
 
 fn read_changes(verb: Verb, file: &str) -> Result<Vec<RecordChange>, Failure> {

@@ -270,6 +270,19 @@ async fn everyday_rewrite_rules_are_served() {
     iis.write("app/new/web.config", "<configuration><system.webServer>");
     let soon = async || iis.get("www.app.test", "/new/").await.status == 500;
     bindery_testkit::eventually("a broken folder", soon).await;
+    // Editors of Windows write UTF-16 too; what cannot be read at all opens nothing.
+    let redirect = web_config(
+        "<httpRedirect enabled=\"true\" destination=\"/utf-16\" exactDestination=\"true\" />",
+    );
+    let units = redirect.encode_utf16().flat_map(u16::to_le_bytes);
+    let bytes: Vec<u8> = [0xff, 0xfe].into_iter().chain(units).collect();
+    let own = iis.folder.path().join("inetpub/app/new/web.config");
+    fs::write(&own, bytes).unwrap();
+    let soon = async || location(&iis.get("www.app.test", "/new/").await).is_some();
+    bindery_testkit::eventually("a redirect in UTF-16", soon).await;
+    fs::write(&own, b"<configuration><!-- \xfc --></configuration>").unwrap();
+    let soon = async || iis.get("www.app.test", "/new/").await.status == 500;
+    bindery_testkit::eventually("a folder in another encoding", soon).await;
     Iis::is(&iis.get("www.app.test", "/").await, 200, "app");
     // What is explained is what is served.
     let words = format!(

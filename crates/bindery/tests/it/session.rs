@@ -441,6 +441,67 @@ fn netsh_says_the_same_when_a_server_runs() {
     assert!(said.contains("SSL Certificate successfully added"), "{said}");
 }
 
+const LEAVING_WINDOWS: &str = r#"
+bindery check | grep -A7 without
+bindery appcmd set site X "/+bindings.[protocol='https',bindingInformation='*:443:b.example',sslFlags='1']"
+bindery import sslcert sslcert.txt --dry-run
+bindery import sslcert sslcert.txt
+bindery import sslcert sslcert.txt
+bindery netsh http show sslcert hostnameport=a.example:443 | head -7
+bindery import sslcert newer.txt
+bindery import sslcert newer.txt --force
+bindery netsh http show sslcert hostnameport=a.example:443 | grep Usage
+bindery import sslcert applicationHost.config
+sed -i "s/<bindings>/&<binding bindingInformation='*:80:'\/>/" applicationHost.config
+bindery appcmd set site X /limits.maxConnections:5
+"#;
+
+/// Records as a German Windows prints them, one with a certificate that is not here.
+fn printed(hash: &str, usage: &str) -> String {
+    let record = |key: &str, hash: &str| {
+        format!(
+            "    {key}\n    Zertifikathash               : {hash}\n    Anwendungs-ID                : \
+             {{4dc3e181-e14b-4a21-b022-59fc669b0914}}\n    Zertifikatspeichername       : WebHosting\n    \
+             Clientzertifikatsperre \u{fc}berpr\u{fc}fen : Aktiviert\n    Sperre \u{fc}berpr\u{fc}fen : \
+             Deaktiviert\n    Verwendung \u{fc}berpr\u{fc}fen        : {usage}\n    Sperraktualit\u{e4}t              : 0\n    \
+             URL-Abruftimeout             : 0\n    Ctl-Bezeichner               : (null)\n    \
+             Ctl-Speichername             : (null)\n    DS-Zuordnungsverwendung      : Deaktiviert\n    \
+             Clientzertifikat aushandeln  : Deaktiviert\n    Verbindungen ablehnen        : Deaktiviert\n    \
+             HTTP2 deaktivieren           : Nicht festgelegt\n\n"
+        )
+    };
+    format!(
+        "\nSSL-Zertifikatbindungen:\n-------------------------\n\n{}{}",
+        record("Hostname:Port                : a.example:443", hash),
+        record("IP:Port                      : 0.0.0.0:443", &"0".repeat(40))
+    )
+}
+
+#[test]
+fn records_of_a_windows_server_are_taken_beside_application_host_config() {
+    let folder = Folder::new(
+        "\n[server]\ncentral_store = { folder = \"central\" }\n\n\
+         [[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\n[paths]\n'C:\\www' = \"www\"\n",
+    );
+    let hash = certificate(&folder);
+    for name in ["central", "www", "www/img"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    // As Windows writes it: a byte order mark, and carriage returns.
+    let text = include_str!("transcripts/import.config").replace("x.example", "a.example");
+    let text = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    fs::write(folder.path().join("applicationHost.config"), text).unwrap();
+    for (name, usage) in [("sslcert.txt", "Aktiviert"), ("newer.txt", "Deaktiviert")] {
+        let units = printed(&hash, usage);
+        let units = units.encode_utf16().flat_map(u16::to_le_bytes);
+        let bytes: Vec<u8> = [0xff, 0xfe].into_iter().chain(units).collect();
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let said = typed(folder.path(), LEAVING_WINDOWS);
+    let said = steady(&said, folder.path(), u16::MAX).replace(&hash, "HASH");
+    transcript(&said, "leaving-windows");
+}
+
 const IMPORT_INTO: &str = r#"
 bindery import iis other/applicationHost.config --config CONFIG --dry-run
 bindery import iis other/applicationHost.config --config CONFIG

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     backup::Backups,
     history::{Actor, Door, Intended, Record},
-    home::{Form, Home, read_records},
+    home::{Form, Home, HomeError, NotUtf8, read_records},
     problems::{PlacedProblem, all_placed},
     steps::Step,
 };
@@ -145,8 +145,7 @@ impl Inner {
                 Err(refused)
             }
             refused => {
-                let file = self.path.display().to_string();
-                self.tell_refused(&[PlacedProblem::of_file(&file, &text_of(&refused))]);
+                self.tell_refused(&[self.problem_of(&refused)]);
                 Err(refused)
             }
         }
@@ -155,11 +154,19 @@ impl Inner {
     fn problems_of(&self, refused: Refused) -> Vec<PlacedProblem> {
         match refused {
             Refused::Problems(problems) | Refused::Inspected(problems) => problems,
-            refused => {
-                let file = self.path.display().to_string();
-                vec![PlacedProblem::of_file(&file, &text_of(&refused))]
-            }
+            refused => vec![self.problem_of(&refused)],
         }
+    }
+
+    fn problem_of(&self, refused: &Refused) -> PlacedProblem {
+        let file = self.path.display().to_string();
+        let mut problem = PlacedProblem::of_file(&file, &text_of(refused));
+        if let Refused::Home(HomeError::NotText { source: NotUtf8::At { line, column }, .. }) =
+            refused
+        {
+            (problem.line, problem.column) = (*line, *column);
+        }
+        problem
     }
 
     fn planned_by_file(&self, request: &Request) -> Result<Plan, Refused> {

@@ -91,8 +91,21 @@ fn a_form_is_known_by_its_content() {
         fs::write(&path, text).unwrap();
         assert_eq!(Home::find(&path).unwrap().form, form, "{text}");
     }
-    fs::write(&path, b"\xff\xfe<\0").unwrap();
-    assert!(matches!(Home::find(&path), Err(HomeError::NotText { .. })));
+    let emptied = folder.path().join("applicationHost.config");
+    fs::write(&emptied, "\u{feff}\r\n").unwrap();
+    assert_eq!(Home::find(&emptied).unwrap().form, Form::Iis, "nobody is told to write TOML");
+    let why = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        match Home::find(&path) {
+            Err(HomeError::NotText { source, .. }) => source.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(why(b"\xff\xfe<\0"), "it is UTF-16; save it as UTF-8");
+    assert_eq!(
+        why("<a>\n\u{fc}x".as_bytes().iter().copied().chain([0xfc]).collect::<Vec<_>>().as_slice()),
+        "line 2, column 3 is of another encoding; save the file as UTF-8"
+    );
     fs::remove_file(&path).unwrap();
     let error = Home::find(&path).unwrap_err();
     assert!(error.to_string().ends_with("any.name cannot be read"), "{error}");

@@ -88,6 +88,9 @@ pub enum GrammarError {
     /// What no file in XML can hold (XML 1.0, 2.2).
     #[error("The parameter \"{0}\" has a character that cannot be written to the configuration.")]
     Character(String),
+    /// One of them would be lost.
+    #[error("The parameter \"{0}\" is given twice.")]
+    Twice(String),
     /// A parameter without a name.
     #[error("The parameter \"{0}\" has no name.")]
     NoName(String),
@@ -140,7 +143,7 @@ impl Parameter {
 ///
 /// # Errors
 ///
-/// When a word is neither verb, object, identifier nor parameter.
+/// When a word is neither verb, object, identifier nor parameter, or a parameter is there twice.
 pub fn parse(words: &[String]) -> Result<Command, GrammarError> {
     let mut command = Command::default();
     let mut plain = 0;
@@ -160,6 +163,13 @@ pub fn parse(words: &[String]) -> Result<Command, GrammarError> {
             _ => return Err(GrammarError::Stray(word.clone())),
         }
     }
+    let set = command.parameters.iter().filter(|own| own.act == Act::Set && !own.name().is_empty());
+    let mut names: Vec<_> = set.map(|own| own.name().to_lowercase()).collect();
+    names.sort_unstable();
+    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next)
+    {
+        return Err(GrammarError::Twice(twice.clone()));
+    }
     Ok(command)
 }
 
@@ -172,7 +182,7 @@ fn parameter_text(word: &str) -> Option<&str> {
     }
 }
 
-fn singular(object: &str) -> String {
+pub(super) fn singular(object: &str) -> String {
     match object {
         "SITES" | "APPS" | "VDIRS" | "APPPOOLS" | "CONFIGS" | "WPS" | "REQUESTS" | "MODULES"
         | "BACKUPS" | "TRACES" | "BINDINGS" => object.trim_end_matches('S').to_owned(),

@@ -82,5 +82,5 @@ fn check(
 fn violation(what: &str, name: &str, kind: &str) -> Failure {
     let message =
         format!("Lock violation: {what} \"{name}\" of section \"{kind}\" is locked at {HOST}.");
-    Failure { exit: LOCKED, message }
+    Failure::new(LOCKED, message)
 }

@@ -85,27 +85,41 @@ pub enum Effect {
 struct Failure {
     exit: u16,
     message: String,
+    /// What IIS does not say, and who asked wants to know.
+    note: Option<String>,
 }
 
 /// Win32's ERROR_NOT_SUPPORTED.
 const NOT_SUPPORTED: u16 = 50;
+/// The terminal that help is laid out for.
+const COLUMNS: usize = 80;
 const USAGE: u16 = 87;
 const EXISTS: u16 = 183;
 const NOT_FOUND: u16 = 1168;
 
 impl Failure {
+    fn new(exit: u16, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), note: None }
+    }
+
     fn usage(message: impl Into<String>) -> Self {
-        Self { exit: USAGE, message: message.into() }
+        Self::new(USAGE, message)
     }
 
     fn missing(object: &str, name: &str) -> Self {
         let message = format!("Cannot find {object} object with identifier \"{name}\".");
-        Self { exit: NOT_FOUND, message }
+        Self::new(NOT_FOUND, message)
     }
 
     fn exists(name: &str) -> Self {
         let message = format!("Failed to add duplicate collection element \"{name}\".");
-        Self { exit: EXISTS, message }
+        Self::new(EXISTS, message)
+    }
+
+    /// A number that another site has, of which IIS says no more than the name of this one.
+    fn number_taken(name: &str, id: u32, other: &str) -> Self {
+        let note = format!("site \"{other}\" has the id {id}");
+        Self { note: Some(note), ..Self::exists(name) }
     }
 
     fn unknown(name: &str) -> Self {
@@ -150,6 +164,7 @@ pub fn run(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Answer {
         Err(failure) => Answer {
             output: format!("ERROR ( message:{} )\n", failure.message),
             exit: failure.exit,
+            notes: failure.note.into_iter().collect(),
             ..Answer::default()
         },
     }
@@ -169,7 +184,7 @@ fn answer(words: &[String], stdin: Option<&str>, world: &World<'_>) -> Result<An
         let line = 1 + world.text.get(..error.span.start).unwrap_or_default().matches('\n').count();
         let message =
             format!("Configuration error in applicationHost.config, line {line}: {error}");
-        Failure { exit: 13, message }
+        Failure::new(13, message)
     })?;
     let mut run = Run { world, host: Host::new(Draft::new(&tree)), answer: Answer::default() };
     match command.general("in") {
@@ -215,14 +230,47 @@ fn help(command: &Command) -> String {
     let mut text = String::from(
         "APPCMD (command) (object-type) <identifier> </parameter1:value1 ...>\n\nSupported object types:\n\n",
     );
-    let all = OBJECTS.iter().filter(|(_, verbs)| !verbs.is_empty());
-    for (object, verbs) in
-        all.filter(|(own, _)| command.object.is_empty() || *own == command.object)
-    {
+    // Of `appcmd site /?` the first word is the object.
+    let is_asked = |own: &str| match command.object.is_empty() {
+        true => own == grammar::singular(&command.verb),
+        false => own == command.object,
+    };
+    let all = || OBJECTS.iter().filter(|(_, verbs)| !verbs.is_empty());
+    let any = all().any(|(own, _)| is_asked(own));
+    for (object, verbs) in all().filter(|(own, _)| !any || is_asked(own)) {
         text.push_str(&format!("  {object:<8}  {verbs}\n"));
     }
-    text.push_str("\nGeneral parameters:\n\n  /?  /text[:*|:attribute]  /xml  /in  -  /config[:*]  /commit:apphost  /apphostconfig:FILE\n");
+    if let Some(of) = all().find_map(|(own, _)| is_asked(own).then(|| properties_of(own))?) {
+        text.push_str("\nProperties to be set and chosen by:\n\n");
+        text.push_str(&of);
+    }
+    text.push_str(
+        "\nGeneral parameters:\n\n  /?  /text[:*|:attribute]  /xml  /in  -  /config[:*]  /commit:apphost\n  /section:NAME  /apphostconfig:FILE  /!name:value\n",
+    );
     text
+}
+
+/// What an object may have, a line for each of its elements.
+fn properties_of(object: &str) -> Option<String> {
+    let root = match object {
+        "SITE" => "site",
+        "APP" => "site/application",
+        "VDIR" => "site/application/virtualDirectory",
+        "APPPOOL" => "apppool",
+        _ => return None,
+    };
+    let mut text = String::new();
+    for kind in schema::within(root) {
+        let below = kind.path.get(root.len()..).unwrap_or_default().replace('/', ".");
+        for (name, default) in kind.attributes() {
+            let name = format!("/{}", format!("{below}.{name}").trim_start_matches('.'));
+            let whole = default.map(|default| format!("{name}:{default}"));
+            // Some defaults are long paths.
+            let line = whole.filter(|line| line.len() < COLUMNS - 2).unwrap_or(name);
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    Some(text)
 }
 
 impl Run<'_, '_> {

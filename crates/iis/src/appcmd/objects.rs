@@ -94,8 +94,8 @@ impl Run<'_, '_> {
                 let name = self.host.draft.value(node, "name").unwrap_or_default().into_owned();
                 let own =
                     self.host.draft.value(node, "id").is_some_and(|own| own == id.to_string());
-                if self.host.has_id(id) && !own {
-                    return Err(Failure::exists(&name));
+                if let Some(other) = self.host.name_of_id(id).filter(|_| !own) {
+                    return Err(Failure::number_taken(&name, id, &other));
                 }
                 self.host.set_id(node, id);
                 Ok(())
@@ -128,8 +128,11 @@ impl Run<'_, '_> {
             None => self.host.next_id(),
         };
         // IIS names the site even where only the number is taken.
-        if self.host.site(&name).is_some() || self.host.has_id(id) {
+        if self.host.site(&name).is_some() {
             return Err(Failure::exists(&name));
+        }
+        if let Some(other) = self.host.name_of_id(id) {
+            return Err(Failure::number_taken(&name, id, &other));
         }
         let folder = given("physicalPath");
         let mut element = NewElement::new("site").with("name", name.as_str());
@@ -396,7 +399,7 @@ fn missing(object: &str, name: &str) -> Failure {
 }
 
 fn no_place() -> Failure {
-    Failure { exit: 13, message: "The configuration has no place for it.".to_owned() }
+    Failure::new(13, "The configuration has no place for it.")
 }
 
 fn site_id(text: &str) -> Result<u32, Failure> {

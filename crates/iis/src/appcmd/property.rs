@@ -70,6 +70,7 @@ impl Run<'_, '_> {
                     let message = format!("Must specify a value for attribute \"{name}\".");
                     return Err(Failure::usage(message));
                 };
+                check_value(&kind, &name, value)?;
                 locks::check_attribute(inherited.as_ref(), &kind, &name)?;
                 self.host.draft.set(node, &name, value.as_str());
                 Ok(())
@@ -118,8 +119,10 @@ impl Run<'_, '_> {
                 }
                 None => attribute.clone(),
             };
+            check_value(&inner, &attribute, value)?;
             element.attributes.push((attribute, value.clone()));
         }
+        check_keys(&element, &keys)?;
         let given = |key: &&str| element.value(key).is_some();
         let key: Vec<_> = keys.iter().copied().filter(given).collect();
         let key = Item {
@@ -134,8 +137,8 @@ impl Run<'_, '_> {
         let twice = find(&self.host.draft, node, kind, &key).is_some()
             || inherited.is_some_and(|above| above.children.iter().any(|own| is(own, name, &key)));
         if twice {
-            let first = key.attributes.first().map_or("", |(_, value)| value.as_str());
-            return Err(Failure::exists(first));
+            let values: Vec<_> = key.attributes.iter().map(|(_, value)| value.as_str()).collect();
+            return Err(Failure::exists(&values.join(", ")));
         }
         let draft = &mut self.host.draft;
         let old = |draft: &Draft<'_>, at: usize| {
@@ -165,9 +168,20 @@ impl Run<'_, '_> {
         inherited: Option<&NewElement>,
     ) -> Done {
         let draft = &mut self.host.draft;
-        if let Some(found) = find(draft, node, kind, item) {
-            draft.remove(found);
-            return Ok(());
+        match all(draft, node, kind, item).as_slice() {
+            [] => {}
+            [found] => {
+                draft.remove(*found);
+                return Ok(());
+            }
+            several => {
+                let (name, keys) = items(kind);
+                return Err(Failure::usage(format!(
+                    "{} <{name}> elements are meant: name one by {}.",
+                    several.len(),
+                    keys.join(" and ")
+                )));
+            }
         }
         // What comes from above is taken out of this level.
         let (name, keys) = items(kind);
@@ -197,6 +211,10 @@ impl Run<'_, '_> {
                 let message = format!("\"{text}\" is not protocol/bindingInformation.");
                 return Err(Failure::usage(message));
             };
+            if protocol.is_empty() || information.is_empty() {
+                let message = format!("\"{text}\" is not protocol/bindingInformation.");
+                return Err(Failure::usage(message));
+            }
             wanted.push((text, protocol, information));
         }
         for own in host.draft.children_named(bindings, "binding") {
@@ -219,8 +237,33 @@ impl Run<'_, '_> {
 }
 
 fn no_element() -> Failure {
-    let message = "Cannot find requested collection element.".to_owned();
-    Failure { exit: super::NOT_FOUND, message }
+    Failure::new(super::NOT_FOUND, "Cannot find requested collection element.")
+}
+
+fn check_value(kind: &str, attribute: &str, value: &str) -> Done {
+    match schema::at(kind).is_none_or(|kind| kind.takes(attribute, value)) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "\"{value}\" is not a valid value for attribute \"{attribute}\"."
+        ))),
+    }
+}
+
+/// A binding needs all that tells it apart; others have defaults for a part of that.
+fn check_keys(element: &NewElement, keys: &[&str]) -> Done {
+    let lacks = |key: &&str| element.value(key).is_none_or(|value| value.trim().is_empty());
+    let missing = match element.name.as_str() {
+        "binding" => keys.iter().copied().find(lacks),
+        _ if keys.iter().all(lacks) => keys.first().copied(),
+        _ => None,
+    };
+    match missing {
+        None => Ok(()),
+        Some(key) => Err(Failure::usage(format!(
+            "New {} element missing required attributes.  The attribute \"{key}\" must be specified.",
+            element.name
+        ))),
+    }
 }
 
 /// What a collection holds.
@@ -229,11 +272,17 @@ fn items(kind: &str) -> (&'static str, Vec<&'static str>) {
 }
 
 fn find(draft: &Draft<'_>, node: Node, kind: &str, item: &Item) -> Option<Node> {
+    all(draft, node, kind, item).into_iter().next()
+}
+
+fn all(draft: &Draft<'_>, node: Node, kind: &str, item: &Item) -> Vec<Node> {
     let (name, _) = items(kind);
-    draft.children_named(node, name).into_iter().find(|child| {
+    let mut found = draft.children_named(node, name);
+    found.retain(|child| {
         let own = draft.attributes(*child);
         item.attributes.iter().all(|wanted| own.iter().any(|own| same(own, wanted)))
-    })
+    });
+    found
 }
 
 fn is(element: &NewElement, name: &str, item: &Item) -> bool {

@@ -99,6 +99,24 @@ pub(super) fn at(path: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.path.eq_ignore_ascii_case(path))
 }
 
+/// An element and those in it that are no collection's: what a property's path leads to by names
+/// alone.
+pub(super) fn within(path: &str) -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(move |kind| {
+        let mut above = kind.path;
+        loop {
+            if above == path {
+                return true;
+            }
+            let Some((parent, name)) = above.rsplit_once('/') else { return false };
+            if at(parent).and_then(Kind::items).is_some_and(|(item, _)| item == name) {
+                return false;
+            }
+            above = parent;
+        }
+    })
+}
+
 /// Whether something is known of elements below a path.
 pub(super) fn knows(path: &str) -> bool {
     at(path).is_some_and(|kind| !kind.attributes.is_empty() || !kind.items.is_empty())
@@ -146,6 +164,25 @@ impl Kind {
     /// An attribute, as it is written, and its default.
     pub(super) fn attribute(&self, name: &str) -> Option<(&'static str, Option<&'static str>)> {
         self.attributes().find(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether an attribute can have a value, as far as its default tells what it is: a number,
+    /// true or false, or a time.
+    pub(super) fn takes(&self, attribute: &str, value: &str) -> bool {
+        let Some((_, Some(default))) = self.attribute(attribute) else { return true };
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|own| own.is_ascii_digit());
+        match default {
+            "true" | "false" => {
+                value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")
+            }
+            number if digits(number) => value.parse::<u32>().is_ok(),
+            time if time.split(':').count() == 3 => {
+                let days = |text: &str| text.split_once('.').is_none_or(|(days, _)| digits(days));
+                let hours = value.rsplit('.').next().unwrap_or_default();
+                days(value) && hours.split(':').count() == 3 && hours.split(':').all(digits)
+            }
+            _ => true,
+        }
     }
 
     /// What its collection holds, and by which attributes elements are told apart.

@@ -20,7 +20,7 @@ impl Run<'_, '_> {
     pub(super) fn config(&mut self, command: &Command) -> Done {
         if command.verb == "MIGRATE" {
             let message = "Nothing can be migrated: httpModules and httpHandlers of system.web are of ASP.NET, which is not run here.";
-            return Err(Failure { exit: super::NOT_SUPPORTED, message: message.to_owned() });
+            return Err(Failure::new(super::NOT_SUPPORTED, message));
         }
         let location = self.location_of(command)?;
         let section = match command.general("section") {
@@ -63,7 +63,7 @@ impl Run<'_, '_> {
                 if !self.host.remove_section(&location, &section) {
                     let message =
                         format!("Section \"{section}\" is not set at {}.", shown(&location));
-                    return Err(Failure { exit: super::NOT_FOUND, message });
+                    return Err(Failure::new(super::NOT_FOUND, message));
                 }
                 self.applied(command, &location, &section);
                 Ok(())
@@ -426,6 +426,10 @@ fn merge(whole: &mut NewElement, own: &NewElement, kind: &str) {
         Some(name) == item
             || matches!(name, "add" | "rule" | "error" | "mimeMap" | "scheme" | "site")
     };
+    // Of collections with mergeAppend="false" in IIS's schema inner elements come first.
+    let first =
+        matches!(kind, "system.webServer/defaultDocument/files" | "system.webServer/handlers");
+    let mut place = 0;
     for child in &own.children {
         match child.name.as_str() {
             "clear" => whole.children.retain(|own| !is_item(&own.name)),
@@ -438,6 +442,10 @@ fn merge(whole: &mut NewElement, own: &NewElement, kind: &str) {
                 });
                 !(is_item(&own.name) && same)
             }),
+            name if is_item(name) && first => {
+                whole.children.insert(place.min(whole.children.len()), child.clone());
+                place += 1;
+            }
             name if is_item(name) => whole.children.push(child.clone()),
             name => merge(whole.child(name), child, &format!("{kind}/{name}")),
         }

@@ -86,6 +86,18 @@ impl<'t> Host<'t> {
         self.ids.contains(&id)
     }
 
+    /// The name of the site that has this number.
+    pub(crate) fn name_of_id(&self, id: u32) -> Option<String> {
+        if !self.has_id(id) {
+            return None;
+        }
+        let is_it = |site: &Node| {
+            self.draft.value(*site, "id").is_some_and(|own| own.trim().parse() == Ok(id))
+        };
+        let site = self.sites().into_iter().find(is_it);
+        Some(site.and_then(|site| self.draft.value(site, "name")).unwrap_or_default().into_owned())
+    }
+
     /// The lowest number that no site has.
     pub(crate) fn next_id(&self) -> u32 {
         (1..=u32::MAX).find(|id| !self.ids.contains(id)).unwrap_or(u32::MAX)

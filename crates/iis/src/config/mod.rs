@@ -18,6 +18,9 @@ pub use write::{BARE, write};
 
 use crate::netsh::records::Records;
 
+/// The text of a `web.config`, or why it cannot be read.
+pub type WebConfigText = Result<String, String>;
+
 /// Everything that a configuration in IIS's form is made of.
 pub struct Sources<'a> {
     /// The text of `applicationHost.config`.
@@ -30,8 +33,8 @@ pub struct Sources<'a> {
     pub companion: Document,
     /// Certificate records.
     pub records: &'a Records,
-    /// The text of the `web.config` of a folder, where there is one that can be read.
-    pub web_config: &'a dyn Fn(&Path) -> Option<String>,
+    /// The text of the `web.config` of a folder, where there is one; or why it cannot be read.
+    pub web_config: &'a dyn Fn(&Path) -> Option<WebConfigText>,
     /// Folders inside a folder that have a `web.config`, at any depth, bounded.
     pub folders_with_web_config: &'a dyn Fn(&Path) -> Vec<PathBuf>,
     /// Where a folder is whatever the case of its name is: Windows' paths have none. `None` where

@@ -157,7 +157,7 @@ fn bindings_of_a_site_are_set() {
     );
     fails(
         "set site X /+bindings.[protocol='http',bindingInformation='*:80:X.COM']",
-        "Failed to add duplicate collection element \"http\".",
+        "Failed to add duplicate collection element \"http, *:80:X.COM\".",
         183,
     );
     fails(
@@ -171,6 +171,97 @@ fn bindings_of_a_site_are_set() {
         87,
     );
 }
+
+/// Said by appcmd where an object or an element of a collection lacks what tells it apart.
+fn lacks(what: &str, attribute: &str) -> String {
+    format!(
+        "New {what} missing required attributes.  The attribute \"{attribute}\" must be specified."
+    )
+}
+
+#[test]
+fn half_a_binding_is_neither_added_nor_meant() {
+    for (item, lacking) in [
+        ("bindingInformation='*:80:y.com'", "protocol"),
+        ("protocol='http'", "bindingInformation"),
+        ("protocol='http',bindingInformation=''", "bindingInformation"),
+        ("sslFlags='1'", "protocol"),
+        ("", "protocol"),
+    ] {
+        let line = format!("set site X /+bindings.[{item}]");
+        fails(&line, &lacks("binding element", lacking), 87);
+    }
+    fails("set site X /bindings:http/", "\"http/\" is not protocol/bindingInformation.", 87);
+    fails("set site X /bindings:/*:80:", "\"/*:80:\" is not protocol/bindingInformation.", 87);
+    fails(
+        "set config X /section:httpProtocol /+customHeaders.[value='v']",
+        &lacks("add element", "name"),
+        87,
+    );
+    // One of several is taken away only when it is told which.
+    let added = "set site X /+bindings.[protocol='http',bindingInformation='*:80:y.com']";
+    let text = on(SAMPLE, added, None).text.unwrap();
+    let answer = on(&text, "set site X /-bindings.[protocol='http']", None);
+    let said = "ERROR ( message:2 <binding> elements are meant: name one by protocol and bindingInformation. )\n";
+    assert_eq!((answer.output.as_str(), answer.exit, answer.text), (said, 87, None));
+}
+
+#[test]
+fn what_iis_would_not_read_is_not_written() {
+    for (line, value, attribute) in [
+        ("set site X /limits.maxConnections:99999999999", "99999999999", "maxConnections"),
+        ("set site X /limits.maxConnections:-1", "-1", "maxConnections"),
+        ("set site X /limits.maxConnections:", "", "maxConnections"),
+        ("set site X /limits.connectionTimeout:5", "5", "connectionTimeout"),
+        ("set site X /limits.connectionTimeout:1:2:x", "1:2:x", "connectionTimeout"),
+        ("set site X /serverAutoStart:yes", "yes", "serverAutoStart"),
+        ("set apppool P /queueLength:many", "many", "queueLength"),
+        ("set config X /section:directoryBrowse /enabled:perhaps", "perhaps", "enabled"),
+        (
+            "set site X /+bindings.[protocol='https',bindingInformation='*:443:y',sslFlags='SNI']",
+            "SNI",
+            "sslFlags",
+        ),
+    ] {
+        let message = format!("\"{value}\" is not a valid value for attribute \"{attribute}\".");
+        fails(line, &message, 87);
+    }
+    for value in ["29:00:00", "1.05:00:00", "00:02:00"] {
+        let line = format!("set apppool P /recycling.periodicRestart.time:{value}");
+        assert_eq!(on(SAMPLE, &line, None).exit, 0, "{value}");
+    }
+}
+
+#[test]
+fn nothing_that_is_typed_is_lost() {
+    fails("add site /name:N /Name:M", "The parameter \"name\" is given twice.", 87);
+    fails(
+        "set site X /limits.maxConnections:4 /limits.maxConnections:5",
+        "The parameter \"limits.maxconnections\" is given twice.",
+        87,
+    );
+    fails("list site X /text:name /text:id", "The parameter \"text\" is given twice.", 87);
+}
+
+#[test]
+fn help_is_about_what_it_is_asked_for_and_fits_a_terminal() {
+    let help = |line: &str| {
+        let answer = on(SAMPLE, line, None);
+        assert_eq!(answer.exit, 1, "{line}");
+        assert!(answer.output.lines().all(|line| line.len() <= 80), "{}", answer.output);
+        answer.output
+    };
+    // The error for an unknown verb says to ask this.
+    let site = help("SITE /?");
+    assert_eq!(help("sites /?"), site);
+    assert_eq!(help("set site /?"), site);
+    assert!(site.contains("  SITE      list set add delete start stop\n"), "{site}");
+    assert!(site.contains("\n  /limits.maxConnections:4294967295\n"), "{site}");
+    assert!(!site.contains("VDIR") && !site.contains("/bindings.binding"), "{site}");
+    assert!(help("/?").contains("  VDIR      list set add delete\n"));
+}
+
+const ONE_IS_TAKEN: &str = "site \"Default Web Site\" has the id 1";
 
 #[test]
 fn what_else_a_site_has_is_set() {
@@ -199,6 +290,10 @@ fn what_else_a_site_has_is_set() {
     );
     fails("set site X /xyz:1", "Unknown attribute \"xyz\".  Replace with -? for help.", 87);
     fails("set site X /id:1", "Failed to add duplicate collection element \"X\".", 183);
+    for line in ["set site X /id:1", "add site /name:New /id:1"] {
+        // IIS does not say that it is the number, nor whose it is.
+        assert_eq!(on(SAMPLE, line, None).notes, [ONE_IS_TAKEN], "{line}");
+    }
     fails("set site Y /id:1", "Cannot find SITE object with identifier \"Y\".", 1168);
     does(
         "stop site X",
@@ -512,6 +607,12 @@ fn sections_are_listed_searched_and_locked() {
         "list config X /section:defaultDocument",
         "<system.webServer>\n  <defaultDocument enabled=\"true\">\n    <files>\n      <add value=\"Default.htm\" />\n      <add value=\"index.html\" />\n    </files>\n  </defaultDocument>\n</system.webServer>\n",
     );
+    // As they are looked for: IIS puts those of an inner level first.
+    let line = "set config X /section:defaultDocument /+files.[value='own.html']";
+    let text = on(SAMPLE, line, None).text.unwrap();
+    let listed = on(&text, "list config X /section:defaultDocument", None).output;
+    let places = ["own.html", "Default.htm", "index.html"].map(|name| listed.find(name).unwrap());
+    assert!(places.is_sorted(), "{listed}");
     says(
         "list config X /section:directoryBrowse /config:*",
         "<system.webServer>\n  <directoryBrowse enabled=\"true\" />\n</system.webServer>\n",

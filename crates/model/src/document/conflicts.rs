@@ -93,6 +93,10 @@ pub(super) fn listeners(all: &Parts) -> Vec<Problem> {
 /// Reports certificates that no binding could use. Who takes the best, or names a certificate by
 /// what is in it, may use any.
 pub(super) fn certificates(all: &Parts) -> Vec<Problem> {
+    if all.records.is_some() {
+        // They stand in another file, and as in the store of Windows wait there for a record.
+        return Vec::new();
+    }
     let mut unused = vec![true; all.certificates.len()];
     let secure = all.bindings.iter().filter(|own| own.information.protocol == Protocol::Https);
     for binding in secure {

@@ -24,6 +24,7 @@ use crate::{
     decide::{Fallback, KeyHost, KeyRef, ListenerRules, Order, Question, decide},
     name::{HostName, HostPattern},
     problem::{Code, Problem, Span},
+    record::RecordKey,
     table::BindingId,
 };
 
@@ -163,6 +164,13 @@ impl<'a> Review<'a> {
         self.configuration.table.holder(&key).is_some()
     }
 
+    /// Whether a binding is there for all who name no host, whatever certificate it shows.
+    fn has_without_host(&self, endpoint: Endpoint) -> bool {
+        self.configuration.table.bindings.iter().any(|own| {
+            own.information.endpoint == endpoint && own.information.host == HostPattern::Any
+        })
+    }
+
     fn report_no_catch_all(&self, problems: &mut Vec<Problem>) {
         // An endpoint for all addresses comes before those for one, and speaks for its port.
         let mut reported = HashSet::new();
@@ -182,10 +190,24 @@ impl<'a> Review<'a> {
             let message = format!(
                 "clients without a server name (old programs, requests by address) get no certificate on {endpoint}"
             );
-            let help = format!(
-                "give a site a binding such as \"https/{endpoint}:\", or write a [[listener]] on \
-                 \"https/{endpoint}\" with no_sni = \"refuse\""
-            );
+            let refuse =
+                format!("write a [[listener]] on \"https/{endpoint}\" with no_sni = \"refuse\"");
+            let help = match (&self.configuration.records, self.has_without_host(*endpoint)) {
+                (Some(_), true) => format!(
+                    "give its binding without a host a certificate: bindery netsh http add \
+                     sslcert {} certhash=THUMBPRINT \
+                     appid={{4dc3e181-e14b-4a21-b022-59fc669b0914}}",
+                    String::from(RecordKey::IpPort(*endpoint)),
+                ),
+                (Some(_), false) => format!(
+                    "give a site a binding https/{endpoint}: without SNI, and a certificate \
+                     record for {}, or in bindery.toml beside this file {refuse}",
+                    String::from(RecordKey::IpPort(*endpoint)),
+                ),
+                (None, _) => {
+                    format!("give a site a binding such as \"https/{endpoint}:\", or {refuse}")
+                }
+            };
             problems.push(Problem::new(Code::NoCatchAll, span, message, help));
         }
     }

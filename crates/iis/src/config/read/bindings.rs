@@ -43,7 +43,10 @@ impl<'a> Reader<'a> {
         }
         if self.parts.bindings.len() == before {
             let message = format!("{} has no binding that is served", named.owner);
-            let help = "add one: bindery appcmd set site NAME /+bindings.[protocol='https',bindingInformation='*:443:www.example.com',sslFlags='1']";
+            let name = site.value("name").unwrap_or_default();
+            let help = format!(
+                "add one: bindery appcmd set site \"{name}\" \"/+bindings.[protocol='https',bindingInformation='*:443:www.example.com',sslFlags='1']\""
+            );
             let problem = Problem::new(Code::NoBinding, named.span.clone(), message, help);
             self.shared.report.problems.push(problem);
         }
@@ -59,6 +62,16 @@ impl<'a> Reader<'a> {
         let protocol = element.value("protocol").unwrap_or_default();
         let text = element.value("bindingInformation").unwrap_or_default();
         let span = value::place(element, "bindingInformation");
+        let lacks = ["protocol", "bindingInformation"]
+            .into_iter()
+            .find(|name| element.value(name).is_none_or(|value| value.trim().is_empty()));
+        if let Some(name) = lacks {
+            self.parts.incomplete = true;
+            let message = format!("binding of {}: it has no {name}", named.owner);
+            let help = "write both, as in protocol=\"https\" bindingInformation=\"*:443:www.example.com\"; IIS takes neither without the other";
+            let place = (&Source::Main, element.tag());
+            return self.shared.report.problem(place, Code::BadBinding, message, help);
+        }
         if !["http", "https"].iter().any(|own| own.eq_ignore_ascii_case(protocol.trim())) {
             let message = format!(
                 "{protocol}/{text} of {}: {protocol:?} is not served; there are http and https",

@@ -63,7 +63,18 @@ struct WebConfig {
     path: String,
     folder: PathBuf,
     text: String,
+    /// Why there is no text.
+    unread: Option<String>,
     span: Span,
+}
+
+impl WebConfig {
+    fn tree(&self) -> Result<Tree<'_>, XmlError> {
+        match &self.unread {
+            None => xml::parse(&self.text),
+            Some(why) => Err(XmlError { span: 0..0, message: why.clone() }),
+        }
+    }
 }
 
 /// A level, and what is said of it, in order.
@@ -113,7 +124,7 @@ impl<'a> Reader<'a> {
             locations = self.locations.remove(&name).unwrap_or_default();
         }
         let files = self.web_configs(&directories);
-        let trees: Vec<_> = files.iter().map(|file| xml::parse(&file.text)).collect();
+        let trees: Vec<_> = files.iter().map(WebConfig::tree).collect();
         let nodes = self.nodes(&directories, &locations, &files, &trees);
         let mut site = SiteReader { reader: self, directories: &directories, named, hsts };
         site.make(nodes)
@@ -258,9 +269,13 @@ impl<'a> Reader<'a> {
         for directory in directories {
             let Some(folder) = &directory.folder else { continue };
             let mut add = |path: String, folder: &Path| {
-                if let Some(text) = (self.sources.web_config)(folder) {
+                if let Some(read) = (self.sources.web_config)(folder) {
                     let (folder, span) = (folder.to_owned(), directory.span.clone());
-                    files.push(WebConfig { path, folder, text, span });
+                    let (text, unread) = match read {
+                        Ok(text) => (text, None),
+                        Err(why) => (String::new(), Some(why)),
+                    };
+                    files.push(WebConfig { path, folder, text, unread, span });
                 }
             };
             add(directory.path.clone(), folder);

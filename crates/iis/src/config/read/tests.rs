@@ -51,7 +51,7 @@ impl Given {
             records: &self.records,
             web_config: &|folder| {
                 self.asked.set(self.asked.get() + 1);
-                self.web_configs.get(folder).cloned()
+                self.web_configs.get(folder).cloned().map(Ok)
             },
             folders_with_web_config: &|root| {
                 let below = |folder: &&PathBuf| folder.starts_with(root) && *folder != root;
@@ -487,6 +487,20 @@ fn applications_may_be_left_out_of_what_their_site_says() {
 }
 
 #[test]
+fn half_a_binding_is_an_error_as_in_iis() {
+    for (binding, says) in [
+        ("<binding bindingInformation='*:80:'/>", "it has no protocol"),
+        ("<binding protocol='http'/>", "it has no bindingInformation"),
+        ("<binding protocol='' bindingInformation='*:80:'/>", "it has no protocol"),
+    ] {
+        let bindings = format!("<bindings>{binding}</bindings>");
+        let given = Given::text(one_site(&bindings, ""));
+        let document = given.read();
+        has(&document, &given.text, Code::BadBinding, says);
+    }
+}
+
+#[test]
 fn a_web_config_that_cannot_be_read_costs_its_folder() {
     let mut given = Given::text(one_site(HTTP, ""));
     given.web_configs.insert("/srv/d/a/f".into(), "<configuration>\n<system.webServer>".to_owned());
@@ -584,7 +598,7 @@ fn the_companion_says_what_the_file_has_no_place_for() {
     let document = given.read();
     let mut found = codes(&document);
     found.sort_unstable();
-    assert_eq!(found, ["idle-listener", "unused-certificate"], "{}", told(&document, &given.text));
+    assert_eq!(found, ["idle-listener"], "{}", told(&document, &given.text));
     let settings = &document.configuration.settings;
     assert_eq!(settings.state_dir.as_deref(), Some(Path::new("/s")));
     assert_eq!(settings.access_log.as_ref().unwrap().folder, Path::new("/var/log/b"));
