@@ -6,7 +6,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc::{self, Sender},
-    thread,
+    thread::{self, ThreadId},
 };
 
 use tokio::{runtime::Handle, sync::oneshot};
@@ -28,7 +28,7 @@ pub async fn run<T: Send + 'static>(
 /// it has allocated is freed there too, and is at hand for the next thing.
 pub struct Background {
     /// Nothing where there is no thread.
-    jobs: Option<Sender<Job>>,
+    thread: Option<(ThreadId, Sender<Job>)>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -45,10 +45,11 @@ impl Background {
         };
         let started = thread::Builder::new().name(name.to_owned()).spawn(run);
         let started = started.inspect_err(|error| warn!(%error, name, "no thread can be started"));
-        Self { jobs: started.is_ok().then_some(jobs) }
+        Self { thread: started.ok().map(|started| (started.thread().id(), jobs)) }
     }
 
-    /// Runs `work` there. A panic in it becomes an error that names `what`.
+    /// Runs `work` there, within the runtime that this is called in. A panic in it becomes an error
+    /// that names `what`.
     ///
     /// # Errors
     ///
@@ -58,19 +59,32 @@ impl Background {
         what: &'static str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let Some(jobs) = &self.jobs else { return run(what, work).await };
+        let Some((_, jobs)) = &self.thread else { return run(what, work).await };
         let (done, result) = oneshot::channel();
-        give(jobs, move || drop(done.send(catch_unwind(AssertUnwindSafe(work)))));
+        let runtime = Handle::try_current().ok();
+        give(jobs, move || {
+            let _within = runtime.as_ref().map(Handle::enter);
+            drop(done.send(catch_unwind(AssertUnwindSafe(work))));
+        });
         match result.await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) | Err(_) => Err(io::Error::other(format!("{what}: it panicked"))),
         }
     }
 
+    /// Whether this is called there.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.thread.as_ref().is_some_and(|(own, _)| *own == thread::current().id())
+    }
+
     /// Runs `work` there, within the runtime that this is called in, and waits for it. A panic in it
-    /// is one here.
+    /// is one here. What runs there already does it itself.
     pub fn wait<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let Some(jobs) = &self.jobs else { return work() };
+        let jobs = match &self.thread {
+            Some((_, jobs)) if !self.is_here() => jobs,
+            _ => return work(),
+        };
         let (done, result) = mpsc::sync_channel(1);
         let runtime = Handle::try_current().ok();
         give(jobs, move || {
@@ -93,6 +107,8 @@ fn give(jobs: &Sender<Job>, work: impl FnOnce() + Send + 'static) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rustix::process::getpriority_process;
 
     use super::*;
@@ -114,5 +130,12 @@ mod tests {
         let panic = catch_unwind(AssertUnwindSafe(|| background.wait(|| panic!("no"))));
         assert!(panic.is_err());
         assert_eq!(background.wait(|| 1), 1);
+    }
+
+    #[test]
+    fn who_is_there_already_waits_for_nobody() {
+        let background = Arc::new(Background::start("test"));
+        let too = Arc::clone(&background);
+        assert_eq!(background.wait(move || too.wait(|| 1)), 1);
     }
 }

@@ -2,15 +2,17 @@
 //! them.
 //!
 //! Linux takes turns in slices. A thread that wakes up waits until the one that runs has had its
-//! slice, whatever its niceness, and that is looked at by a timer with up to 10 ms between two looks:
-//! a request would wait so long whenever something is computed on the same core. Unless it asks for
-//! shorter slices than the one that runs (`PREEMPT_SHORT`, since Linux 6.12): then it has the core
-//! at once. How much of the core each has in the end is left as it is.
-#![allow(unsafe_code, reason = "one system call, which no safe library has: see set_slice")]
+//! slice, whatever its niceness, and a timer looks at that every 1 to 10 ms: so long would a request
+//! wait whenever something is computed on the same core. Unless it asks for shorter slices than the
+//! one that runs (since Linux 6.12): then it has the core at once. And a thread of the batch policy
+//! takes it from nobody when it wakes up. How much of the core each has in the end is left to
+//! niceness.
+#![allow(unsafe_code, reason = "one system call, which no safe library has: see `set`")]
 
 use std::{io, mem::size_of, time::Duration};
 
-use rustix::process::{getpriority_process, nice};
+use libc::{SCHED_BATCH, SCHED_FLAG_KEEP_POLICY, c_int, sched_attr};
+use rustix::process::getpriority_process;
 
 /// The slices of threads that serve: the shortest that Linux has.
 const SERVING_SLICE: Duration = Duration::from_micros(100);
@@ -20,33 +22,35 @@ const SERVING_SLICE: Duration = Duration::from_micros(100);
 /// can, a change still comes through within a second.
 const NICENESS: i32 = 10;
 
+/// The most that there is.
+const NICENESS_MAX: i32 = 19;
+
 /// From now on the calling thread has a core as soon as it has something to do, if those that run
 /// there have longer slices. Before Linux 6.12 nothing changes.
 pub fn serve() {
     // It is allowed to everybody; where it is not, everything works without.
-    set_slice(Some(SERVING_SLICE)).ok();
+    set(None, 0, SERVING_SLICE).ok();
 }
 
 /// From now on the calling thread gives way to those that serve.
 pub fn give_way() {
     // As above. A thread begins with the slices of the one that has started it.
-    nice(NICENESS).ok();
-    set_slice(None).ok();
+    let usual_slice = Duration::ZERO;
+    set(Some(SCHED_BATCH), NICENESS, usual_slice).ok();
 }
 
-/// Sets how long the calling thread may run before Linux looks for another, or takes that back. Its
-/// policy and its niceness stay as they are.
-fn set_slice(slice: Option<Duration>) -> io::Result<()> {
-    let attributes = libc::sched_attr {
-        size: u32::try_from(size_of::<libc::sched_attr>()).map_err(io::Error::other)?,
-        sched_policy: 0,
-        sched_flags: u64::try_from(libc::SCHED_FLAG_KEEP_POLICY).map_err(io::Error::other)?,
+/// Sets how the calling thread takes its turns: the policy or, where there is none, what it has; how
+/// much nicer it is than now; how long it may run before Linux looks for another.
+fn set(policy: Option<c_int>, nicer: i32, slice: Duration) -> io::Result<()> {
+    let flags = if policy.is_none() { SCHED_FLAG_KEEP_POLICY } else { 0 };
+    let attributes = sched_attr {
+        size: u32::try_from(size_of::<sched_attr>()).map_err(io::Error::other)?,
+        sched_policy: u32::try_from(policy.unwrap_or(0)).map_err(io::Error::other)?,
+        sched_flags: u64::try_from(flags).map_err(io::Error::other)?,
         // Of the calling thread, in Linux.
-        sched_nice: getpriority_process(None)?,
+        sched_nice: (getpriority_process(None)? + nicer).min(NICENESS_MAX),
         sched_priority: 0,
-        sched_runtime: slice
-            .map_or(Ok(0), |slice| u64::try_from(slice.as_nanos()))
-            .map_err(io::Error::other)?,
+        sched_runtime: u64::try_from(slice.as_nanos()).map_err(io::Error::other)?,
         sched_deadline: 0,
         sched_period: 0,
     };
@@ -69,40 +73,49 @@ mod tests {
 
     use super::*;
 
-    /// What Linux says of the calling thread, where it says it (since 6.6).
-    fn slice() -> Option<u64> {
-        let said = fs::read_to_string("/proc/thread-self/sched").ok()?;
-        let line = said.lines().find(|line| line.starts_with("se.slice"))?;
-        line.rsplit(':').next()?.trim().parse().ok()
+    #[derive(Debug, PartialEq)]
+    struct Seen {
+        niceness: i32,
+        policy: Option<u64>,
+        slice: Option<u64>,
     }
 
-    /// What a new thread is after `work`: its slice and its niceness.
-    fn after(work: fn()) -> (Option<u64>, i32) {
+    /// What a new thread is after `work`. Not every kernel tells everything.
+    fn after(work: fn()) -> Seen {
         let thread = thread::spawn(move || {
             work();
-            (slice(), getpriority_process(None).unwrap())
+            let told = fs::read_to_string("/proc/thread-self/sched").unwrap_or_default();
+            let number = |name: &str| {
+                let line = told.lines().find(|line| line.split([' ', ':']).next() == Some(name))?;
+                line.rsplit(':').next()?.trim().parse().ok()
+            };
+            let niceness = getpriority_process(None).unwrap();
+            Seen { niceness, policy: number("policy"), slice: number("se.slice") }
         });
         thread.join().unwrap()
     }
 
     #[test]
     fn who_serves_has_shorter_slices_than_who_works_behind_and_is_as_nice_as_before() {
-        let (usual, niceness) = after(|| ());
-        let (serving, same) = after(serve);
-        let (behind, nicer) = after(give_way);
-        assert_eq!((behind, same), (usual, niceness));
-        assert_eq!(nicer, (niceness + NICENESS).min(19));
+        let usual = after(|| ());
+        let serving = after(serve);
+        assert_eq!((serving.niceness, serving.policy), (usual.niceness, usual.policy));
         // Linux before 6.12 lets nobody ask.
-        assert!(serving == usual || serving == Some(100_000), "{serving:?}");
+        let slices = [usual.slice, Some(100_000)];
+        assert!(slices.contains(&serving.slice), "{serving:?}");
+        let behind = after(give_way);
+        let niceness = (usual.niceness + NICENESS).min(NICENESS_MAX);
+        assert_eq!((behind.niceness, behind.slice), (niceness, usual.slice));
+        let batch = usual.policy.map(|_| u64::try_from(SCHED_BATCH).unwrap());
+        assert_eq!(behind.policy, batch);
     }
 
     #[test]
     fn a_background_thread_does_not_begin_with_the_slices_of_who_starts_it() {
-        let (usual, _) = after(|| ());
-        let thread = thread::spawn(|| {
+        let started = thread::spawn(|| {
             serve();
             after(give_way)
         });
-        assert_eq!(thread.join().unwrap().0, usual);
+        assert_eq!(started.join().unwrap(), after(give_way));
     }
 }
