@@ -16,7 +16,7 @@ use bindery_server::{
     blocking::{self, Background},
     inspect::has_errors,
     limits::BLOCKING_THREADS_MAX,
-    listener,
+    listener, scheduling,
     server::Server,
     text_of,
 };
@@ -163,6 +163,7 @@ fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
         .worker_threads(settings.workers.unwrap_or(cores))
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("bindery")
+        .on_thread_start(scheduling::serve)
         .enable_all()
         .build()
         .map_err(|error| Failure::because("the threads cannot be started", error))

@@ -441,6 +441,11 @@ impl Applier {
         self.inner.running.get().map(|running| &running.server)
     }
 
+    /// Where changes are made. Who asks for one from there does not wait for its turn.
+    pub(crate) fn behind(&self) -> &Background {
+        &self.inner.background
+    }
+
     /// Makes a change. Blocks; call it where blocking is allowed, and within a tokio runtime where
     /// a server is told.
     ///
@@ -450,7 +455,9 @@ impl Applier {
     pub fn apply(&self, request: &Request) -> Result<Outcome, Refused> {
         // No queue: there, who asks on the basis of what it has just seen stands behind others
         // and is always outdated.
-        let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = !self.inner.background.is_here();
+        let turn = || self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = waits.then(turn);
         let (applier, request) = (self.clone(), request.clone());
         self.inner.background.wait(move || {
             let made = applier.inner.apply(&request);

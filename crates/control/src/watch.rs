@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bindery_server::{blocking, text_of};
+use bindery_server::{scheduling, text_of};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, CreateKind, ModifyKind},
@@ -157,7 +157,7 @@ fn is_named(path: &Path, own: &[Option<OsString>]) -> bool {
 impl Watcher {
     fn run(mut self) {
         // Thousands of files may have to be looked at, every two seconds.
-        blocking::give_way();
+        scheduling::give_way();
         // A server is told within the runtime.
         let runtime = self.runtime.clone();
         let _within = runtime.enter();
