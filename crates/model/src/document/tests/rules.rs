@@ -339,7 +339,7 @@ fn a_redirect_or_rewrite_that_cannot_work_is_refused() {
     redirect("{ suffix = ‹''›, to = '/a' }", "bad-value", "suffix is empty");
     rewrite("{ path = '/a', to = '‹https://b›' }", "bad-value", "redirects go elsewhere");
     rewrite("{ path = '/a', to = '‹/b#c›' }", "bad-value", "stays with the client");
-    rewrite("{ path = '/a', to = '/b', ‹state› = 301 }", "unknown-key", "the keys here");
+    rewrite("{ path = '/a', to = '/b', ‹code› = 301 }", "unknown-key", "the keys here");
     rewrite("{ path = '/a', to = '/b', status = 301, next = ‹1› }", "bad-value", "remove next");
     check(
         "[[site]]\nname = 'a'\nbindings = ['http/*:80:']\nproxy = 'http://b'\nrewrites = [{ path = '/a', to = '/b', ‹unless_file› = true }]",
