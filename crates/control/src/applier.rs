@@ -30,7 +30,7 @@ use std::{
 use bindery_iis::netsh::records::{RecordChange, RecordError, Records};
 use bindery_model::{
     change::{Change, Difference, EditError, Place},
-    document::{Configuration, Positions, Settings, write},
+    document::{Before, Configuration, Positions, Settings, write},
     problem::{Problem, Severity},
 };
 use bindery_server::{
@@ -53,6 +53,7 @@ use crate::{
     replace::{self, NotReplaced, Replacement},
     steps::Observer,
     things::list,
+    written::Replaced,
 };
 
 /// Who listens to events and falls behind by more has to look at the history again.
@@ -150,6 +151,12 @@ impl Current {
     #[must_use]
     pub fn state_folder(&self) -> PathBuf {
         self.home.state_folder(&self.configuration.settings)
+    }
+
+    /// What a text that is nearly the same is read after.
+    fn before(&self) -> Before<'_> {
+        let Self { home, text, configuration, positions, problems, .. } = self;
+        Before { text, folder: &home.folder, configuration, positions, problems }
     }
 }
 
@@ -567,6 +574,9 @@ impl State {
         current.revision = last.unwrap_or(0) + 1;
         // What the history cannot bring back is not compared with.
         let before = last.and_then(|last| self.history.texts(last).ok().flatten());
+        let replaced = before
+            .as_ref()
+            .and_then(|before| Replaced::between(&before.config, &texts.config, true));
         let difference = before.map(|before| {
             let records = serde_json::from_str(&before.records).unwrap_or_default();
             let (before, _) = current.home.read(&before.config, &records);
@@ -581,7 +591,8 @@ impl State {
             disturbed: 0,
             problems: Vec::new(),
         };
-        let intended = self.history.intend(record, &texts.config, Some(&texts.records))?;
+        let intended =
+            self.history.intend(record, &texts.config, Some(&texts.records), replaced)?;
         self.history.made(intended, 0).1
     }
 

@@ -1,0 +1,301 @@
+//! How it was written. A change that says again what was said before is written again as it was
+//! written before: an empty element that had got an attribute, a line that had become too long, a
+//! name in another case. The history knows what each change has replaced, so this lasts over a
+//! restart.
+//!
+//! What a change makes anew is followed back, revision by revision, to what stood in its place. The
+//! newest that says the same, construct by construct with every comment and whatever nobody knows,
+//! takes its place. Nothing goes behind what somebody wrote there by hand, unless it was taken back
+//! by hand too.
+
+use std::{ops::Range, sync::Arc};
+
+use bindery_iis::xml;
+use bindery_model::document::edit;
+use serde::{Deserialize, Serialize};
+
+use crate::home::Form;
+
+/// More pieces, or more of their text, are not kept: such a change has made everything anew, and
+/// nothing is followed back beyond it.
+const PIECES_MAX: usize = 64;
+const REPLACED_BYTES_MAX: usize = 64 * 1024;
+
+/// What is looked at around a piece: a site with a thousand bindings.
+const AROUND_BYTES_MAX: usize = 128 * 1024;
+
+/// How many times what is around a piece is looked at: an attribute's element, the one around that,
+/// and so on up to its site.
+const AROUND_MAX: usize = 5;
+
+/// Two texts are alike again where so many words in a row are: two lines and their ends.
+const ALIKE_AGAIN: usize = 4;
+
+/// Where two texts are alike again is not looked for beyond so many words.
+const LOOKED_THROUGH_MAX: usize = 300;
+
+/// What a change has replaced in the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Replaced {
+    /// Whether somebody wrote the text themselves.
+    pub(crate) by_hand: bool,
+    /// In order.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// A piece of a text, and what stood there before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Piece {
+    /// Where it begins.
+    pub(crate) at: usize,
+    /// How long it is.
+    pub(crate) length: usize,
+    /// What stood in its place.
+    pub(crate) was: String,
+}
+
+impl Replaced {
+    /// What `after` has in the place of `before`; nothing where that is too much.
+    pub(crate) fn between(before: &str, after: &str, by_hand: bool) -> Option<Self> {
+        Some(Self { by_hand, pieces: pieces(before, after)? })
+    }
+
+    /// How much of a text it keeps.
+    pub(crate) fn size(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.was.len() + size_of::<Piece>()).sum()
+    }
+}
+
+/// The text `now`, made of `current` by a change, as it was written before where it says the same.
+/// `before` are what the last changes replaced, newest first. `None` where nothing is otherwise.
+pub(crate) fn as_before(
+    form: Form,
+    (current, now): (&str, &str),
+    before: &[Arc<Replaced>],
+) -> Option<String> {
+    let own = Replaced::between(current, now, false)?;
+    let mut text = now.to_owned();
+    let mut from = now.len() + 1;
+    for piece in own.pieces.iter().rev().filter(|_| !before.is_empty()) {
+        let range = piece.at..piece.at + piece.length;
+        if range.end >= from {
+            // It was brought back with what is around it.
+            continue;
+        }
+        if let Some((range, was)) = found(form, now, range, &own, before)
+            && range.end < from
+        {
+            from = range.start;
+            text.replace_range(range, &was);
+        }
+    }
+    (text != now).then_some(text)
+}
+
+fn found(
+    form: Form,
+    now: &str,
+    piece: Range<usize>,
+    own: &Replaced,
+    before: &[Arc<Replaced>],
+) -> Option<(Range<usize>, String)> {
+    let mut range = piece;
+    for _ in 0..AROUND_MAX {
+        match walk(form, now, &range, own, before) {
+            Walk::Untouched | Walk::Same => return None,
+            Walk::Found(was) => return Some((range, was)),
+            Walk::Nothing => {}
+        }
+        range = match form {
+            Form::Toml => edit::enclosing(now, &range)?,
+            Form::Iis => xml::enclosing(now, &range)?,
+        };
+        if range.len() > AROUND_BYTES_MAX {
+            return None;
+        }
+    }
+    None
+}
+
+/// What a walk back comes to.
+enum Walk {
+    /// Nobody has changed anything there.
+    Untouched,
+    /// It stood there letter for letter already.
+    Same,
+    /// It said the same, and was written so.
+    Found(String),
+    /// It never said the same.
+    Nothing,
+}
+
+/// What stood in the place of a part of `now`, change by change.
+fn walk(
+    form: Form,
+    now: &str,
+    range: &Range<usize>,
+    own: &Replaced,
+    before: &[Arc<Replaced>],
+) -> Walk {
+    let wanted = now.get(range.clone()).unwrap_or_default();
+    let mut part = Part { at: range.start, text: wanted.to_owned() };
+    if part.take_back(own) == Touch::Across {
+        return Walk::Nothing;
+    }
+    let current = part.text.clone();
+    // What stood there, and whether somebody has changed it by hand since.
+    let mut stood = vec![(part.text.clone(), false)];
+    let (mut by_hand, mut touched) = (false, false);
+    for replaced in before {
+        match part.take_back(replaced) {
+            Touch::None => continue,
+            Touch::Across => return Walk::Nothing,
+            Touch::Within => touched = true,
+        }
+        let known = stood.iter().find(|(text, _)| *text == part.text);
+        by_hand = known.map_or(by_hand || replaced.by_hand, |(_, by_hand)| *by_hand);
+        if known.is_none() {
+            stood.push((part.text.clone(), by_hand));
+        }
+        if by_hand || part.text == current {
+            continue;
+        }
+        if part.text == wanted {
+            return Walk::Same;
+        }
+        let alike = match form {
+            Form::Toml => edit::alike(wanted, &part.text),
+            Form::Iis => xml::alike(wanted, &part.text),
+        };
+        if alike {
+            return Walk::Found(part.text);
+        }
+    }
+    if touched { Walk::Nothing } else { Walk::Untouched }
+}
+
+/// A part of a text.
+struct Part {
+    at: usize,
+    text: String,
+}
+
+#[derive(PartialEq, Eq)]
+enum Touch {
+    /// Nothing of the part was changed.
+    None,
+    /// Something within it was.
+    Within,
+    /// Something was that is partly outside of it.
+    Across,
+}
+
+impl Part {
+    /// Makes it what it was before a change.
+    fn take_back(&mut self, replaced: &Replaced) -> Touch {
+        let (start, end) = (self.at, self.at + self.text.len());
+        let mut touch = Touch::None;
+        for piece in replaced.pieces.iter().rev() {
+            let piece_end = piece.at + piece.length;
+            // At its very ends something can only have gone where nothing else stands.
+            let within = match piece.length {
+                0 if start == end => piece.at == start,
+                0 => piece.at > start && piece.at < end,
+                _ => piece.at < end && piece_end > start,
+            };
+            if !within {
+                if piece_end <= start {
+                    self.at = self.at + piece.was.len() - piece.length;
+                }
+                continue;
+            }
+            if piece.at < start || piece_end > end {
+                return Touch::Across;
+            }
+            self.text.replace_range(piece.at - start..piece_end - start, &piece.was);
+            touch = Touch::Within;
+        }
+        touch
+    }
+}
+
+/// The pieces of a text that are otherwise than in another. Nothing where they are too many.
+fn pieces(before: &str, after: &str) -> Option<Vec<Piece>> {
+    let (head, tail) = ends(before, after);
+    let middle = |text: &'_ str| head..text.len() - tail;
+    let (old, new) = (before.get(middle(before))?, after.get(middle(after))?);
+    let (old, new): (Vec<_>, Vec<_>) = (words(old).collect(), words(new).collect());
+    let (mut old, mut new) = (old.as_slice(), new.as_slice());
+    let mut pieces = Vec::new();
+    let (mut at, mut kept) = (head, 0);
+    loop {
+        let same = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+        let length = |words: &[&str]| words.iter().map(|word| word.len()).sum::<usize>();
+        at += length(new.get(..same)?);
+        (old, new) = (old.get(same..)?, new.get(same..)?);
+        if old.is_empty() && new.is_empty() {
+            return Some(pieces);
+        }
+        let (gone, come) = alike_again(old, new);
+        let was = old.get(..gone)?.concat();
+        let length = length(new.get(..come)?);
+        kept += was.len();
+        if pieces.len() == PIECES_MAX || kept > REPLACED_BYTES_MAX {
+            return None;
+        }
+        pieces.push(Piece { at, length, was });
+        at += length;
+        (old, new) = (old.get(gone..)?, new.get(come..)?);
+    }
+}
+
+/// How much two texts have in common at their beginnings and at their ends, in whole words.
+fn ends(before: &str, after: &str) -> (usize, usize) {
+    let (before, after) = (before.as_bytes(), after.as_bytes());
+    let least = before.len().min(after.len());
+    // Byte by byte only where they differ.
+    let blocks = before.chunks(BLOCK).zip(after.chunks(BLOCK));
+    let head = BLOCK * blocks.take_while(|(old, new)| old == new).count();
+    let head = head.min(least);
+    let rest = before.iter().skip(head).zip(after.iter().skip(head));
+    let head = head + rest.take_while(|(old, new)| old == new).count();
+    let is_end = |byte: Option<&u8>| byte.is_none_or(|byte| ENDS.contains(&char::from(*byte)));
+    let head = (0..=head).rev().find(|at| is_end(at.checked_sub(1).and_then(|at| before.get(at))));
+    let head = head.unwrap_or(0);
+    let least = least - head;
+    let blocks = before.rchunks(BLOCK).zip(after.rchunks(BLOCK));
+    let tail = BLOCK * blocks.take_while(|(old, new)| old == new).count();
+    let tail = tail.min(least);
+    let rest = before.iter().rev().skip(tail).zip(after.iter().rev().skip(tail));
+    let most = least - tail;
+    let tail = tail + rest.take(most).take_while(|(old, new)| old == new).count();
+    let begins = |text: &[u8], tail: usize| {
+        let at = text.len() - tail;
+        at == head || is_end(at.checked_sub(1).and_then(|at| text.get(at)))
+    };
+    let tail = (0..=tail).rev().find(|tail| begins(before, *tail) && begins(after, *tail));
+    (head, tail.unwrap_or(0))
+}
+
+const BLOCK: usize = 4096;
+
+/// What words end with: lines, and the tags of XML.
+const ENDS: [char; 2] = ['\n', '>'];
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive(ENDS)
+}
+
+/// Behind how many words of each two texts are alike again that are not at their beginning.
+fn alike_again(old: &[&str], new: &[&str]) -> (usize, usize) {
+    let alike = |gone: usize, come: usize| {
+        let (Some(old), Some(new)) = (old.get(gone..), new.get(come..)) else { return false };
+        let least = old.len().min(new.len());
+        let same = old.iter().zip(new).take(ALIKE_AGAIN).take_while(|(old, new)| old == new);
+        same.count() == ALIKE_AGAIN.min(least) && (least >= ALIKE_AGAIN || old.len() == new.len())
+    };
+    let most = LOOKED_THROUGH_MAX.min(old.len() + new.len());
+    let all = (1..=most).flat_map(|both| (0..=both).map(move |gone| (gone, both - gone)));
+    let found = all.into_iter().find(|(gone, come)| alike(*gone, *come));
+    found.unwrap_or((old.len(), new.len()))
+}
