@@ -53,7 +53,7 @@ use crate::{
     replace::{self, NotReplaced, Replacement},
     steps::Observer,
     things::list,
-    written::Replaced,
+    written::{Author, Replaced},
 };
 
 /// Who listens to events and falls behind by more has to look at the history again.
@@ -576,7 +576,7 @@ impl State {
         let before = last.and_then(|last| self.history.texts(last).ok().flatten());
         let replaced = before
             .as_ref()
-            .and_then(|before| Replaced::between(&before.config, &texts.config, true));
+            .and_then(|before| Replaced::between(&before.config, &texts.config, Author::Hand));
         let difference = before.map(|before| {
             let records = serde_json::from_str(&before.records).unwrap_or_default();
             let (before, _) = current.home.read(&before.config, &records);

@@ -37,10 +37,23 @@ const LOOKED_THROUGH_MAX: usize = 300;
 /// What a change has replaced in the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replaced {
-    /// Whether somebody wrote the text themselves.
-    pub(crate) by_hand: bool,
+    /// Who wrote it.
+    pub(crate) by: Author,
     /// In order.
     pub(crate) pieces: Vec<Piece>,
+}
+
+/// Who wrote a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Author {
+    /// An editor that was told what the configuration is to say: it adds no notes, and nothing that
+    /// Bindery does not know.
+    Editor,
+    /// `appcmd`, which can write anything but comments into IIS's form.
+    Appcmd,
+    /// Somebody wrote it so, or brought back what somebody had written.
+    Hand,
 }
 
 /// A piece of a text, and what stood there before.
@@ -56,8 +69,8 @@ pub(crate) struct Piece {
 
 impl Replaced {
     /// What `after` has in the place of `before`; nothing where that is too much.
-    pub(crate) fn between(before: &str, after: &str, by_hand: bool) -> Option<Self> {
-        Some(Self { by_hand, pieces: pieces(before, after)? })
+    pub(crate) fn between(before: &str, after: &str, by: Author) -> Option<Self> {
+        Some(Self { by, pieces: pieces(before, after)? })
     }
 
     /// How much of a text it keeps.
@@ -70,10 +83,10 @@ impl Replaced {
 /// `before` are what the last changes replaced, newest first. `None` where nothing is otherwise.
 pub(crate) fn as_before(
     form: Form,
-    (current, now): (&str, &str),
+    (current, now, by): (&str, &str, Author),
     before: &[Arc<Replaced>],
 ) -> Option<String> {
-    let own = Replaced::between(current, now, false)?;
+    let own = Replaced::between(current, now, by)?;
     let mut text = now.to_owned();
     let mut from = now.len() + 1;
     for piece in own.pieces.iter().rev().filter(|_| !before.is_empty()) {
@@ -143,9 +156,9 @@ fn walk(
         return Walk::Nothing;
     }
     let current = part.text.clone();
-    // What stood there, and whether somebody has changed it by hand since.
-    let mut stood = vec![(part.text.clone(), false)];
-    let (mut by_hand, mut touched) = (false, false);
+    // What stood there, and who has changed it since.
+    let mut stood = vec![(part.text.clone(), own.by)];
+    let (mut by, mut touched) = (own.by, false);
     for replaced in before {
         match part.take_back(replaced) {
             Touch::None => continue,
@@ -153,19 +166,20 @@ fn walk(
             Touch::Within => touched = true,
         }
         let known = stood.iter().find(|(text, _)| *text == part.text);
-        by_hand = known.map_or(by_hand || replaced.by_hand, |(_, by_hand)| *by_hand);
+        by = known.map_or(by.max(replaced.by), |(_, by)| *by);
         if known.is_none() {
-            stood.push((part.text.clone(), by_hand));
+            stood.push((part.text.clone(), by));
         }
-        if by_hand || part.text == current {
+        if by == Author::Hand || part.text == current {
             continue;
         }
         if part.text == wanted {
             return Walk::Same;
         }
+        let loose = by == Author::Editor;
         let alike = match form {
-            Form::Toml => edit::alike(wanted, &part.text),
-            Form::Iis => xml::alike(wanted, &part.text),
+            Form::Toml => edit::alike(wanted, &part.text, loose),
+            Form::Iis => xml::alike(wanted, &part.text, loose),
         };
         if alike {
             return Walk::Found(part.text);

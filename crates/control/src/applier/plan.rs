@@ -30,7 +30,7 @@ use crate::{
     home::{Form, Home, read_records},
     problems::{PlacedProblem, all_placed},
     steps::Step,
-    written::{Replaced, as_before},
+    written::{Author, Replaced, as_before},
 };
 
 /// What is to be in force.
@@ -43,8 +43,8 @@ struct Plan {
     kept: bool,
     /// Whether the file says so already.
     in_file: bool,
-    /// Whether somebody wrote the text themselves, and not a tool that they asked for a change.
-    by_hand: bool,
+    /// Who wrote the text.
+    by: Author,
     /// Whether nothing is taken over from what is in force.
     anew: bool,
 }
@@ -179,7 +179,7 @@ impl Inner {
             undo_to: None,
             kept: false,
             in_file: true,
-            by_hand: true,
+            by: Author::Hand,
             anew,
         })
     }
@@ -194,8 +194,7 @@ impl Inner {
             undo_to: None,
             kept: false,
             in_file: false,
-            // appcmd edits a text of IIS's form itself.
-            by_hand: matches!(request.what, What::Text(_)) && request.actor.door != Door::Appcmd,
+            by: author(request),
             anew: false,
         };
         let edit = |plan: &mut Plan, changes: &[Change]| -> Result<(), Refused> {
@@ -223,11 +222,11 @@ impl Inner {
     fn write_as_before(&self, plan: &mut Plan, current: &Current) {
         let Ok(state) = &self.state else { return };
         // What is brought back as it was, or was written by somebody, is so to the letter.
-        if plan.by_hand || plan.undo_to.is_some() || plan.kept || plan.text == current.text {
+        if plan.by == Author::Hand || plan.text == current.text {
             return;
         }
         let replaced = state.history.replaced(current.revision);
-        let texts = (&*current.text, &*plan.text);
+        let texts = (&*current.text, &*plan.text, plan.by);
         let Some(text) = as_before(plan.home.form, texts, &replaced) else { return };
         // What stands there letter for letter is for `as_before` to say; what it means, for the
         // reader.
@@ -400,7 +399,7 @@ impl Inner {
         let same = is_next && plan.records == current.records;
         let records = (!same).then(|| serde_json::to_string(&plan.records)).transpose();
         let replaced =
-            is_next.then(|| Replaced::between(&current.text, &plan.text, plan.by_hand)).flatten();
+            is_next.then(|| Replaced::between(&current.text, &plan.text, plan.by)).flatten();
         let intended = records
             .map_err(io::Error::from)
             .and_then(|records| {
@@ -479,6 +478,18 @@ impl Inner {
         // Large; not while others wait to look.
         drop(last);
         disturbed
+    }
+}
+
+/// Who writes the text of what is asked for.
+fn author(request: &Request) -> Author {
+    match &request.what {
+        What::Changes(_) | What::Records(_) | What::Both(..) => Author::Editor,
+        // It edits a text of IIS's form itself.
+        What::Text(_) if request.actor.door == Door::Appcmd => Author::Appcmd,
+        What::Text(_) | What::Undo(_) | What::Restore(_) | What::Reload | What::Anew => {
+            Author::Hand
+        }
     }
 }
 

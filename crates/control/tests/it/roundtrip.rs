@@ -341,11 +341,14 @@ impl Truth {
         let home = &self.applier().current().home;
         let read = |text: &str| home.read(text, &Default::default()).0.configuration;
         let changes = write::changes(&write::difference(&read(&now), &read(before)));
-        let unset = |change: &Change| match &change.act {
-            Act::Set(keys) => keys.values().any(Option::is_none),
-            Act::Add(_) | Act::Remove => true,
+        // What others have from it, they have again with it.
+        let same = |change: &Change| match &step.make {
+            Work::Changes(made) => made.iter().all(|made| made.at == change.at),
+            Work::Appcmd(_) => matches!(change.at, Place::Site(_)),
         };
-        (!changes.is_empty() && !changes.iter().any(unset)).then_some(Work::Changes(changes))
+        let set = |change: &Change| matches!(&change.act, Act::Set(_));
+        let changes: Vec<_> = changes.into_iter().filter(same).collect();
+        (!changes.is_empty() && changes.iter().all(set)).then_some(Work::Changes(changes))
     }
 }
 
@@ -460,7 +463,8 @@ proptest! {
         let mut restarts = restarts.into_iter();
         let mut back = Vec::new();
         for (site, step) in places {
-            let steps = steps(home.form, site.get(sites.as_slice()));
+            let site: &String = site.get(&sites);
+            let steps = steps(home.form, site);
             let step = step.get(steps.as_slice());
             let before = truth.text();
             if !truth.make(step.door, &step.make) {

@@ -1,7 +1,7 @@
 //! Whether two parts of a text say the same, construct by construct: what an editor may bring back
 //! letter for letter as it once was.
 
-use std::borrow::Cow;
+use bindery_model::problem::Span;
 
 use super::{Element, PieceKind, parse, parse::is_space};
 
@@ -23,11 +23,14 @@ const ENCLOSING_BYTES_MAX: usize = 256 * 1024;
 /// Whether `now` says what `before` says, both whole elements in a row: the same elements, comments,
 /// texts and instructions in the same order, and the same attributes in any. White space, quotes and
 /// the way in which characters are written do not matter; nor does the case of a `location`'s path,
-/// an element with nothing in it (but `clear`, which says something), and an attribute that is there
-/// or not where an editor leaves it out for saying what holds anyway. What those mean is for the
-/// reader of the whole to judge.
+/// an element with nothing in it (but `clear`, which says something), and an attribute that is gone
+/// where an editor leaves it out for saying what holds anyway. What those mean is for the reader of
+/// the whole to judge.
+///
+/// Where it is `loose`, order does not matter either, nor what is only noted: for a part in which
+/// nobody could have changed these.
 #[must_use]
-pub fn alike(now: &str, before: &str) -> bool {
+pub fn alike(now: &str, before: &str, loose: bool) -> bool {
     let [now, before] = [now, before].map(|part| {
         let part = part.strip_prefix('\u{feff}').unwrap_or(part);
         // Before everything there may be a declaration, which stands nowhere else.
@@ -37,7 +40,7 @@ pub fn alike(now: &str, before: &str) -> bool {
         }
     });
     match (parse(&now), parse(&before)) {
-        (Ok(now), Ok(before)) => same_content(now.root(), before.root()),
+        (Ok(now), Ok(before)) => same_content(now.root(), before.root(), loose),
         _ => false,
     }
 }
@@ -48,25 +51,36 @@ enum Content<'a> {
     Other(PieceKind, &'a str),
 }
 
-fn content(of: Element<'_>) -> Vec<Content<'_>> {
-    let mut all: Vec<_> = of
-        .children()
-        .filter(|child| !is_bare(*child))
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(|child| (child.span().start, Content::Element(child)))
-        .collect();
-    let inside: Vec<_> = of.children().map(Element::span).collect();
-    for (kind, at) in of.tree.pieces(of.content()) {
-        let child = inside.partition_point(|child| child.end <= at.start);
-        if inside.get(child).is_some_and(|child| child.start <= at.start) {
-            continue;
-        }
-        let text = of.tree.text().get(at.clone()).unwrap_or_default();
-        all.push((at.start, Content::Other(kind, text.trim_matches(is_space))));
+fn content(of: Element<'_>, loose: bool) -> Vec<Content<'_>> {
+    if loose {
+        let mut all: Vec<_> = of.children().filter(|child| !is_bare(*child)).collect();
+        all.sort_by_cached_key(|child| sorted(*child));
+        return all.into_iter().map(Content::Element).collect();
     }
+    let inside: Vec<_> = of.children().map(Element::span).collect();
+    let own = |(kind, at): (PieceKind, Span)| {
+        let child = inside.partition_point(|child| child.end <= at.start);
+        let is_own = inside.get(child).is_none_or(|child| child.start > at.start);
+        let text = of.tree.text().get(at.clone()).unwrap_or_default();
+        is_own.then(|| (at.start, Content::Other(kind, text.trim_matches(is_space))))
+    };
+    let children = of.children().filter(|child| !is_bare(*child));
+    let children = children.map(|child| (child.span().start, Content::Element(child)));
+    let mut all: Vec<_> = children.chain(of.tree.pieces(of.content()).filter_map(own)).collect();
     all.sort_by_key(|(at, _)| *at);
     all.into_iter().map(|(_, one)| one).collect()
+}
+
+/// What an element says, in an order of its own.
+fn sorted(element: Element<'_>) -> String {
+    let name = element.name();
+    let all = element.attributes().map(|own| (own.name(), own.value().to_lowercase()));
+    let mut all: Vec<_> = all.filter(|(own, _)| !TAKEN_AWAY.contains(&(name, *own))).collect();
+    all.sort();
+    let mut children: Vec<_> =
+        element.children().filter(|child| !is_bare(*child)).map(sorted).collect();
+    children.sort();
+    format!("{name}{all:?}{children:?}")
 }
 
 /// Whether nothing is said by an element.
@@ -77,14 +91,14 @@ fn is_bare(element: Element<'_>) -> bool {
         && element.children().all(is_bare)
 }
 
-fn same_content(now: Element<'_>, before: Element<'_>) -> bool {
-    let (now, before) = (content(now), content(before));
+fn same_content(now: Element<'_>, before: Element<'_>, loose: bool) -> bool {
+    let (now, before) = (content(now, loose), content(before, loose));
     now.len() == before.len()
         && now.iter().zip(&before).all(|pair| match pair {
             (Content::Element(now), Content::Element(before)) => {
                 now.name() == before.name()
                     && same_attributes(*now, *before)
-                    && same_content(*now, *before)
+                    && same_content(*now, *before, loose)
             }
             (Content::Other(kind, now), Content::Other(was, before)) => {
                 kind == was && now == before
@@ -94,26 +108,23 @@ fn same_content(now: Element<'_>, before: Element<'_>) -> bool {
 }
 
 fn same_attributes(now: Element<'_>, before: Element<'_>) -> bool {
-    let all_in = |all: Element<'_>, other: Element<'_>| {
-        all.attributes().all(|own| match other.value(own.name()) {
-            Some(value) => same_value(all.name(), own.name(), &own.value(), &value),
-            None => TAKEN_AWAY.contains(&(all.name(), own.name())),
-        })
-    };
-    all_in(now, before) && all_in(before, now)
-}
-
-fn same_value(element: &str, name: &str, now: &Cow<'_, str>, before: &Cow<'_, str>) -> bool {
-    match (element, name) {
+    let element = now.name();
+    let same = |name: &str, now: &str, before: &str| match (element, name) {
         ("location", "path") => now.to_lowercase() == before.to_lowercase(),
         _ => now == before,
-    }
+    };
+    let had = |name| before.value(name);
+    now.attributes()
+        .all(|own| had(own.name()).is_some_and(|had| same(own.name(), &own.value(), &had)))
+        && before.attributes().all(|own| {
+            now.attribute(own.name()).is_some() || TAKEN_AWAY.contains(&(element, own.name()))
+        })
 }
 
 /// The element around a part of a text, as far as tags nearby show it: one further out for each time
 /// it is asked with what it gave. `None` where it is not found nearby.
 #[must_use]
-pub fn enclosing(text: &str, part: &std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+pub fn enclosing(text: &str, part: &Span) -> Option<Span> {
     let mut from = part.start;
     loop {
         let start = opening(text, from, part.start)?;
@@ -180,4 +191,71 @@ fn tag(text: &str, at: usize) -> Option<&str> {
         false => rest.find('>')? + 1,
     };
     rest.get(..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{alike, enclosing};
+
+    #[test]
+    fn what_is_only_written_otherwise_is_alike() {
+        for (now, before) in [
+            ("<a b=\"1\" c='2' />", "<a\n c=\"2\"\n b = '1'></a >"),
+            ("<a b=\"&lt;A\" />", "<a b='&#x3c;&#65;'/>"),
+            ("<s/>", "<s/><limits /><l><m></m>\n</l>"),
+            ("<!-- c --><a b='1'/>", "\n<!-- c -->\n<a b='1'/>\n"),
+            ("<location path='Shop' />", "<location path='shop' />"),
+            ("<site a='1' />", "<site a='1' serverAutoStart='true' />"),
+        ] {
+            assert!(alike(now, before, false), "{now} {before}");
+            assert!(alike(now, before, true), "{now} {before}");
+        }
+        let ordered = ["<a><b c='1'/><b c='2'/></a>", "<a><!-- d --><b c='2'/><b c='1'/></a>"];
+        assert!(alike(ordered[0], ordered[1], true));
+        assert!(!alike(ordered[0], ordered[1], false));
+    }
+
+    #[test]
+    fn what_somebody_wrote_is_not_lost() {
+        for (now, before) in [
+            ("<a b='1' />", "<a b='2' />"),
+            ("<a b='A' />", "<a b='a' />"),
+            ("<a b='1' />", "<c b='1' />"),
+            ("<a b='1' />", "<a b='1' c='1' />"),
+            ("<a b='1' />", ""),
+            ("<a><clear /></a>", "<a />"),
+            ("<site a='1' serverAutoStart='false' />", "<site a='1' />"),
+            ("<a b='1'>", "<a b='1'>"),
+        ] {
+            assert!(!alike(now, before, false), "{now} {before}");
+            assert!(!alike(now, before, true), "{now} {before}");
+        }
+        for (now, before) in [
+            ("<a b='1' />", "<a b='1' /><!-- c -->"),
+            ("<a b='1' /><!-- d -->", "<a b='1' /><!-- c -->"),
+            ("<a b='1'>x</a>", "<a b='1'>y</a>"),
+            ("<a b='1' /><?p ?>", "<a b='1' />"),
+            ("<a b='1'><!-- c --></a>", "<a b='1' />"),
+        ] {
+            assert!(!alike(now, before, false) && !alike(before, now, false), "{now} {before}");
+        }
+    }
+
+    #[test]
+    fn around_a_tag_is_its_element_and_so_on() {
+        let text = "<r><!-- <x> --><s a='1'\n b='2'><t /><u>v</u></s><w/></r>";
+        let at = text.find("<t").unwrap();
+        let shown = |from: usize, length: usize| {
+            let found = enclosing(text, &(from..from + length));
+            found.map(|found| text.get(found).unwrap())
+        };
+        let site = "<s a='1'\n b='2'><t /><u>v</u></s>";
+        assert_eq!(shown(at, 5), Some(site));
+        assert_eq!(shown(at, 0), Some(site));
+        assert_eq!(shown(at + 1, 1), Some("<t />"));
+        assert_eq!(shown(text.find(" b=").unwrap(), 6), Some(site));
+        assert_eq!(shown(text.find("<s").unwrap(), site.len()), Some(text));
+        assert_eq!(shown(0, text.len()), None);
+        assert_eq!(enclosing("<a", &(1..2)), None);
+    }
 }

@@ -11,24 +11,31 @@ use super::part;
 /// the same comments in the same order. White space, quotes, the order of keys and the way in which
 /// tables and texts are written do not matter, nor does a key with an empty table or array. What
 /// those mean is for the reader of the whole to judge.
+///
+/// Where it is `loose`, order does not matter at all, nor comments, nor keys that are gone: for a
+/// part in which nobody could have changed these.
 #[must_use]
-pub fn alike(now: &str, before: &str) -> bool {
-    let [now, before] = [now, before].map(|text| {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let document = toml_edit::Document::parse(text).ok()?;
-        Some((table(document.as_table()), comments(text)))
-    });
-    now.is_some() && now == before
+pub fn alike(now: &str, before: &str, loose: bool) -> bool {
+    let [now, before] = [now, before].map(|text| text.strip_prefix('\u{feff}').unwrap_or(text));
+    if !loose && comments(now) != comments(before) {
+        return false;
+    }
+    match [now, before].map(|text| toml_edit::Document::parse(text)) {
+        [Ok(now), Ok(before)] => {
+            same(&of_table(now.as_table()), &of_table(before.as_table()), loose)
+        }
+        _ => false,
+    }
 }
 
 /// What a key says.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Said {
-    /// A text, or a value as it is written.
     Text(String),
+    /// Anything that is no text.
     Word(String),
-    List(Vec<Said>),
-    Table(BTreeMap<String, Said>),
+    List(Vec<Self>),
+    Table(BTreeMap<String, Self>),
 }
 
 impl Said {
@@ -41,31 +48,53 @@ impl Said {
     }
 }
 
-fn table(table: &dyn TableLike) -> BTreeMap<String, Said> {
-    let keys = table.iter().filter_map(|(key, item)| Some((key.to_owned(), item_said(item)?)));
-    keys.filter(|(_, own)| !own.is_empty()).collect()
+fn same(now: &Said, before: &Said, loose: bool) -> bool {
+    match (now, before) {
+        (Said::Text(now), Said::Text(before)) | (Said::Word(now), Said::Word(before)) => {
+            now == before
+        }
+        (Said::List(now), Said::List(before)) => {
+            let (mut now, mut before): (Vec<_>, Vec<_>) =
+                (now.iter().collect(), before.iter().collect());
+            if loose {
+                now.sort_by_cached_key(|own| format!("{own:?}"));
+                before.sort_by_cached_key(|own| format!("{own:?}"));
+            }
+            now.len() == before.len()
+                && now.iter().zip(before).all(|(now, before)| same(now, before, loose))
+        }
+        (Said::Table(now), Said::Table(before)) => {
+            let had = |key, now| before.get(key).is_some_and(|before| same(now, before, loose));
+            now.iter().all(|(key, now)| had(key, now))
+                && (loose || before.keys().all(|key| now.contains_key(key)))
+        }
+        _ => false,
+    }
 }
 
-fn item_said(item: &Item) -> Option<Said> {
+fn of_table(table: &dyn TableLike) -> Said {
+    let keys = table.iter().filter_map(|(key, item)| Some((key.to_owned(), of_item(item)?)));
+    Said::Table(keys.filter(|(_, own)| !own.is_empty()).collect())
+}
+
+fn of_item(item: &Item) -> Option<Said> {
     Some(match item {
         Item::None => return None,
-        Item::Value(own) => value(own),
-        Item::Table(own) => Said::Table(table(own)),
-        Item::ArrayOfTables(all) => {
-            Said::List(all.iter().map(|own| Said::Table(table(own))).collect())
-        }
+        Item::Value(own) => of_value(own),
+        Item::Table(own) => of_table(own),
+        Item::ArrayOfTables(all) => Said::List(all.iter().map(|own| of_table(own)).collect()),
     })
 }
 
-fn value(value_of: &Value) -> Said {
-    match value_of {
+fn of_value(value: &Value) -> Said {
+    match value {
         Value::String(text) => Said::Text(text.value().clone()),
         Value::Integer(number) => Said::Word(number.value().to_string()),
         Value::Boolean(yes) => Said::Word(yes.value().to_string()),
         Value::Float(number) => Said::Word(number.value().to_string()),
         Value::Datetime(time) => Said::Word(time.value().to_string()),
-        Value::Array(all) => Said::List(all.iter().map(value).collect()),
-        Value::InlineTable(own) => Said::Table(table(own)),
+        Value::Array(all) => Said::List(all.iter().map(of_value).collect()),
+        Value::InlineTable(own) => of_table(own),
     }
 }
 
@@ -166,8 +195,17 @@ mod tests {
             ("[[s]]\nn = 1\n", "[[s]]\nn = 1\nlimits = {}\nbindings = []\n"),
             ("[[s]]\nt = { u = 1 }\n", "[[s]]\n[s.t]\nu = 1\n"),
         ] {
-            assert!(alike(now, before), "{now:?} {before:?}");
-            assert!(alike(before, now), "{before:?} {now:?}");
+            for loose in [false, true] {
+                assert!(alike(now, before, loose), "{now:?} {before:?}");
+                assert!(alike(before, now, loose), "{before:?} {now:?}");
+            }
+        }
+        for (now, before) in [
+            ("a = [1, 2]\n", "a = [2, 1] # c\n"),
+            ("a = { b = 1 }\n", "a = { b = 1, c = 2 }\nd = 3\n"),
+        ] {
+            assert!(alike(now, before, true), "{now:?} {before:?}");
+            assert!(!alike(before, now, true) || now.contains('['), "{now:?} {before:?}");
         }
     }
 
@@ -185,8 +223,8 @@ mod tests {
             ("a = \"\\\"\" # c\n", "a = '\"' # d\n"),
             ("a = 1", "a = "),
         ] {
-            assert!(!alike(now, before), "{now:?} {before:?}");
-            assert!(!alike(before, now), "{before:?} {now:?}");
+            assert!(!alike(now, before, false), "{now:?} {before:?}");
+            assert!(!alike(before, now, false), "{before:?} {now:?}");
         }
     }
 
