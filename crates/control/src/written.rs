@@ -114,10 +114,15 @@ fn found(
 ) -> Option<(Range<usize>, String)> {
     let mut range = piece;
     for _ in 0..AROUND_MAX {
-        match walk(form, now, &range, own, before) {
-            Walk::Untouched | Walk::Same => return None,
-            Walk::Found(was) => return Some((range, was)),
-            Walk::Nothing => {}
+        // With the blanks around it, which may have come with it or gone.
+        let head = now.get(..range.start)?.trim_ascii_end().len();
+        let tail = now.get(range.end..)?.trim_ascii_start().len();
+        for range in [range.clone(), head..now.len() - tail] {
+            match walk(form, now, &range, own, before) {
+                Walk::Untouched | Walk::Same => return None,
+                Walk::Found(was) => return Some((range, was)),
+                Walk::Nothing => {}
+            }
         }
         range = match form {
             Form::Toml => edit::enclosing(now, &range)?,

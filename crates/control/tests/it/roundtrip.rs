@@ -213,7 +213,7 @@ fn commands(site: &str) -> Vec<(String, String)> {
         ),
         (
             "set config \"%\" /section:httpProtocol /+customHeaders.[name='X-By',value='1']",
-            "clear config \"%\" /section:httpProtocol",
+            "set config \"%\" /section:httpProtocol /-customHeaders.[name='X-By']",
         ),
         (
             "set config /section:staticContent /+[fileExtension='.by',mimeType='a/by']",
@@ -252,7 +252,7 @@ fn steps(form: Form, site: &str) -> Vec<Step> {
     if form == Form::Iis {
         steps.extend(commands(site).into_iter().map(|(make, back)| Step {
             door: Door::Appcmd,
-            of: if make.contains(site) { site.to_owned() } else { make.clone() },
+            of: if make.contains(&site.replace('"', "\"\"")) { site.to_owned() } else { make.clone() },
             make: Work::Appcmd(make),
             back: Work::Appcmd(back),
         }));
@@ -341,14 +341,31 @@ impl Truth {
         let home = &self.applier().current().home;
         let read = |text: &str| home.read(text, &Default::default()).0.configuration;
         let changes = write::changes(&write::difference(&read(&now), &read(before)));
+        // Paths as they were written: from where the file is.
+        let folder = format!("{}/", home.folder.display());
+        let changes = serde_json::to_string(&changes).unwrap().replace(&folder, "");
+        let changes: Vec<Change> = serde_json::from_str(&changes).unwrap();
         // What others have from it, they have again with it.
         let same = |change: &Change| match &step.make {
             Work::Changes(made) => made.iter().all(|made| made.at == change.at),
-            Work::Appcmd(_) => matches!(change.at, Place::Site(_)),
+            Work::Appcmd(_) => false,
         };
         let set = |change: &Change| matches!(&change.act, Act::Set(_));
         let changes: Vec<_> = changes.into_iter().filter(same).collect();
-        (!changes.is_empty() && changes.iter().all(set)).then_some(Work::Changes(changes))
+        if changes.is_empty() || !changes.iter().all(set) {
+            return None;
+        }
+        let back = Work::Changes(changes);
+        // What goes on with a list that is inherited is given back by `undo`: as a value, it is a
+        // list that does not.
+        let entries = |text: &str| {
+            let all = text.split('<').filter(|tag| tag.starts_with(['a', 'e', 'm', 'h']));
+            let mut all: Vec<_> = all.map(|tag| tag.trim_end().to_owned()).collect();
+            all.sort();
+            all
+        };
+        let again = self.bare(&back, &now)?;
+        (home.form == Form::Toml || entries(&again) == entries(before)).then_some(back)
     }
 }
 
@@ -445,7 +462,7 @@ fn apart(given: &str, made: &str, again: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 200, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 30, ..Default::default() })]
     #[test]
     fn any_changes_and_their_inverses_leave_the_bytes_as_they_were(
         sample in any::<Index>(),

@@ -6,7 +6,9 @@ use bindery_model::problem::Span;
 use super::{Element, PieceKind, parse, parse::is_space};
 
 /// Attributes that are taken away where they say what holds anyway, with the elements they stand in.
-const TAKEN_AWAY: [(&str, &str); 7] = [
+const TAKEN_AWAY: [(&str, &str); 9] = [
+    ("limits", "maxBandwidth"),
+    ("limits", "maxConnections"),
     ("site", "serverAutoStart"),
     ("binding", "sslFlags"),
     ("logFile", "enabled"),
@@ -27,8 +29,8 @@ const ENCLOSING_BYTES_MAX: usize = 256 * 1024;
 /// where an editor leaves it out for saying what holds anyway. What those mean is for the reader of
 /// the whole to judge.
 ///
-/// Where it is `loose`, order does not matter either, nor what is only noted: for a part in which
-/// nobody could have changed these.
+/// Where it is `loose`, order does not matter either, nor what is only noted, nor how lists are cut
+/// off from what they inherit: for a part in which nobody could have changed these.
 #[must_use]
 pub fn alike(now: &str, before: &str, loose: bool) -> bool {
     let [now, before] = [now, before].map(|part| {
@@ -53,7 +55,7 @@ enum Content<'a> {
 
 fn content(of: Element<'_>, loose: bool) -> Vec<Content<'_>> {
     if loose {
-        let mut all: Vec<_> = of.children().filter(|child| !is_bare(*child)).collect();
+        let mut all: Vec<_> = of.children().filter(|child| is_said(*child)).collect();
         all.sort_by_cached_key(|child| sorted(*child));
         return all.into_iter().map(Content::Element).collect();
     }
@@ -78,15 +80,21 @@ fn sorted(element: Element<'_>) -> String {
     let mut all: Vec<_> = all.filter(|(own, _)| !TAKEN_AWAY.contains(&(name, *own))).collect();
     all.sort();
     let mut children: Vec<_> =
-        element.children().filter(|child| !is_bare(*child)).map(sorted).collect();
+        element.children().filter(|child| is_said(*child)).map(sorted).collect();
     children.sort();
     format!("{name}{all:?}{children:?}")
 }
 
+/// Whether an element is more than the way in which a list is cut off from what is inherited.
+fn is_said(element: Element<'_>) -> bool {
+    !matches!(element.name(), "clear" | "remove") && !is_bare(element)
+}
+
 /// Whether nothing is said by an element.
 fn is_bare(element: Element<'_>) -> bool {
+    let is_location = element.name() == "location";
     element.name() != "clear"
-        && element.attributes().next().is_none()
+        && element.attributes().all(|own| is_location && own.name() == "path")
         && element.tree.pieces(element.content()).next().is_none()
         && element.children().all(is_bare)
 }
@@ -204,7 +212,11 @@ mod tests {
             ("<a b=\"&lt;A\" />", "<a b='&#x3c;&#65;'/>"),
             ("<s/>", "<s/><limits /><l><m></m>\n</l>"),
             ("<!-- c --><a b='1'/>", "\n<!-- c -->\n<a b='1'/>\n"),
-            ("<location path='Shop' />", "<location path='shop' />"),
+            (
+                "<location path='Shop'><a b='1'/></location>",
+                "<location path='shop'><a b='1'/></location>",
+            ),
+            ("", "<location path='Shop'><a /></location>"),
             ("<site a='1' />", "<site a='1' serverAutoStart='true' />"),
         ] {
             assert!(alike(now, before, false), "{now} {before}");
@@ -223,7 +235,7 @@ mod tests {
             ("<a b='1' />", "<c b='1' />"),
             ("<a b='1' />", "<a b='1' c='1' />"),
             ("<a b='1' />", ""),
-            ("<a><clear /></a>", "<a />"),
+            ("<location path='a' overrideMode='Deny' />", ""),
             ("<site a='1' serverAutoStart='false' />", "<site a='1' />"),
             ("<a b='1'>", "<a b='1'>"),
         ] {
