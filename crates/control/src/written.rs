@@ -114,10 +114,7 @@ fn found(
 ) -> Option<(Range<usize>, String)> {
     let mut range = piece;
     for _ in 0..AROUND_MAX {
-        // With the blanks around it, which may have come with it or gone.
-        let head = now.get(..range.start)?.trim_ascii_end().len();
-        let tail = now.get(range.end..)?.trim_ascii_start().len();
-        for range in [range.clone(), head..now.len() - tail] {
+        for range in with_blanks(now, &range) {
             match walk(form, now, &range, own, before) {
                 Walk::Untouched | Walk::Same => return None,
                 Walk::Found(was) => return Some((range, was)),
@@ -133,6 +130,31 @@ fn found(
         }
     }
     None
+}
+
+/// A part of a text, by itself and with blanks around it, which may have come with it or gone: as
+/// whole lines, with the line end before it, and with all there are.
+fn with_blanks(text: &str, part: &Range<usize>) -> [Range<usize>; 4] {
+    let (before, behind) = text.split_at(part.start);
+    let behind = behind.get(part.len()..).unwrap_or_default();
+    let own = |text: &str| text.trim_end_matches([' ', '\t']).len();
+    let line = own(before);
+    let end_of = |text: &str| {
+        ["\r\n", "\n"].iter().find(|end| text.starts_with(**end)).map_or(0, |end| end.len())
+    };
+    let blanks = behind.len() - behind.trim_start_matches([' ', '\t']).len();
+    let next = end_of(behind.get(blanks..).unwrap_or_default());
+    let next = if next > 0 { blanks + next } else { 0 };
+    let above = before.get(..line).unwrap_or_default();
+    let above = above.strip_suffix('\n').unwrap_or(above);
+    let above = above.strip_suffix('\r').unwrap_or(above).len();
+    let all = behind.len() - behind.trim_ascii_start().len();
+    [
+        part.clone(),
+        line..part.end + next,
+        above..part.end,
+        before.trim_ascii_end().len()..part.end + all,
+    ]
 }
 
 /// What a walk back comes to.
