@@ -24,6 +24,10 @@ const REPLACED_BYTES_MAX: usize = 64 * 1024;
 /// What is looked at around a piece: a site with a thousand bindings.
 const AROUND_BYTES_MAX: usize = 128 * 1024;
 
+/// So much text is compared for one change: some milliseconds. Beyond that it is written as the
+/// editor writes it.
+const COMPARED_BYTES_MAX: usize = 512 * 1024;
+
 /// How many times what is around a piece is looked at: an attribute's element, the one around that,
 /// and so on up to its site.
 const AROUND_MAX: usize = 5;
@@ -88,14 +92,14 @@ pub(crate) fn as_before(
 ) -> Option<String> {
     let own = Replaced::between(current, now, by)?;
     let mut text = now.to_owned();
-    let mut from = now.len() + 1;
+    let (mut from, mut to_compare) = (now.len() + 1, COMPARED_BYTES_MAX);
     for piece in own.pieces.iter().rev().filter(|_| !before.is_empty()) {
         let range = piece.at..piece.at + piece.length;
         if range.end >= from {
             // It was brought back with what is around it.
             continue;
         }
-        if let Some((range, was)) = found(form, now, range, &own, before)
+        if let Some((range, was)) = found(form, now, range, &own, before, &mut to_compare)
             && range.end < from
         {
             from = range.start;
@@ -111,11 +115,12 @@ fn found(
     piece: Range<usize>,
     own: &Replaced,
     before: &[Arc<Replaced>],
+    to_compare: &mut usize,
 ) -> Option<(Range<usize>, String)> {
     let mut range = piece;
     for _ in 0..AROUND_MAX {
         for range in with_blanks(now, &range) {
-            match walk(form, now, &range, own, before) {
+            match walk(form, now, &range, own, before, to_compare) {
                 Walk::Untouched | Walk::Same => return None,
                 Walk::Found(was) => return Some((range, was)),
                 Walk::Nothing => {}
@@ -176,6 +181,7 @@ fn walk(
     range: &Range<usize>,
     own: &Replaced,
     before: &[Arc<Replaced>],
+    to_compare: &mut usize,
 ) -> Walk {
     let wanted = now.get(range.clone()).unwrap_or_default();
     let mut part = Part { at: range.start, text: wanted.to_owned() };
@@ -194,15 +200,21 @@ fn walk(
         }
         let known = stood.iter().find(|(text, _)| *text == part.text);
         by = known.map_or(by.max(replaced.by), |(_, by)| *by);
-        if known.is_none() {
-            stood.push((part.text.clone(), by));
+        if known.is_some() {
+            // It was looked at.
+            continue;
         }
+        stood.push((part.text.clone(), by));
         if by == Author::Hand || part.text == current {
             continue;
         }
         if part.text == wanted {
             return Walk::Same;
         }
+        let Some(left) = to_compare.checked_sub(part.text.len() + wanted.len()) else {
+            return Walk::Nothing;
+        };
+        *to_compare = left;
         let loose = by == Author::Editor;
         let alike = match form {
             Form::Toml => edit::alike(wanted, &part.text, loose),
@@ -339,4 +351,101 @@ fn alike_again(old: &[&str], new: &[&str]) -> (usize, usize) {
     let all = (1..=most).flat_map(|both| (0..=both).map(move |gone| (gone, both - gone)));
     let found = all.into_iter().find(|(gone, come)| alike(*gone, *come));
     found.unwrap_or((old.len(), new.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::{
+        Author::{self, Appcmd, Editor, Hand},
+        Part, Piece, Replaced, as_before,
+    };
+    use crate::home::Form;
+
+    /// What the last of these texts is written as, when the others came before it.
+    fn written(form: Form, texts: &[(&str, Author)]) -> Option<String> {
+        let ((now, by), rest) = texts.split_last().unwrap();
+        let pair = |pair: &[(&str, Author)]| Replaced::between(pair[0].0, pair[1].0, pair[1].1);
+        let before = rest.windows(2).map(|two| Arc::new(pair(two).unwrap()));
+        let mut before: Vec<_> = before.collect();
+        before.reverse();
+        as_before(form, (rest.last().unwrap().0, now, *by), &before)
+    }
+
+    #[test]
+    fn what_says_the_same_again_is_written_as_it_was() {
+        let site =
+            |inner: &str| format!("<sites>\n  <site name='a'>\n{inner}  </site>\n</sites>\n");
+        let first = site("    <limits />\n    <!-- c -->\n");
+        let set = site("    <limits maxBandwidth=\"5\" />\n    <!-- c -->\n");
+        let unset = site("    <!-- c -->\n");
+        for by in [Editor, Appcmd] {
+            let texts = [(&*first, Hand), (&*set, by), (&*unset, by)];
+            assert_eq!(written(Form::Iis, &texts).as_ref(), Some(&first));
+        }
+        // Whoever takes the element away themselves has it gone.
+        assert_eq!(written(Form::Iis, &[(&first, Hand), (&unset, Appcmd)]), None);
+        // Nothing goes behind what somebody wrote there by hand,
+        let noted = site("    <limits maxBandwidth=\"5\" /><!-- d -->\n    <!-- c -->\n");
+        let gone = site("    <!-- d -->\n    <!-- c -->\n");
+        let texts = [(&*first, Hand), (&set, Editor), (&noted, Hand), (&gone, Editor)];
+        assert_eq!(written(Form::Iis, &texts), None);
+        // unless it was taken back by hand too.
+        let texts =
+            [(&*first, Hand), (&set, Editor), (&noted, Hand), (&set, Hand), (&unset, Editor)];
+        assert_eq!(written(Form::Iis, &texts), Some(first));
+    }
+
+    #[test]
+    fn a_line_that_was_broken_is_whole_again() {
+        let first = "version = 1\n\n[[site]]\nname = 'a'\nbindings = ['b'] # c\n";
+        let broken = "version = 1\n\n[[site]]\nname = 'a'\nbindings = [\n  'b',\n  'd',\n] # c\n";
+        let less = "version = 1\n\n[[site]]\nname = 'a'\nbindings = [\n  'b',\n] # c\n";
+        let texts = [(first, Hand), (broken, Editor), (less, Editor)];
+        assert_eq!(written(Form::Toml, &texts).as_deref(), Some(first));
+        let other = less.replace('b', "e");
+        assert_eq!(written(Form::Toml, &[(first, Hand), (broken, Editor), (&other, Editor)]), None);
+    }
+
+    #[test]
+    fn other_changes_elsewhere_are_in_nobodys_way() {
+        let text = |first: &str, last: &str| {
+            let lines: String = (0..400).map(|line| format!("<b n='{line}' />\n")).collect();
+            format!("<r>\n<s n='1'>\n{first}</s>\n{lines}<s n='2'>\n{last}</s>\n</r>\n")
+        };
+        let (bare, set) = ("<limits />\n", "<limits a=\"1\" />\n");
+        let texts = [text(bare, bare), text(set, bare), text(set, set), text("", set)];
+        let texts: Vec<_> = texts.iter().map(|text| (&**text, Editor)).collect();
+        assert_eq!(written(Form::Iis, &texts), Some(text(bare, set)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_replaced_gives_the_text_before(
+            before in "([a-c]{0,2}[>\n]){0,40}[a-c]{0,2}",
+            after in "([a-c]{0,2}[>\n]){0,40}[a-c]{0,2}",
+        ) {
+            if let Some(replaced) = Replaced::between(&before, &after, Hand) {
+                // A piece at the very end of a text would be beside it, not in it.
+                let around = |piece: &Piece| Piece { at: piece.at + 1, ..piece.clone() };
+                let pieces = replaced.pieces.iter().map(around).collect();
+                let mut part = Part { at: 0, text: format!("<{after}>") };
+                part.take_back(&Replaced { pieces, ..replaced });
+                prop_assert_eq!(part.text, format!("<{before}>"));
+            }
+        }
+
+        #[test]
+        fn any_text_is_looked_at(
+            texts in prop::collection::vec("(<a|<b |c='1'|/>|>|</a>|</b>|<!--|-->|\n|é|\\[\\[s\\]\\]|d = 1|'){0,12}", 2..6),
+        ) {
+            for form in [Form::Toml, Form::Iis] {
+                let texts: Vec<_> = texts.iter().map(|text| (&**text, Editor)).collect();
+                written(form, &texts);
+            }
+        }
+    }
 }
