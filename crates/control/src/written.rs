@@ -90,16 +90,20 @@ pub(crate) fn as_before(
     (current, now, by): (&str, &str, Author),
     before: &[Arc<Replaced>],
 ) -> Option<String> {
+    if before.is_empty() {
+        return None;
+    }
     let own = Replaced::between(current, now, by)?;
     let mut text = now.to_owned();
-    let (mut from, mut to_compare) = (now.len() + 1, COMPARED_BYTES_MAX);
-    for piece in own.pieces.iter().rev().filter(|_| !before.is_empty()) {
+    let mut from = now.len() + 1;
+    let mut search = Search { form, now, own: &own, before, to_compare: COMPARED_BYTES_MAX };
+    for piece in own.pieces.iter().rev() {
         let range = piece.at..piece.at + piece.length;
         if range.end >= from {
             // It was brought back with what is around it.
             continue;
         }
-        if let Some((range, was)) = found(form, now, range, &own, before, &mut to_compare)
+        if let Some((range, was)) = search.found(range)
             && range.end < from
         {
             from = range.start;
@@ -109,32 +113,84 @@ pub(crate) fn as_before(
     (text != now).then_some(text)
 }
 
-fn found(
+/// A search for how something was written.
+struct Search<'a> {
     form: Form,
-    now: &str,
-    piece: Range<usize>,
-    own: &Replaced,
-    before: &[Arc<Replaced>],
-    to_compare: &mut usize,
-) -> Option<(Range<usize>, String)> {
-    let mut range = piece;
-    for _ in 0..AROUND_MAX {
-        for range in with_blanks(now, &range) {
-            match walk(form, now, &range, own, before, to_compare) {
-                Walk::Untouched | Walk::Same => return None,
-                Walk::Found(was) => return Some((range, was)),
-                Walk::Nothing => {}
+    now: &'a str,
+    own: &'a Replaced,
+    before: &'a [Arc<Replaced>],
+    /// How many bytes may be compared still.
+    to_compare: usize,
+}
+
+impl Search<'_> {
+    fn found(&mut self, piece: Range<usize>) -> Option<(Range<usize>, String)> {
+        let now = self.now;
+        let mut range = piece;
+        for _ in 0..AROUND_MAX {
+            for range in with_blanks(now, &range) {
+                match self.walk(&range) {
+                    Walk::Untouched | Walk::Same => return None,
+                    Walk::Found(was) => return Some((range, was)),
+                    Walk::Nothing => {}
+                }
+            }
+            range = match self.form {
+                Form::Toml => edit::enclosing(now, &range)?,
+                Form::Iis => xml::enclosing(now, &range)?,
+            };
+            if range.len() > AROUND_BYTES_MAX {
+                return None;
             }
         }
-        range = match form {
-            Form::Toml => edit::enclosing(now, &range)?,
-            Form::Iis => xml::enclosing(now, &range)?,
-        };
-        if range.len() > AROUND_BYTES_MAX {
-            return None;
-        }
+        None
     }
-    None
+
+    /// What stood in the place of a part, change by change.
+    fn walk(&mut self, range: &Range<usize>) -> Walk {
+        let wanted = self.now.get(range.clone()).unwrap_or_default();
+        let mut part = Part { at: range.start, text: wanted.to_owned() };
+        if part.take_back(self.own) == Touch::Across {
+            return Walk::Nothing;
+        }
+        let current = part.text.clone();
+        // What stood there, and who has changed it since.
+        let mut stood = vec![(part.text.clone(), self.own.by)];
+        let (mut by, mut touched) = (self.own.by, false);
+        for replaced in self.before {
+            match part.take_back(replaced) {
+                Touch::None => continue,
+                Touch::Across => return Walk::Nothing,
+                Touch::Within => touched = true,
+            }
+            let known = stood.iter().find(|(text, _)| *text == part.text);
+            by = known.map_or_else(|| by.max(replaced.by), |(_, by)| *by);
+            if known.is_some() {
+                // It was looked at.
+                continue;
+            }
+            stood.push((part.text.clone(), by));
+            if by == Author::Hand || part.text == current {
+                continue;
+            }
+            if part.text == wanted {
+                return Walk::Same;
+            }
+            let Some(left) = self.to_compare.checked_sub(part.text.len() + wanted.len()) else {
+                return Walk::Nothing;
+            };
+            self.to_compare = left;
+            let loose = by == Author::Editor;
+            let alike = match self.form {
+                Form::Toml => edit::alike(wanted, &part.text, loose),
+                Form::Iis => xml::alike(wanted, &part.text, loose),
+            };
+            if alike {
+                return Walk::Found(part.text);
+            }
+        }
+        if touched { Walk::Nothing } else { Walk::Untouched }
+    }
 }
 
 /// A part of a text, by itself and with blanks around it, which may have come with it or gone: as
@@ -172,59 +228,6 @@ enum Walk {
     Found(String),
     /// It never said the same.
     Nothing,
-}
-
-/// What stood in the place of a part of `now`, change by change.
-fn walk(
-    form: Form,
-    now: &str,
-    range: &Range<usize>,
-    own: &Replaced,
-    before: &[Arc<Replaced>],
-    to_compare: &mut usize,
-) -> Walk {
-    let wanted = now.get(range.clone()).unwrap_or_default();
-    let mut part = Part { at: range.start, text: wanted.to_owned() };
-    if part.take_back(own) == Touch::Across {
-        return Walk::Nothing;
-    }
-    let current = part.text.clone();
-    // What stood there, and who has changed it since.
-    let mut stood = vec![(part.text.clone(), own.by)];
-    let (mut by, mut touched) = (own.by, false);
-    for replaced in before {
-        match part.take_back(replaced) {
-            Touch::None => continue,
-            Touch::Across => return Walk::Nothing,
-            Touch::Within => touched = true,
-        }
-        let known = stood.iter().find(|(text, _)| *text == part.text);
-        by = known.map_or(by.max(replaced.by), |(_, by)| *by);
-        if known.is_some() {
-            // It was looked at.
-            continue;
-        }
-        stood.push((part.text.clone(), by));
-        if by == Author::Hand || part.text == current {
-            continue;
-        }
-        if part.text == wanted {
-            return Walk::Same;
-        }
-        let Some(left) = to_compare.checked_sub(part.text.len() + wanted.len()) else {
-            return Walk::Nothing;
-        };
-        *to_compare = left;
-        let loose = by == Author::Editor;
-        let alike = match form {
-            Form::Toml => edit::alike(wanted, &part.text, loose),
-            Form::Iis => xml::alike(wanted, &part.text, loose),
-        };
-        if alike {
-            return Walk::Found(part.text);
-        }
-    }
-    if touched { Walk::Nothing } else { Walk::Untouched }
 }
 
 /// A part of a text.

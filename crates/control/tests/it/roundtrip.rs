@@ -266,6 +266,7 @@ fn steps(form: Form, site: &str) -> Vec<Step> {
 
 /// A file with its one writer.
 struct Truth {
+    #[allow(dead_code, reason = "the folder lives as long as its file")]
     folder: tempfile::TempDir,
     path: PathBuf,
     applier: Option<Applier>,

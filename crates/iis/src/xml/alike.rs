@@ -151,7 +151,12 @@ pub fn enclosing(text: &str, part: &Span) -> Option<Span> {
 fn opening(text: &str, from: usize, least: usize) -> Option<usize> {
     let (mut at, mut depth) = (from, 0_usize);
     loop {
+        let behind = at;
         at = text.get(..at)?.rfind('<')?;
+        // What looks like a tag within a comment is none.
+        if text.get(at..behind)?.contains("-->") && !text.get(at..)?.starts_with("<!--") {
+            at = text.get(..at)?.rfind("<!--")?;
+        }
         if least - at > ENCLOSING_BYTES_MAX {
             return None;
         }

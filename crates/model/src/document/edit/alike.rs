@@ -20,7 +20,7 @@ pub fn alike(now: &str, before: &str, loose: bool) -> bool {
     if !loose && comments(now) != comments(before) {
         return false;
     }
-    match [now, before].map(|text| toml_edit::Document::parse(text)) {
+    match [now, before].map(toml_edit::Document::parse) {
         [Ok(now), Ok(before)] => {
             same(&of_table(now.as_table()), &of_table(before.as_table()), loose)
         }
