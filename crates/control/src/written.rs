@@ -8,7 +8,11 @@
 //! takes its place. Nothing goes behind what somebody wrote there by hand, unless it was taken back
 //! by hand too.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use bindery_iis::xml;
 use bindery_model::document::edit;
@@ -21,12 +25,15 @@ use crate::home::Form;
 const PIECES_MAX: usize = 64;
 const REPLACED_BYTES_MAX: usize = 64 * 1024;
 
-/// What is looked at around a piece: a site with a thousand bindings.
-const AROUND_BYTES_MAX: usize = 128 * 1024;
+/// What is looked at around a piece: a site with hundreds of bindings.
+const AROUND_BYTES_MAX: usize = 32 * 1024;
 
 /// So much text is compared for one change: some milliseconds. Beyond that it is written as the
 /// editor writes it.
-const COMPARED_BYTES_MAX: usize = 512 * 1024;
+const COMPARED_BYTES_MAX: usize = 256 * 1024;
+
+/// How many states of a part are looked at.
+const STATES_MAX: usize = 64;
 
 /// How many times what is around a piece is looked at: an attribute's element, the one around that,
 /// and so on up to its site.
@@ -128,7 +135,9 @@ impl Search<'_> {
         let now = self.now;
         let mut range = piece;
         for _ in 0..AROUND_MAX {
-            for range in with_blanks(now, &range) {
+            let mut ranges = with_blanks(now, &range).to_vec();
+            ranges.dedup();
+            for range in ranges {
                 match self.walk(&range) {
                     Walk::Untouched | Walk::Same => return None,
                     Walk::Found(was) => return Some((range, was)),
@@ -175,6 +184,12 @@ impl Search<'_> {
             }
             if part.text == wanted {
                 return Walk::Same;
+            }
+            if stood.len() > STATES_MAX {
+                return Walk::Nothing;
+            }
+            if !can_be_alike(wanted, &part.text) {
+                continue;
             }
             let Some(left) = self.to_compare.checked_sub(part.text.len() + wanted.len()) else {
                 return Walk::Nothing;
@@ -228,6 +243,17 @@ enum Walk {
     Found(String),
     /// It never said the same.
     Nothing,
+}
+
+/// Whether nothing is in the way of two parts being alike at a first look: what is said now was said
+/// before, word by word, unless it was written by the numbers of its letters.
+fn can_be_alike(now: &str, before: &str) -> bool {
+    if before.contains(['&', '\\']) {
+        return true;
+    }
+    let words = |text| str::split(text, |one: char| !one.is_alphanumeric());
+    let had: HashSet<_> = words(before).map(str::to_lowercase).collect();
+    words(now).all(|word| word == "clear" || had.contains(&word.to_lowercase()))
 }
 
 /// A part of a text.
@@ -342,18 +368,25 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(ENDS)
 }
 
-/// Behind how many words of each two texts are alike again that are not at their beginning.
+/// Behind how many words of each two texts are alike again that are not at their beginning. What
+/// they have in common at their ends is not in them.
 fn alike_again(old: &[&str], new: &[&str]) -> (usize, usize) {
-    let alike = |gone: usize, come: usize| {
-        let (Some(old), Some(new)) = (old.get(gone..), new.get(come..)) else { return false };
-        let least = old.len().min(new.len());
-        let same = old.iter().zip(new).take(ALIKE_AGAIN).take_while(|(old, new)| old == new);
-        same.count() == ALIKE_AGAIN.min(least) && (least >= ALIKE_AGAIN || old.len() == new.len())
-    };
-    let most = LOOKED_THROUGH_MAX.min(old.len() + new.len());
-    let all = (1..=most).flat_map(|both| (0..=both).map(move |gone| (gone, both - gone)));
-    let found = all.into_iter().find(|(gone, come)| alike(*gone, *come));
-    found.unwrap_or((old.len(), new.len()))
+    let mut runs = HashMap::new();
+    for (gone, run) in old.windows(ALIKE_AGAIN).take(LOOKED_THROUGH_MAX).enumerate() {
+        runs.entry(run).or_insert(gone);
+    }
+    let mut best = None;
+    for (come, run) in new.windows(ALIKE_AGAIN).take(LOOKED_THROUGH_MAX).enumerate() {
+        if best.is_some_and(|(gone, least)| come >= gone + least) {
+            break;
+        }
+        if let Some(gone) = runs.get(run).copied()
+            && best.is_none_or(|(least, other)| gone + come < least + other)
+        {
+            best = Some((gone, come));
+        }
+    }
+    best.unwrap_or((old.len(), new.len()))
 }
 
 #[cfg(test)]
