@@ -30,10 +30,13 @@ const AROUND_BYTES_MAX: usize = 32 * 1024;
 
 /// So much text is compared for one change: some milliseconds. Beyond that it is written as the
 /// editor writes it.
-const COMPARED_BYTES_MAX: usize = 256 * 1024;
+const COMPARED_BYTES_MAX: usize = 64 * 1024;
 
 /// How many states of a part are looked at.
-const STATES_MAX: usize = 64;
+const STATES_MAX: usize = 32;
+
+/// What is around these is other things.
+const WHOLE: [&str; 2] = ["<site ", "<location "];
 
 /// How many times what is around a piece is looked at: an attribute's element, the one around that,
 /// and so on up to its site.
@@ -144,6 +147,10 @@ impl Search<'_> {
                     Walk::Nothing => {}
                 }
             }
+            let own = now.get(range.clone())?;
+            if self.form == Form::Iis && WHOLE.iter().any(|tag| own.starts_with(tag)) {
+                return None;
+            }
             range = match self.form {
                 Form::Toml => edit::enclosing(now, &range)?,
                 Form::Iis => xml::enclosing(now, &range)?,
@@ -188,7 +195,7 @@ impl Search<'_> {
             if stood.len() > STATES_MAX {
                 return Walk::Nothing;
             }
-            if !can_be_alike(wanted, &part.text) {
+            if !can_be_alike(self.form, wanted, &part.text) {
                 continue;
             }
             let Some(left) = self.to_compare.checked_sub(part.text.len() + wanted.len()) else {
@@ -247,8 +254,12 @@ enum Walk {
 
 /// Whether nothing is in the way of two parts being alike at a first look: what is said now was said
 /// before, word by word, unless it was written by the numbers of its letters.
-fn can_be_alike(now: &str, before: &str) -> bool {
-    if before.contains(['&', '\\']) {
+fn can_be_alike(form: Form, now: &str, before: &str) -> bool {
+    let escape = match form {
+        Form::Toml => '\\',
+        Form::Iis => '&',
+    };
+    if before.contains(escape) {
         return true;
     }
     let words = |text| str::split(text, |one: char| !one.is_alphanumeric());
