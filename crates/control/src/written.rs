@@ -36,7 +36,7 @@ const COMPARED_BYTES_MAX: usize = 64 * 1024;
 const STATES_MAX: usize = 32;
 
 /// What is around these is other things.
-const WHOLE: [&str; 2] = ["<site ", "<location "];
+const WHOLE: [(&str, &str); 2] = [("<site", "</site>"), ("<location", "</location>")];
 
 /// How many times what is around a piece is looked at: an attribute's element, the one around that,
 /// and so on up to its site.
@@ -148,7 +148,8 @@ impl Search<'_> {
                 }
             }
             let own = now.get(range.clone())?;
-            if self.form == Form::Iis && WHOLE.iter().any(|tag| own.starts_with(tag)) {
+            let is_whole = |(tag, end): &(&str, &str)| own.starts_with(tag) && own.ends_with(end);
+            if self.form == Form::Iis && WHOLE.iter().any(is_whole) {
                 return None;
             }
             range = match self.form {
@@ -264,7 +265,16 @@ fn can_be_alike(form: Form, now: &str, before: &str) -> bool {
     }
     let words = |text| str::split(text, |one: char| !one.is_alphanumeric());
     let had: HashSet<_> = words(before).map(str::to_lowercase).collect();
-    words(now).all(|word| word == "clear" || had.contains(&word.to_lowercase()))
+    let has = |text| words(text).all(|word| had.contains(&word.to_lowercase()));
+    match form {
+        Form::Toml => has(now),
+        // Elements in which there is nothing say nothing, nor does a `location` of them.
+        Form::Iis => now.split('<').all(|tag| {
+            let tag = tag.trim_start_matches('/');
+            let name = tag.find([' ', '\t', '\r', '\n', '/', '>']).unwrap_or(tag.len());
+            tag.starts_with("location") || has(tag.get(name..).unwrap_or_default())
+        }),
+    }
 }
 
 /// A part of a text.

@@ -467,7 +467,7 @@ fn apart(given: &str, made: &str, again: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 30, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 30, ..Default::default() })]
     #[test]
     fn any_changes_and_their_inverses_leave_the_bytes_as_they_were(
         sample in any::<Index>(),
