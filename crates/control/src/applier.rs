@@ -30,7 +30,7 @@ use std::{
 use bindery_iis::netsh::records::{RecordChange, RecordError, Records};
 use bindery_model::{
     change::{Change, Difference, EditError, Place},
-    document::{Configuration, Positions, Settings, write},
+    document::{Before, Configuration, Positions, Settings, write},
     problem::{Problem, Severity},
 };
 use bindery_server::{
@@ -47,12 +47,13 @@ use tracing::{error, warn};
 use crate::{
     backup::Backups,
     history::{Actor, Door, History, Record, Texts},
-    home::{Home, HomeError, Loaded, REPLACED, read_records, records_file},
+    home::{Home, HomeError, InForce, Loaded, REPLACED, read_records, records_file},
     lock::Lock,
     problems::{PlacedProblem, all_placed},
     replace::{self, NotReplaced, Replacement},
     steps::Observer,
     things::list,
+    written::{Author, Replaced},
 };
 
 /// Who listens to events and falls behind by more has to look at the history again.
@@ -159,6 +160,13 @@ impl Current {
     #[must_use]
     pub fn state_folder(&self) -> PathBuf {
         self.home.state_folder(&self.configuration.settings)
+    }
+
+    /// What a text that is nearly the same is read after.
+    fn in_force(&self) -> InForce<'_> {
+        let Self { home, text, records, configuration, positions, problems, .. } = self;
+        let before = Before { text, folder: &home.folder, configuration, positions, problems };
+        InForce { home, records, before }
     }
 }
 
@@ -624,6 +632,9 @@ impl State {
         current.revision = last.unwrap_or(0) + 1;
         // What the history cannot bring back is not compared with.
         let before = last.and_then(|last| self.history.texts(last).ok().flatten());
+        let replaced = before
+            .as_ref()
+            .and_then(|before| Replaced::between(&before.config, &texts.config, Author::Hand));
         let difference = before.map(|before| {
             let records = serde_json::from_str(&before.records).unwrap_or_default();
             let (before, _) = current.home.read(&before.config, &records);
@@ -639,7 +650,8 @@ impl State {
             disturbed: 0,
             problems: Vec::new(),
         };
-        let intended = self.history.intend(record, &texts.config, Some(&texts.records))?;
+        let intended =
+            self.history.intend(record, &texts.config, Some(&texts.records), replaced)?;
         self.history.made(intended, 0).1
     }
 

@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     problems::PlacedProblem,
     replace::{NotReplaced, Replacement, sync_folder},
+    written::Replaced,
 };
 
 /// So many revisions can be brought back. Beyond that nobody looks for a change by number, and a
@@ -46,6 +47,9 @@ pub const BYTES_KEPT_MAX: u64 = 256 * 1024 * 1024;
 /// Lines that are no longer kept are taken out of the file when they are so many, or so large.
 const LINES_DROPPED_MAX: usize = 100;
 const LINE_BYTES_DROPPED_MAX: u64 = 16 * 1024 * 1024;
+
+/// So much of what changes have replaced is in memory: that of 1,000 usual changes, several times.
+const REPLACED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A text may be so large when it is unpacked; larger ones were not written by us.
 const TEXT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -125,6 +129,9 @@ impl Digest {
 struct Line {
     config: Digest,
     records: Digest,
+    /// What it has replaced in the text of the revision before; nothing where that is too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<Replaced>,
     #[serde(flatten)]
     record: Record,
 }
@@ -135,6 +142,7 @@ struct Kept {
     revision: u64,
     config: Digest,
     records: Digest,
+    replaced: Option<Arc<Replaced>>,
     /// Where its line stands.
     line: (u64, usize),
 }
@@ -238,6 +246,16 @@ impl History {
         self.state().kept.back().map(|kept| kept.revision)
     }
 
+    /// What the last changes up to a revision have replaced in the text, newest first, as far as
+    /// that is known without a gap. Nothing where another revision is the last.
+    pub(crate) fn replaced(&self, last: u64) -> Vec<Arc<Replaced>> {
+        let state = self.state();
+        if state.kept.back().is_none_or(|kept| kept.revision != last) {
+            return Vec::new();
+        }
+        state.kept.iter().rev().map_while(|kept| kept.replaced.clone()).collect()
+    }
+
     /// Whether the last revision was this.
     pub(crate) fn is_last(&self, texts: &Texts) -> bool {
         let state = self.state();
@@ -284,6 +302,7 @@ impl History {
         record: Record,
         config: &str,
         records: Option<&str>,
+        replaced: Option<Replaced>,
     ) -> io::Result<Intended> {
         self.finish()?;
         let config = self.write_text(config)?;
@@ -292,7 +311,7 @@ impl History {
             Some(records) => self.write_text(records)?,
             None => last().ok_or_else(|| io::Error::other("there is no last revision"))?,
         };
-        let line = Line { config, records, record };
+        let line = Line { config, records, replaced, record };
         let text = serde_json::to_vec(&line)?;
         let new = Replacement::prepare(&self.next(), &text)?;
         new.commit(None, || Ok(())).map_err(|error| match error {
@@ -341,13 +360,10 @@ impl History {
             return Err(error);
         }
         state.length += text.len() as u64;
-        let Line { config, records, record } = line.clone();
-        state.kept.push_back(Kept {
-            revision: record.revision,
-            config,
-            records,
-            line: (at, length),
-        });
+        let Line { config, records, replaced, record } = line.clone();
+        let (revision, replaced) = (record.revision, replaced.map(Arc::new));
+        state.kept.push_back(Kept { revision, config, records, replaced, line: (at, length) });
+        forget_replaced(&mut state.kept);
         Ok(())
     }
 
@@ -440,6 +456,17 @@ impl State {
     }
 }
 
+/// Forgets what the oldest changes have replaced where that is too much.
+fn forget_replaced(kept: &mut VecDeque<Kept>) {
+    let mut size = 0;
+    for one in kept.iter_mut().rev() {
+        size += one.replaced.as_ref().map_or(0, |replaced| replaced.size());
+        if size > REPLACED_BYTES_MAX {
+            one.replaced = None;
+        }
+    }
+}
+
 /// What stands in a file of lines.
 struct Lines {
     /// The last that are whole.
@@ -458,14 +485,16 @@ fn read_lines(file: &File) -> io::Result<Lines> {
         text.clear();
         let read = reader.read_until(b'\n', &mut text)?;
         if read == 0 || text.pop() != Some(b'\n') {
+            forget_replaced(&mut kept);
             return Ok(Lines { kept, dropped, length: at });
         }
         // One that cannot be read in the midst is no reason to lose the others.
-        if let Ok(Line { config, records, record }) = serde_json::from_slice(&text) {
+        if let Ok(Line { config, records, replaced, record }) = serde_json::from_slice(&text) {
             let line = (at, text.len());
             // Numbers only grow; one that does not stands for a line that was written twice.
             if kept.back().is_none_or(|last: &Kept| last.revision < record.revision) {
-                kept.push_back(Kept { revision: record.revision, config, records, line });
+                let (revision, replaced) = (record.revision, replaced.map(Arc::new));
+                kept.push_back(Kept { revision, config, records, replaced, line });
             }
             if kept.len() > REVISIONS_KEPT_MAX {
                 kept.pop_front();
@@ -511,7 +540,7 @@ mod tests {
     /// A change by `name` to a text of its own.
     fn make(history: &History, revision: u64, name: &str) {
         let text = format!("# {revision}");
-        let intended = history.intend(record(revision, name), &text, Some("[]")).unwrap();
+        let intended = history.intend(record(revision, name), &text, Some("[]"), None).unwrap();
         history.made(intended, 0).1.unwrap();
     }
 
@@ -564,7 +593,7 @@ mod tests {
         let error = history.texts(1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
-        let intended = history.intend(record(2, "a"), "# 1", None).unwrap();
+        let intended = history.intend(record(2, "a"), "# 1", None, None).unwrap();
         history.made(intended, 0).1.unwrap();
         assert_eq!(history.texts(2).unwrap().unwrap().config, "# 1");
     }

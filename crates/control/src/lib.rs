@@ -15,6 +15,7 @@
 //! | [`problems`] | what is wrong, by line and column? |
 //! | [`steps`] | which steps does a change have? |
 //! | [`words`] | how are times and bytes said? |
+//! | `written` | how was it written when it said the same? |
 //! | [`watch`] | who edits the file by hand? |
 
 pub mod api;
@@ -32,3 +33,4 @@ pub mod steps;
 pub mod things;
 pub mod watch;
 pub mod words;
+mod written;

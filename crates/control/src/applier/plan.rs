@@ -8,7 +8,7 @@ use bindery_iis::netsh::{
 };
 use bindery_model::{
     change::{Change, Difference},
-    document::{Before, Configuration, Positions, Settings},
+    document::{Configuration, Positions, Settings, write},
     problem::{Problem, Severity},
 };
 use bindery_server::{
@@ -27,9 +27,10 @@ use super::{
 use crate::{
     backup::Backups,
     history::{Actor, Door, Intended, Record},
-    home::{Form, Home, HomeError, InForce, NotUtf8, read_records},
+    home::{Form, Home, HomeError, NotUtf8, read_records},
     problems::{PlacedProblem, all_placed},
     steps::Step,
+    written::{Author, Replaced, as_before},
 };
 
 /// What is to be in force.
@@ -42,6 +43,8 @@ struct Plan {
     kept: bool,
     /// Whether the file says so already.
     in_file: bool,
+    /// Who wrote the text.
+    by: Author,
     /// Whether nothing is taken over from what is in force.
     anew: bool,
 }
@@ -176,7 +179,16 @@ impl Inner {
             Err(_) => self.shown().current.records.clone(),
         };
         let anew = matches!(request.what, What::Anew);
-        Ok(Plan { home, text, records, undo_to: None, kept: false, in_file: true, anew })
+        Ok(Plan {
+            home,
+            text,
+            records,
+            undo_to: None,
+            kept: false,
+            in_file: true,
+            by: Author::Hand,
+            anew,
+        })
     }
 
     /// Makes a change that somebody asks for.
@@ -189,6 +201,7 @@ impl Inner {
             undo_to: None,
             kept: false,
             in_file: false,
+            by: author(request),
             anew: false,
         };
         let edit = |plan: &mut Plan, changes: &[Change]| -> Result<(), Refused> {
@@ -207,8 +220,33 @@ impl Inner {
             What::Restore(name) => restore(&mut plan, &current, name)?,
             What::Reload | What::Anew => plan = self.planned_by_file(request)?,
         }
+        self.write_as_before(&mut plan, &current);
         self.done(Step::Edited)?;
         self.carry_out(writer, plan, request)
+    }
+
+    /// What the text says again is written as it was when it said so.
+    fn write_as_before(&self, plan: &mut Plan, current: &Current) {
+        let Ok(state) = &self.state else { return };
+        // What is brought back as it was, or was written by somebody, is so to the letter.
+        if plan.by == Author::Hand || plan.text == current.text {
+            return;
+        }
+        let replaced = state.history.replaced(current.revision);
+        let texts = (&*current.text, &*plan.text, plan.by);
+        let Some(text) = as_before(plan.home.form, texts, &replaced) else { return };
+        // What stands there letter for letter is for `as_before` to say; what it means, for the
+        // reader.
+        let read = |text: &str| {
+            let (document, _) = plan.home.read_after(text, &plan.records, current.in_force());
+            let errors = |one: &Problem| one.severity() == Severity::Error;
+            (!document.problems.iter().any(errors)).then_some(document.configuration)
+        };
+        if let (Some(new), Some(old)) = (read(&plan.text), read(&text))
+            && write::difference(&new, &old).0.is_empty()
+        {
+            plan.text = text;
+        }
     }
 
     fn bring_back(&self, plan: &mut Plan, revision: u64) -> Result<(), Refused> {
@@ -288,15 +326,8 @@ impl Inner {
 
     /// Reads the new text and finds what differs. An error in it ends here.
     fn understood(&self, mut plan: Plan, current: &Current) -> Result<Next, Refused> {
-        let before = Before {
-            text: &current.text,
-            folder: &current.home.folder,
-            configuration: &current.configuration,
-            positions: &current.positions,
-            problems: &current.problems,
-        };
-        let in_force = InForce { home: &current.home, records: &current.records, before };
-        let read = |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, in_force);
+        let read =
+            |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, current.in_force());
         let (mut document, mut errors) = read(&plan);
         let waiting = plan.waiting(current);
         for record in waiting.iter().filter(|own| current.records.find(&own.key).is_none()) {
@@ -308,6 +339,7 @@ impl Inner {
             plan.records = plan.records.apply(&taken.records)?;
             if !taken.changes.is_empty() {
                 plan.text = plan.home.edit(&plan.text, &taken.changes)?;
+                self.write_as_before(&mut plan, current);
                 (document, errors) = read(&plan);
             }
         }
@@ -375,9 +407,13 @@ impl Inner {
         let is_next = state.history.last_revision() == Some(current.revision);
         let same = is_next && plan.records == current.records;
         let records = (!same).then(|| serde_json::to_string(&plan.records)).transpose();
+        let replaced =
+            is_next.then(|| Replaced::between(&current.text, &plan.text, plan.by)).flatten();
         let intended = records
             .map_err(io::Error::from)
-            .and_then(|records| state.history.intend(record, &plan.text, records.as_deref()))
+            .and_then(|records| {
+                state.history.intend(record, &plan.text, records.as_deref(), replaced)
+            })
             .map_err(Refused::State)?;
         match self.commit_intended(state, plan, current) {
             Ok(()) => Ok(Some(intended)),
@@ -451,6 +487,18 @@ impl Inner {
         // Large; not while others wait to look.
         drop(last);
         disturbed
+    }
+}
+
+/// Who writes the text of what is asked for.
+fn author(request: &Request) -> Author {
+    match &request.what {
+        What::Changes(_) | What::Records(_) | What::Both(..) => Author::Editor,
+        // It edits a text of IIS's form itself.
+        What::Text(_) if request.actor.door == Door::Appcmd => Author::Appcmd,
+        What::Text(_) | What::Undo(_) | What::Restore(_) | What::Reload | What::Anew => {
+            Author::Hand
+        }
     }
 }
 

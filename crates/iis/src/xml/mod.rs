@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `parse` | what does a text say? |
 //! | [`edit`] | how is it changed? |
+//! | `alike` | does a part of a text say what another says? |
 //! | [`draft`] | how does it look with the changes so far? |
 //! | `escape` | how is a value written? |
 //!
 //! What is not an element (comments, text, CDATA, processing instructions) is known by its place.
 //! There are no document types and no entities beyond the five: a configuration has none.
 
+mod alike;
 pub mod draft;
 pub mod edit;
 mod escape;
@@ -22,6 +24,7 @@ use std::borrow::Cow;
 
 use bindery_model::problem::Span;
 
+pub use alike::{alike, enclosing};
 pub use escape::escape;
 pub(crate) use escape::is_character;
 pub use parse::{ATTRIBUTES_MAX, DEPTH_MAX, ELEMENTS_MAX, TEXT_BYTES_MAX, parse};

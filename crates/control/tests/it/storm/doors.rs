@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -51,6 +51,8 @@ pub(crate) struct Doors {
     tells: bool,
     /// Who was too late waits for a moment in which no program but it asks for anything.
     turn: RwLock<()>,
+    /// How many changes each door has made.
+    made: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -73,8 +75,19 @@ impl Doors {
             seed,
             tells,
             turn: RwLock::default(),
+            made: Mutex::default(),
             stop: Arc::default(),
         })
+    }
+
+    fn made(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether each of these has made more changes than that.
+    pub(crate) fn have_made(&self, doors: &[&'static str], least: u64) -> bool {
+        let made = self.made();
+        doors.iter().all(|door| made.get(door).is_some_and(|made| *made > least))
     }
 
     /// Opens these doors. Within a runtime.
@@ -122,6 +135,7 @@ impl Doors {
                 Ok(changed) => {
                     self.tell("made", door, mark);
                     work.made += u64::from(changed);
+                    self.made().insert(door, work.made);
                 }
                 Err(why) => *work.refused.entry(why).or_default() += 1,
             }

@@ -7,12 +7,14 @@
 //! | `things` | how does one of them come, change and go? |
 //! | `parts` | how does a part of a site? |
 //! | `keys` | how does a key? |
+//! | `alike` | does a part of a text say what another says? |
 //! | `list` | how does what stands in brackets or braces? |
 //!
 //! A text is read once and cut into pieces that are TOML by themselves. A change reads and changes
 //! its piece only, by taking out and putting in bytes, so that everything else stays by
 //! construction, and many changes cost what they touch.
 
+mod alike;
 mod blocks;
 mod keys;
 mod list;
@@ -24,6 +26,7 @@ use std::ops::Range;
 
 use crate::change::{Change, EditError};
 
+pub use alike::{alike, enclosing};
 use things::Editor;
 
 /// The text with all `changes` made, in their order. What it says then is for the parser to judge.
