@@ -1,4 +1,4 @@
-use std::{fs, time::Duration};
+use std::{cell::Cell, fs, time::Duration};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -173,22 +173,27 @@ async fn who_guesses_is_stopped_and_who_is_remembered_is_not() {
 async fn a_flood_of_passwords_waits_in_a_line_of_bounded_length() {
     let case = Case::new(&format!("ann:{SECRET}\n"));
     let turns = Arc::clone(&case.passwords.at_once).acquire_many_owned(2).await.unwrap();
-    let asks: Vec<_> = (0..PASSWORDS_WAITING_MAX + PASSWORDS_AT_ONCE_MAX + 3)
-        .map(|_| case.status("ann", "secret"))
-        .collect();
-    let all = futures_util::future::join_all(asks);
+    let refused = Cell::new(0);
+    let ask = || async {
+        let status = case.status("ann", "secret").await;
+        refused.set(refused.get() + usize::from(status == 429));
+        status
+    };
+    let asks = PASSWORDS_WAITING_MAX + PASSWORDS_AT_ONCE_MAX + 3;
+    let all = futures_util::future::join_all((0..asks).map(|_| ask()));
     let ((), statuses) = tokio::join!(
         async {
-            while case.passwords.waiting.available_permits() > 0 {
+            // Those beyond the line are told so while all others wait in it.
+            while refused.get() < 3 {
                 tokio::task::yield_now().await;
             }
+            assert_eq!(case.passwords.waiting.available_permits(), 0);
             drop(turns);
         },
         all
     );
-    let refused = statuses.iter().filter(|status| **status == 429).count();
-    assert_eq!(refused, 3);
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), statuses.len() - 3);
+    assert_eq!(refused.get(), 3);
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), asks - 3);
 }
 
 #[test]
