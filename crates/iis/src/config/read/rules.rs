@@ -8,7 +8,7 @@ use bindery_model::{
 };
 use hashbrown::HashMap;
 
-use super::sections::Sections;
+use super::{super::SERVER_FIELD, sections::Sections};
 
 /// What sections come to, without what depends on a folder.
 #[derive(Clone)]
@@ -58,7 +58,10 @@ fn make(
     hsts: Option<Hsts>,
     file_of: impl Fn(&str) -> Option<PathBuf>,
 ) -> Ruled {
+    let server = sections.filtering.is_server_hidden;
+    let server = server.then(|| HeaderRule::Remove(SERVER_FIELD.to_owned()));
     let headers = sections.headers.iter().cloned();
+    let headers = headers.map(|(name, value)| HeaderRule::Set(name, value));
     let rewritten = sections.rules.redirects().into_iter();
     let rules = Rules {
         access: sections.access_rules(),
@@ -66,7 +69,7 @@ fn make(
         redirects: rewritten.chain(sections.redirect.rules.iter().cloned()).collect(),
         rewrites: sections.rules.rewrites(),
         request_bytes_max: sections.filtering.bytes_max(),
-        response_headers: headers.map(|(name, value)| HeaderRule::Set(name, value)).collect(),
+        response_headers: server.into_iter().chain(headers).collect(),
         hsts,
         compress: sections.compress(),
         error_pages: sections.errors.pages(file_of),
