@@ -95,6 +95,22 @@ pub enum What {
     Anew,
 }
 
+impl Request {
+    /// Whether who asks has the text that comes of it, and can look at a place in it.
+    fn has_text(&self) -> bool {
+        match self.what {
+            // appcmd has changed what it was given.
+            What::Text(_) => self.actor.door != Door::Appcmd,
+            What::Reload | What::Anew => true,
+            What::Changes(_)
+            | What::Records(_)
+            | What::Both(..)
+            | What::Undo(_)
+            | What::Restore(_) => false,
+        }
+    }
+}
+
 impl What {
     /// Whether the file is read and not written.
     fn is_of_file(&self) -> bool {
@@ -491,11 +507,7 @@ impl Applier {
     ///
     /// When the history cannot be read.
     pub fn kept(&self, revision: u64) -> io::Result<Option<Kept>> {
-        let state = self.inner.state.as_ref().map_err(again)?;
-        let Some(Texts { config, records }) = state.history.texts(revision)? else {
-            return Ok(None);
-        };
-        Ok(Some(Kept { text: config, records: serde_json::from_str(&records)? }))
+        kept(&self.inner.state.as_ref().map_err(again)?.history, revision)
     }
 
     /// What the revision `to` has otherwise than `from`, each read with its own certificate
@@ -505,13 +517,8 @@ impl Applier {
     ///
     /// [`Refused::NoRevision`], or that the history cannot be read.
     pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
-        let home = &self.current().home;
-        let read = |revision| -> Result<Configuration, Refused> {
-            let kept = self.kept(revision).map_err(|error| unkept(revision, error))?;
-            let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
-            Ok(home.holding(&text).read(&text, &records).0.configuration)
-        };
-        Ok(write::difference(&read(from)?, &read(to)?))
+        let state = self.inner.state.as_ref().map_err(|error| Refused::State(again(error)))?;
+        difference(&self.current().home, &state.history, [from, to])
     }
 
     /// What was kept under names.
@@ -633,6 +640,66 @@ impl Prepared {
     }
 }
 
+/// The history of a configuration that nobody serves, whatever is in its file now. Nothing is
+/// noted in it.
+pub struct Past {
+    home: Home,
+    history: History,
+    #[allow(dead_code, reason = "held as long as it is looked at")]
+    lock: Lock,
+}
+
+impl Past {
+    /// Opens it; nothing where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or somebody else has the state folder
+    /// ([`io::ErrorKind::WouldBlock`]).
+    pub fn open(home: Home, state_dir: &Path) -> io::Result<Option<Self>> {
+        if !History::is_in(state_dir) {
+            return Ok(None);
+        }
+        let lock = Lock::take(state_dir, &home.path)?;
+        let history = History::open(state_dir)?;
+        Ok(Some(Self { home, history, lock }))
+    }
+
+    /// As [`Applier::history`].
+    ///
+    /// # Errors
+    ///
+    /// When the history cannot be read.
+    pub fn history(&self, before: Option<u64>, count: usize) -> io::Result<Vec<Record>> {
+        self.history.records(before, count)
+    }
+
+    /// As [`Applier::difference`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NoRevision`], or that the history cannot be read.
+    pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
+        difference(&self.home, &self.history, [from, to])
+    }
+}
+
+fn kept(history: &History, revision: u64) -> io::Result<Option<Kept>> {
+    let Some(Texts { config, records }) = history.texts(revision)? else { return Ok(None) };
+    Ok(Some(Kept { text: config, records: serde_json::from_str(&records)? }))
+}
+
+/// What the second of two revisions has otherwise.
+fn difference(home: &Home, history: &History, revisions: [u64; 2]) -> Result<Difference, Refused> {
+    let read = |revision| -> Result<Configuration, Refused> {
+        let kept = kept(history, revision).map_err(|error| unkept(revision, error))?;
+        let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
+        Ok(home.holding(&text).read(&text, &records).0.configuration)
+    };
+    let [from, to] = revisions;
+    Ok(write::difference(&read(from)?, &read(to)?))
+}
+
 /// What the history keeps of a revision.
 fn texts(config: &str, records: &Records) -> io::Result<Texts> {
     Ok(Texts { config: config.to_owned(), records: serde_json::to_string(records)? })
@@ -695,8 +762,7 @@ impl Inner {
         shown.edited = Arc::new(problems.to_vec());
         drop(shown);
         for problem in problems.iter().filter(|one| one.is_error()) {
-            let PlacedProblem { file, line, column, code, message, .. } = problem;
-            error!("{file}:{line}:{column}: {message} [{code}]{}", problem.advice());
+            error!("{} [{}]{}", problem.said(), problem.code, problem.advice());
         }
         // Nobody may be listening.
         drop(self.events.send(Event::Refused { problems: problems.to_vec() }));
