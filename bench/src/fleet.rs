@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
@@ -120,6 +121,13 @@ impl Fleet {
 pub(crate) fn read_certificate(file: &Path) -> Result<CertificateDer<'static>, Failure> {
     CertificateDer::from_pem_file(file)
         .context(|| format!("cannot read a certificate from {}", file.display()))
+}
+
+/// What certificate records name a certificate by: SHA-1 of the first of a PEM file, as hex.
+pub(crate) fn thumbprint(file: &Path) -> Result<String, Failure> {
+    let certificate = read_certificate(file)?;
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate);
+    Ok(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn authority() -> Result<Authority, rcgen::Error> {

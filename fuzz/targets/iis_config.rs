@@ -20,10 +20,10 @@ fuzz_target!(|text: &str| {
     let paths = "version = 1\n[paths]\n'C:' = '/c'\n'D:' = '/d'\n";
     let records = Records::default();
     let found = |folder: &Path| -> Vec<PathBuf> { vec![folder.join("sub"), folder.to_owned()] };
-    let document = read(Sources {
+    let document = read(&Sources {
         text,
         folder: Path::new("/etc/iis"),
-        companion: parse(paths, Path::new("/etc/iis")),
+        companion: &parse(paths, Path::new("/etc/iis")),
         records: &records,
         web_config: &|_| (!web_config.is_empty()).then(|| web_config.to_owned()),
         folders_with_web_config: &found,

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::failure::{Context, Failure};
-use crate::peers::{Kind, Running};
+use crate::peers::{Kind, Running, bindery};
 
 /// A server that has not answered by then is given up.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -99,9 +99,22 @@ impl<'s> Changer<'s> {
         post(&self.server.place.folder.join("admin.sock"), at, &body)
     }
 
-    /// A certificate and a site, as one change.
+    /// A certificate and a site, as one change; in IIS's form, a certificate record and a site.
     fn tell_bindery(&self, host: &str, certificate: &Path) -> Result<(), Failure> {
+        let socket = self.server.place.folder.join("state/control.sock");
         let on = format!("https/127.0.0.1:{}:{host}", self.server.place.port);
+        if self.server.place.given.iis.is_some() {
+            let site = json!({
+                "root": self.server.place.fleet.www(),
+                "bindings": [{ "on": on }],
+            });
+            let record = bindery::record(self.server.place.port, host, certificate)?;
+            let body = json!({
+                "records": [{ "add": record }],
+                "changes": [{ "at": { "site": host }, "act": { "add": site } }],
+            });
+            return post(&socket, "/v1/changes", &body);
+        }
         let site = json!({
             "root": self.server.place.fleet.www(),
             "bindings": [{ "on": on, "certificate": host }],
@@ -110,7 +123,7 @@ impl<'s> Changer<'s> {
             { "at": { "certificate": host }, "act": { "add": { "file": certificate } } },
             { "at": { "site": host }, "act": { "add": site } },
         ]});
-        post(&self.server.place.folder.join("state/control.sock"), "/v1/changes", &body)
+        post(&socket, "/v1/changes", &body)
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::failure::{Context, Failure};
 use crate::fleet::{Fleet, LOCALHOST, host};
@@ -19,6 +19,15 @@ use crate::run::machine;
 use change::Changer;
 use client::{Load, New};
 use report::{Made, Report, Row};
+
+/// What Bindery's configuration is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// bindery.toml
+    Toml,
+    /// applicationHost.config, with a certificate record for each site
+    Iis,
+}
 
 #[derive(Args)]
 pub(crate) struct LiveArguments {
@@ -46,6 +55,9 @@ pub(crate) struct LiveArguments {
     /// Only these servers
     #[arg(long, value_delimiter = ',', value_name = "PEER,..")]
     peers: Vec<Kind>,
+    /// What Bindery's sites are written in
+    #[arg(long, value_enum, default_value_t = Form::Toml)]
+    form: Form,
     #[arg(long, value_name = "PATH", default_value = "target/release/bindery")]
     bindery: PathBuf,
     #[arg(long, default_value_t = 0)]
@@ -116,7 +128,8 @@ fn measured(
     folder: PathBuf,
 ) -> Result<Row, Failure> {
     let served = Fleet { names: sites, ..fleet.clone() };
-    let given = Given { changeable: true, ..Given::default() };
+    let iis = (arguments.form == Form::Iis).then_some(arguments.changes);
+    let given = Given { changeable: true, iis, ..Given::default() };
     let place = Place { fleet: served, port: free_port()?, folder, given };
     let cores = Cores { server: arguments.server_core, client: arguments.client_core };
     let server = Running::start(peer, place, cores)?;
@@ -144,5 +157,6 @@ fn measured(
     }
     let busy = busy.end();
     let start_seconds = server.start_seconds;
-    Ok(Row { peer: peer.label.clone(), sites, start_seconds, made, quiet, busy })
+    let form = if iis.is_some() && peer.kind == Kind::Bindery { ", IIS's form" } else { "" };
+    Ok(Row { peer: format!("{}{form}", peer.label), sites, start_seconds, made, quiet, busy })
 }

@@ -1,6 +1,6 @@
 //! The servers that are compared: where they are, how they are configured, started and ended.
 
-mod bindery;
+pub(crate) mod bindery;
 mod caddy;
 mod h2o;
 mod haproxy;
@@ -137,6 +137,9 @@ pub(crate) struct Given {
     pub access_log: bool,
     /// It can be told of new names while it runs.
     pub changeable: bool,
+    /// Bindery has its sites in an `applicationHost.config`, a certificate record for each, and
+    /// certificates of so many names more: in that form they do not come with a change.
+    pub iis: Option<u32>,
     /// nginx may remember open files and what it knows of them.
     pub open_file_cache: bool,
 }

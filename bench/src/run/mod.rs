@@ -200,6 +200,7 @@ impl Group {
             access_log: self.setting == Setting::Logged,
             open_file_cache: arguments.nginx_open_file_cache,
             changeable: false,
+            iis: None,
         };
         let mut running = Vec::new();
         for peer in peers {

@@ -42,14 +42,15 @@ pub(crate) enum Door {
     Offline(Offline),
 }
 
-/// So often somebody may write into the file at the very moment of a change.
-const EDITS_FOLLOWED: usize = 10;
+/// Other commands that change the files may take so long: of fifty at once, the last waits for all.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Another command that changes the files may take so long.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// So often it is looked whether it is done.
+/// So long after the first look it is looked again whether it is done, then twice as long each
+/// time up to [`LOCK_INTERVAL_MAX`]: a look reads the files, which takes time from who has the turn.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// So long at most.
+const LOCK_INTERVAL_MAX: Duration = Duration::from_millis(320);
 
 /// The writer of a configuration that no server serves.
 pub(crate) struct Offline {
@@ -309,18 +310,6 @@ impl Unmade {
             Self::Server(_) => false,
         }
     }
-
-    /// Whether somebody wrote into the file at that very moment.
-    fn is_by_edit(&self) -> bool {
-        match self {
-            Self::Refused(refused) => matches!(refused, Refused::Home(HomeError::Edited { .. })),
-            // One with errors tells them.
-            Self::Server(ClientError::Refused(refusal)) => {
-                refusal.0.word() == "edited" && refusal.0.problems.is_empty()
-            }
-            Self::Server(_) => false,
-        }
-    }
 }
 
 impl From<Unmade> for NotMade {
@@ -398,7 +387,7 @@ impl From<NotMade> for Failure {
 impl Door {
     /// Opens the door to the configuration that is meant.
     pub(crate) fn open(config: &ConfigOption, door: history::Door) -> Result<Self, Failure> {
-        let began = Instant::now();
+        let (began, mut interval) = (Instant::now(), LOCK_INTERVAL);
         loop {
             let (home, settings) = config.find()?;
             if let Some(client) = server_of(&settings, &home, door)? {
@@ -415,7 +404,8 @@ impl Door {
             if applier.state().is_err_and(busy) && began.elapsed() < LOCK_TIMEOUT {
                 // Another command, which ends soon, or a server that begins, which answers soon.
                 drop(applier);
-                thread::sleep(LOCK_INTERVAL);
+                thread::sleep(interval);
+                interval = (interval * 2).min(LOCK_INTERVAL_MAX);
                 continue;
             }
             let folder = home.state_folder(&settings);
@@ -431,15 +421,7 @@ impl Door {
 
     /// Makes a change.
     pub(crate) fn apply(&self, request: &Request) -> Result<Outcome, NotMade> {
-        let mut made = self.asked(request);
-        for _ in 0..EDITS_FOLLOWED {
-            match &made {
-                // What is asked for is asked for whatever somebody wrote there.
-                Err(unmade) if unmade.is_by_edit() => made = self.asked(request),
-                _ => break,
-            }
-        }
-        self.told(made)
+        self.told(self.asked(request))
     }
 
     /// What came of a change, with commands that name the configuration where that is needed.
@@ -477,7 +459,7 @@ impl Door {
             }
         };
         match self.asked(&request) {
-            Err(unmade) if unmade.is_outdated() || unmade.is_by_edit() => None,
+            Err(unmade) if unmade.is_outdated() => None,
             made => Some(self.told(made)),
         }
     }

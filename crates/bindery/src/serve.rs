@@ -20,6 +20,7 @@ use bindery_server::{
     inspect::has_errors,
     limits::BLOCKING_THREADS_MAX,
     listener::{self, ListenError},
+    scheduling,
     server::Server,
     text_of,
 };
@@ -185,6 +186,7 @@ fn runtime(settings: &Settings) -> Result<Runtime, Failure> {
         .worker_threads(settings.workers.unwrap_or(cores))
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("bindery")
+        .on_thread_start(scheduling::serve)
         .enable_all()
         .build()
         .map_err(|error| Failure::because("the threads cannot be started", error))

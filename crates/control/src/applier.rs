@@ -16,6 +16,7 @@
 //! What a crash leaves at each of them is told in [`crate::history`].
 
 mod machine;
+mod past;
 mod plan;
 
 use std::{
@@ -47,7 +48,7 @@ use tracing::{error, warn};
 use crate::{
     backup::Backups,
     history::{Actor, Door, History, Record, Texts},
-    home::{Home, HomeError, Loaded, REPLACED, records_file},
+    home::{Home, HomeError, Loaded, REPLACED, read_records, records_file},
     lock::Lock,
     problems::{PlacedProblem, all_placed},
     replace::{self, NotReplaced, Replacement},
@@ -55,8 +56,16 @@ use crate::{
     things::list,
 };
 
+use past::{between, kept};
+
+pub use past::Past;
+
 /// Who listens to events and falls behind by more has to look at the history again.
 const EVENTS_KEPT: usize = 256;
+
+/// So often it is looked at the file again when somebody writes there at the very moment of a
+/// change. Nobody writes so fast for long.
+const EDITS_FOLLOWED: usize = 10;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -115,6 +124,11 @@ impl What {
     /// Whether the file is read and not written.
     fn is_of_file(&self) -> bool {
         matches!(self, Self::Reload | Self::Anew)
+    }
+
+    /// Whether it puts another text in the place of the whole file.
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Undo(_) | Self::Restore(_))
     }
 }
 
@@ -255,6 +269,11 @@ impl Refused {
                     .to_owned(),
             ),
             Self::Edit(EditError::NotFound(at)) => Some(format!("{} shows what there is", list(at))),
+            Self::Edit(EditError::NoPlace { at: Place::Record(_), .. }) => Some(
+                "certificate records are no part of the configuration: `bindery netsh http add \
+                 sslcert` and its like change them, and `records` of the API"
+                    .to_owned(),
+            ),
             Self::Edit(EditError::NoPlace {
                 at: Place::Server | Place::Listener(_) | Place::Certificate(_),
                 ..
@@ -361,6 +380,13 @@ impl Applier {
     ///
     /// [`Refused::Problems`] when the configuration has errors.
     pub fn open(loaded: Loaded, observer: Observer) -> Result<Self, Refused> {
+        let state_dir = loaded.home.state_folder(&loaded.document.configuration.settings);
+        let state = State::open(&state_dir, &loaded.home.path);
+        // Who had the lock before may have changed what was read by then.
+        let is_old = state.is_ok()
+            && (loaded.home.text().is_ok_and(|text| text != loaded.text)
+                || read_records(&state_dir).is_ok_and(|records| records != loaded.records));
+        let loaded = if is_old { Home::load(&loaded.home.path)? } else { loaded };
         let Loaded { home, text, records, document, beside } = loaded;
         let file = home.path.display().to_string();
         let errors = document.problems.iter().filter(|one| one.severity() == Severity::Error);
@@ -368,7 +394,6 @@ impl Applier {
         if !errors.is_empty() {
             return Err(Refused::Problems(errors));
         }
-        let state_dir = home.state_folder(&document.configuration.settings);
         let mut current = Current {
             revision: 1,
             text,
@@ -378,7 +403,7 @@ impl Applier {
             problems: document.problems,
             home,
         };
-        let state = State::open(&state_dir, &current.home.path).and_then(|state| {
+        let state = state.and_then(|state| {
             current.home.clean();
             state.begin(&mut current)?;
             Ok(state)
@@ -437,6 +462,11 @@ impl Applier {
         self.inner.running.get().map(|running| &running.server)
     }
 
+    /// Where changes are made. Who asks for one from there does not wait for its turn.
+    pub(crate) fn behind(&self) -> &Background {
+        &self.inner.background
+    }
+
     /// Makes a change. Blocks; call it where blocking is allowed, and within a tokio runtime where
     /// a server is told.
     ///
@@ -446,7 +476,9 @@ impl Applier {
     pub fn apply(&self, request: &Request) -> Result<Outcome, Refused> {
         // No queue: there, who asks on the basis of what it has just seen stands behind others
         // and is always outdated.
-        let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = !self.inner.background.is_here();
+        let turn = || self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = waits.then(turn);
         let (applier, request) = (self.clone(), request.clone());
         self.inner.background.wait(move || {
             let made = applier.inner.apply(&request);
@@ -476,6 +508,13 @@ impl Applier {
     #[must_use]
     pub fn current(&self) -> Arc<Current> {
         Arc::clone(&self.inner.shown().current)
+    }
+
+    /// What is in force when a change that is under way is made or refused. Blocks.
+    #[must_use]
+    pub(crate) fn settled(&self) -> Arc<Current> {
+        let _writer = self.inner.writer();
+        self.current()
     }
 
     /// What is wrong with what is in force, this machine's files included as far as they were
@@ -518,7 +557,7 @@ impl Applier {
     /// [`Refused::NoRevision`], or that the history cannot be read.
     pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
         let state = self.inner.state.as_ref().map_err(|error| Refused::State(again(error)))?;
-        difference(&self.current().home, &state.history, [from, to])
+        between(&self.current().home, &state.history, [from, to])
     }
 
     /// What was kept under names.
@@ -599,7 +638,8 @@ impl State {
         let difference = before.map(|before| {
             let records = serde_json::from_str(&before.records).unwrap_or_default();
             let (before, _) = current.home.read(&before.config, &records);
-            write::difference(&before.configuration, &current.configuration)
+            let after = (&*current.configuration, &current.records);
+            difference((&before.configuration, &records), after)
         });
         let record = Record {
             revision: current.revision,
@@ -628,6 +668,13 @@ impl State {
     }
 }
 
+/// What differs between two configurations, and between their certificate records.
+fn difference(before: (&Configuration, &Records), after: (&Configuration, &Records)) -> Difference {
+    let mut differs = write::difference(before.0, after.0);
+    differs.0.extend(before.1.difference(after.1));
+    differs
+}
+
 /// Certificate records that lie beside their file.
 struct Prepared(Replacement);
 
@@ -640,66 +687,6 @@ impl Prepared {
     }
 }
 
-/// The history of a configuration that nobody serves, whatever is in its file now. Nothing is
-/// noted in it.
-pub struct Past {
-    home: Home,
-    history: History,
-    #[allow(dead_code, reason = "held as long as it is looked at")]
-    lock: Lock,
-}
-
-impl Past {
-    /// Opens it; nothing where there is none yet.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read, or somebody else has the state folder
-    /// ([`io::ErrorKind::WouldBlock`]).
-    pub fn open(home: Home, state_dir: &Path) -> io::Result<Option<Self>> {
-        if !History::is_in(state_dir) {
-            return Ok(None);
-        }
-        let lock = Lock::take(state_dir, &home.path)?;
-        let history = History::open(state_dir)?;
-        Ok(Some(Self { home, history, lock }))
-    }
-
-    /// As [`Applier::history`].
-    ///
-    /// # Errors
-    ///
-    /// When the history cannot be read.
-    pub fn history(&self, before: Option<u64>, count: usize) -> io::Result<Vec<Record>> {
-        self.history.records(before, count)
-    }
-
-    /// As [`Applier::difference`].
-    ///
-    /// # Errors
-    ///
-    /// [`Refused::NoRevision`], or that the history cannot be read.
-    pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
-        difference(&self.home, &self.history, [from, to])
-    }
-}
-
-fn kept(history: &History, revision: u64) -> io::Result<Option<Kept>> {
-    let Some(Texts { config, records }) = history.texts(revision)? else { return Ok(None) };
-    Ok(Some(Kept { text: config, records: serde_json::from_str(&records)? }))
-}
-
-/// What the second of two revisions has otherwise.
-fn difference(home: &Home, history: &History, revisions: [u64; 2]) -> Result<Difference, Refused> {
-    let read = |revision| -> Result<Configuration, Refused> {
-        let kept = kept(history, revision).map_err(|error| unkept(revision, error))?;
-        let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
-        Ok(home.holding(&text).read(&text, &records).0.configuration)
-    };
-    let [from, to] = revisions;
-    Ok(write::difference(&read(from)?, &read(to)?))
-}
-
 /// What the history keeps of a revision.
 fn texts(config: &str, records: &Records) -> io::Result<Texts> {
     Ok(Texts { config: config.to_owned(), records: serde_json::to_string(records)? })
@@ -708,14 +695,6 @@ fn texts(config: &str, records: &Records) -> io::Result<Texts> {
 /// Why the state folder cannot be used, once more.
 fn again(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
-}
-
-/// Why a revision of the history cannot be brought back.
-fn unkept(revision: u64, source: io::Error) -> Refused {
-    match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Refused::Lost { revision, source },
-        _ => Refused::State(source),
-    }
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -740,9 +719,23 @@ impl Inner {
         if let Err(error) = &self.state {
             return Err(Refused::State(again(error)));
         }
-        self.take_edit_first(&mut writer)?;
-        self.check_expected(request)?;
-        self.make(&mut writer, request)
+        let mut looks = 0;
+        loop {
+            self.take_edit_first(&mut writer)?;
+            self.check_expected(request)?;
+            match self.make(&mut writer, request) {
+                // Somebody wrote into the file at that very moment. What is based on a revision is
+                // outdated then; what is edited in the text is asked for whatever they wrote there.
+                // Another whole text would be written over theirs.
+                Err(Refused::Home(HomeError::Edited { .. }))
+                    if looks < EDITS_FOLLOWED
+                        && (request.expected.is_some() || !request.what.is_whole()) =>
+                {
+                    looks += 1;
+                }
+                made => return made,
+            }
+        }
     }
 
     fn check_expected(&self, request: &Request) -> Result<(), Refused> {

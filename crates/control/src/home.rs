@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use bindery_iis::{
-    config::{self, Sources, WebConfigText},
+    config::{self, Proposed, Sources, WebConfigText},
     netsh::records::Records,
 };
 use bindery_model::{
@@ -92,7 +93,10 @@ pub struct Home {
 
 #[derive(Debug, Default)]
 struct Beside {
-    web_configs: HashMap<PathBuf, Option<WebConfigText>>,
+    /// What stood in the `bindery.toml` beside the file when it was looked at last.
+    companion: Option<Arc<Companion>>,
+    /// Of each folder, its `web.config`, and what the file system said of that before it was read.
+    web_configs: HashMap<PathBuf, (Option<WebConfigText>, Stamp)>,
     folders: HashMap<PathBuf, Vec<PathBuf>>,
     /// Folders without a `web.config` that may get one.
     noted: BTreeSet<PathBuf>,
@@ -101,6 +105,34 @@ struct Beside {
     /// Folders that settings speak of, by the path that is written; none for those that are not
     /// there.
     named: HashMap<PathBuf, Option<PathBuf>>,
+}
+
+/// Settings beside IIS's form.
+#[derive(Debug)]
+struct Companion {
+    text: String,
+    document: Document,
+    /// What is wrong with it. Only errors count: what seems unused there is used by the sites.
+    errors: Vec<PlacedProblem>,
+}
+
+/// What the file system says of a file that is there.
+pub(crate) type Stamp = Option<(u64, u64, i64, i64, u64)>;
+
+pub(crate) fn stamp(file: &Path) -> Stamp {
+    let found = fs::metadata(file).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec(), found.size()))
+}
+
+/// What is in force, for a text that is nearly the same.
+#[derive(Clone, Copy, Debug)]
+pub struct InForce<'a> {
+    /// The file that it was read from.
+    pub home: &'a Home,
+    /// What it was read with.
+    pub records: &'a Records,
+    /// What was read.
+    pub before: Before<'a>,
 }
 
 impl Beside {
@@ -171,7 +203,7 @@ impl Home {
     /// sites, may have sites of its own.
     #[must_use]
     pub fn as_source(self) -> Self {
-        Self { is_source: true, ..self }
+        Self { is_source: true, beside: Arc::default(), ..self }
     }
 
     /// The folder where state is kept between runs.
@@ -222,7 +254,7 @@ impl Home {
         let (home, text) = Self::find_with_text(path)?;
         let settings = match home.form {
             Form::Toml => document::parse_settings(&text, &home.folder),
-            Form::Iis => home.companion().0.configuration.settings,
+            Form::Iis => home.companion().0.document.configuration.settings.clone(),
         };
         Ok((home, settings))
     }
@@ -254,38 +286,55 @@ impl Home {
         }
     }
 
-    /// The same, for a text that is nearly that of `before`: what is the same in both is taken over.
+    /// The same, for a text that is nearly that in force: what is the same in both is taken over.
     #[must_use]
     pub fn read_after(
         &self,
         text: &str,
         records: &Records,
-        before: Before<'_>,
+        InForce { home, records: last, before }: InForce<'_>,
     ) -> (Document, Vec<PlacedProblem>) {
         match self.form {
             Form::Toml => (document::parse_after(text, &self.folder, before), Vec::new()),
+            // Files beside it were looked at once for both.
+            Form::Iis if home.form == Form::Iis && Arc::ptr_eq(&home.beside, &self.beside) => {
+                let (companion, problems) = self.companion();
+                let read = |sources: &Sources<'_>| config::read_after(sources, before, last);
+                (self.with_sources(text, records, &companion.document, read), problems)
+            }
             Form::Iis => self.read_iis(text, records),
         }
     }
 
     fn read_iis(&self, text: &str, records: &Records) -> (Document, Vec<PlacedProblem>) {
-        self.read_assuming(text, records, &[])
+        let (companion, problems) = self.companion();
+        (self.with_sources(text, records, &companion.document, config::read), problems)
     }
 
-    /// What a text of IIS's form says, if `[paths]` had these lines too.
+    /// What a text of IIS's form says, if the file beside it had these lines too.
     #[must_use]
     pub fn read_assuming(
         &self,
         text: &str,
         records: &Records,
-        paths: &[(String, PathBuf)],
+        proposed: &Proposed,
     ) -> (Document, Vec<PlacedProblem>) {
-        let (mut companion, problems) = self.companion();
-        companion.configuration.settings.paths.extend_from_slice(paths);
-        if self.is_source {
-            companion.configuration.table.sites.clear();
-        }
-        let document = config::read(Sources {
+        let (written, problems) = (self.companion_text().0, self.companion().1);
+        let mut companion = self.companion_of(&written);
+        let settings = &mut companion.configuration.settings;
+        settings.paths.extend_from_slice(&proposed.paths);
+        settings.fastcgi.extend_from_slice(&proposed.fastcgi);
+        (self.with_sources(text, records, &companion, config::read), problems)
+    }
+
+    fn with_sources(
+        &self,
+        text: &str,
+        records: &Records,
+        companion: &Document,
+        read: impl FnOnce(&Sources<'_>) -> Document,
+    ) -> Document {
+        read(&Sources {
             text,
             folder: &self.folder,
             companion,
@@ -294,27 +343,46 @@ impl Home {
             folders_with_web_config: &|folder| self.folders_with_web_config(folder),
             folder_named: &|folder| self.beside().folder_named(folder),
             environment: &|name| std::env::var_os(name)?.into_string().ok(),
-        });
-        (document, problems)
+        })
     }
 
-    /// Settings beside IIS's form. Only errors count: what seems unused there is used by the sites.
-    fn companion(&self) -> (Document, Vec<PlacedProblem>) {
-        let file = self.folder.join(COMPANION);
+    /// Settings beside IIS's form, and what is wrong with them. They are understood anew where
+    /// their text is another.
+    fn companion(&self) -> (Arc<Companion>, Vec<PlacedProblem>) {
+        let (text, unread) = self.companion_text();
         let name = self.path.with_file_name(COMPANION).display().to_string();
-        let (text, unread) = match fs::read_to_string(&file) {
+        let known = self.beside().companion.clone().filter(|known| known.text == text);
+        let companion = known.unwrap_or_else(|| {
+            let document = self.companion_of(&text);
+            let errors = document.problems.iter().filter(|one| one.severity() == Severity::Error);
+            let errors = problems::all_placed(errors, &name, &text);
+            let companion = Arc::new(Companion { text, document, errors });
+            self.beside().companion = Some(Arc::clone(&companion));
+            companion
+        });
+        let mut placed = companion.errors.clone();
+        if let Some(error) = unread {
+            placed.push(PlacedProblem::of_file(&name, &format!("it cannot be read: {error}")));
+        }
+        (companion, placed)
+    }
+
+    fn companion_of(&self, text: &str) -> Document {
+        let mut companion = document::parse(text, &self.folder);
+        if self.is_source {
+            companion.configuration.table.sites.clear();
+        }
+        companion
+    }
+
+    fn companion_text(&self) -> (String, Option<io::Error>) {
+        let (text, unread) = match fs::read_to_string(self.folder.join(COMPANION)) {
             Ok(text) => (text, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), None),
             Err(error) => (String::new(), Some(error)),
         };
         let text = if text.is_empty() { "version = 1\n".to_owned() } else { text };
-        let document = document::parse(&text, &self.folder);
-        let errors = document.problems.iter().filter(|one| one.severity() == Severity::Error);
-        let mut placed = problems::all_placed(errors, &name, &text);
-        if let Some(error) = unread {
-            placed.push(PlacedProblem::of_file(&name, &format!("it cannot be read: {error}")));
-        }
-        (document, placed)
+        (text, unread)
     }
 
     fn beside(&self) -> std::sync::MutexGuard<'_, Beside> {
@@ -323,11 +391,13 @@ impl Home {
 
     fn web_config(&self, folder: &Path) -> Option<WebConfigText> {
         let mut beside = self.beside();
-        if let Some(known) = beside.web_configs.get(folder) {
+        if let Some((known, _)) = beside.web_configs.get(folder) {
             return known.clone();
         }
-        let read = web_config_file(folder).map(|file| read_web_config(&file));
-        beside.web_configs.insert(folder.to_owned(), read.clone());
+        let file = web_config_file(folder);
+        let stamp = file.as_deref().and_then(stamp);
+        let read = file.map(|file| read_web_config(&file));
+        beside.web_configs.insert(folder.to_owned(), (read.clone(), stamp));
         read
     }
 
@@ -356,6 +426,14 @@ impl Home {
         files.dedup();
         files.insert(0, self.folder.join(COMPANION));
         files
+    }
+
+    /// What the file system said of one of [`Self::files_beside`] before it was read: nothing where
+    /// there was none.
+    pub(crate) fn stamp_when_read(&self, file: &Path) -> Stamp {
+        let beside = self.beside();
+        let (_, stamp) = beside.web_configs.get(file.parent()?)?;
+        *stamp
     }
 
     /// How many folders of sites are not among those that [`Self::files_beside`] speaks of: a

@@ -14,7 +14,7 @@ use bindery_model::{
 #[must_use]
 pub fn naming_key(at: &Place) -> Option<&'static str> {
     match at {
-        Place::Server => None,
+        Place::Server | Place::Record(_) => None,
         Place::Certificate(_) | Place::Site(_) => Some("name"),
         Place::Listener(_) | Place::Binding { .. } => Some("on"),
         Place::Application { .. } | Place::VirtualDirectory { .. } => Some("path"),
@@ -32,6 +32,7 @@ pub fn list(at: &Place) -> &'static str {
         Place::Binding { .. } => "`bindery binding list`",
         Place::Application { .. } => "`bindery app list`",
         Place::VirtualDirectory { .. } => "`bindery vdir list`",
+        Place::Record(_) => "`bindery netsh http show sslcert`",
     }
 }
 
@@ -41,7 +42,7 @@ pub fn one(configuration: &Configuration, at: &Place) -> Option<Fields> {
     let fields = write::fields(configuration, at)?;
     let table = &configuration.table;
     let name = match at {
-        Place::Server => return Some(fields),
+        Place::Server | Place::Record(_) => return Some(fields),
         Place::Listener(on) => {
             let (protocol, endpoint) = parse_listener(on).ok()?;
             format!("{protocol}/{endpoint}")

@@ -8,14 +8,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     fs, io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::Duration,
 };
 
-use bindery_server::{blocking, text_of};
+use bindery_server::{scheduling, text_of};
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, CreateKind, ModifyKind},
@@ -26,6 +25,7 @@ use tracing::{error, info, warn};
 use crate::{
     applier::{Applier, Outcome, Refused, Request, What},
     history::{Actor, Door},
+    home::{Stamp, stamp},
 };
 
 /// Where no events come, a change is seen by then.
@@ -66,14 +66,6 @@ enum Told {
     },
     /// Nobody wants to know any more.
     End,
-}
-
-/// What the file system says of a file that is there.
-type Stamp = Option<(u64, u64, i64, i64, u64)>;
-
-fn stamp(file: &Path) -> Stamp {
-    let found = fs::metadata(file).ok()?;
-    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec(), found.size()))
 }
 
 struct Watcher {
@@ -165,7 +157,7 @@ fn is_named(path: &Path, own: &[Option<OsString>]) -> bool {
 impl Watcher {
     fn run(mut self) {
         // Thousands of files may have to be looked at, every two seconds.
-        blocking::give_way();
+        scheduling::give_way();
         // A server is told within the runtime.
         let runtime = self.runtime.clone();
         let _within = runtime.enter();
@@ -246,22 +238,28 @@ impl Watcher {
 
     /// Takes what the files say, unless that is in force or was looked at already.
     fn look(&mut self) {
+        // What is told may be a change that is not yet in force.
+        let current = self.applier.settled();
         let stamps = self.stamps();
         if stamps == self.seen {
             return;
         }
-        let current = self.applier.current();
         let own = [&whole(&current.home.path), &current.home.file];
-        let others = |all: &Stamps| -> Stamps {
-            let all = all.iter().filter(|(file, _)| !own.contains(file));
-            all.map(|(file, stamp)| (file.clone(), *stamp)).collect()
-        };
-        let is_ours = others(&stamps) == others(&self.seen)
-            && fs::canonicalize(&current.home.path).is_ok_and(|file| file == current.home.file)
+        let mut others = stamps.iter().filter(|(file, _)| !own.contains(file));
+        // Files of a new site were read by the change that made it.
+        let is_ours = others.all(|(file, stamp)| match self.seen.get(file) {
+            Some(seen) => seen == stamp,
+            None => current.home.stamp_when_read(file) == *stamp,
+        }) && fs::canonicalize(&current.home.path)
+            .is_ok_and(|file| file == current.home.file)
             && current.home.text().is_ok_and(|text| text == current.text)
             && self.applier.edited().is_empty();
+        let others = !stamps.keys().eq(self.seen.keys());
         self.seen = stamps;
         if is_ours {
+            if others {
+                self.follow();
+            }
             return;
         }
         drop(current);
@@ -327,5 +325,76 @@ fn whole(path: &Path) -> PathBuf {
     match (fs::canonicalize(folder), path.file_name()) {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use bindery_model::change::{Act, Change, Fields, Place, Value};
+
+    use super::*;
+    use crate::{
+        home::Home,
+        steps::{Observer, Step},
+    };
+
+    #[test]
+    fn what_a_change_has_just_read_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("applicationHost.config");
+        fs::write(folder.path().join("bindery.toml"), "version = 1\n[server]\nstate_dir = \"s\"\n")
+            .unwrap();
+        let text = "<configuration><system.applicationHost><sites></sites>\
+                    </system.applicationHost></configuration>";
+        fs::write(&path, text).unwrap();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&reads);
+        let observer = Observer::new(move |step| {
+            counted.fetch_add(usize::from(step == Step::Read), Ordering::Relaxed);
+            Ok(())
+        });
+        let applier = Applier::open(Home::load(&path).unwrap(), observer).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (_tell, told) = mpsc::channel();
+        let mut watcher = Watcher {
+            applier: applier.clone(),
+            told,
+            kernel: None,
+            watched: BTreeSet::new(),
+            seen: Stamps::new(),
+            runtime: runtime.handle().clone(),
+        };
+        watcher.seen = watcher.stamps();
+        // A site with a web.config, and one without.
+        let listing = "<configuration><system.webServer><directoryBrowse enabled=\"true\" />\
+                       </system.webServer></configuration>";
+        for name in ["a", "b"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("a/web.config"), listing).unwrap();
+        for name in ["a", "b"] {
+            let root = Value::Text(folder.path().join(name).display().to_string());
+            let on = Value::List(vec![Value::Text(format!("http/127.0.0.1:8080:{name}.example"))]);
+            let fields = Fields::from([("root".to_owned(), root), ("bindings".to_owned(), on)]);
+            let change = Change { at: Place::Site(name.to_owned()), act: Act::Add(fields) };
+            let what = What::Changes(vec![change]);
+            let actor = Actor { name: String::new(), door: Door::Cli };
+            let request = Request { what, expected: None, actor, dry_run: false, force: false };
+            assert!(applier.apply(&request).unwrap().changed);
+        }
+        watcher.look();
+        assert_eq!(reads.load(Ordering::Relaxed), 2, "each change, once");
+        for (file, expected) in [("a/web.config", 3), ("b/web.config", 4)] {
+            fs::write(folder.path().join(file), "<configuration></configuration>").unwrap();
+            watcher.look();
+            assert_eq!(reads.load(Ordering::Relaxed), expected, "{file} is another");
+            watcher.look();
+            assert_eq!(reads.load(Ordering::Relaxed), expected, "and is known now");
+        }
     }
 }

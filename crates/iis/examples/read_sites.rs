@@ -22,10 +22,10 @@ fn main() {
         let tree = xml::parse(&text).map(|tree| tree.len()).unwrap_or(0);
         let parsed = begin.elapsed();
         let begin = Instant::now();
-        let document = read(Sources {
+        let document = read(&Sources {
             text: &text,
             folder,
-            companion: parse("version = 1\n[paths]\n'D:' = '/srv/d'\n", folder),
+            companion: &parse("version = 1\n[paths]\n'D:' = '/srv/d'\n", folder),
             records: &Records::default(),
             web_config: &|_| None,
             folders_with_web_config: &|_| Vec::new(),

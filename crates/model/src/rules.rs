@@ -20,7 +20,8 @@ pub struct Rules {
     pub basic_auth: Option<BasicAuth>,
     /// Other addresses for some requests; the first that fits answers.
     pub redirects: Vec<RedirectRule>,
-    /// Other paths for some requests; the first that fits is taken, once.
+    /// Other paths for some requests; the first that fits is taken, and rules behind it only where
+    /// it goes on.
     pub rewrites: Vec<RewriteRule>,
     /// The most bytes of a request's content; more is answered 413.
     pub request_bytes_max: Option<u64>,
@@ -177,9 +178,62 @@ pub struct RewriteRule {
     pub path: PathPattern,
     /// and what else must be true of a request; all of it.
     pub when: Vec<Condition>,
-    /// The new path, and query where it has a `?`; captures as in [`RedirectTo::Target`]. `None`
-    /// leaves the path as it is: no later rewrite is for it.
-    pub to: Option<String>,
+    /// What becomes of them.
+    pub to: RewriteTo,
+}
+
+/// What becomes of a request that a [`RewriteRule`] is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RewriteTo {
+    /// It is for another path.
+    Path {
+        /// The path, and query where it has a `?`; captures as in [`RedirectTo::Target`].
+        to: String,
+        /// Whether the query of the request is kept behind that.
+        keep_query: bool,
+        /// With which rule behind this one it goes on, which sees the new path: 1 for the next. 0
+        /// where no later rule is for it.
+        next: u16,
+    },
+    /// It is answered as a [`RedirectRule`] would: where a rewrite before has gone on, which
+    /// redirects come too early for.
+    Answer {
+        /// Where it is sent, unless it is refused.
+        to: Option<String>,
+        /// As in [`RedirectRule`].
+        status: u16,
+        /// Whether the query of the request is kept.
+        keep_query: bool,
+    },
+    /// It stays as it is: no later rewrite is for it.
+    Here,
+}
+
+impl RewriteTo {
+    /// Another path, with the query of the request and without later rules.
+    #[must_use]
+    pub fn path(to: impl Into<String>) -> Self {
+        Self::Path { to: to.into(), keep_query: true, next: 0 }
+    }
+
+    /// Where it leads, if anywhere.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Path { to, .. } => Some(to),
+            Self::Answer { to, .. } => to.as_deref(),
+            Self::Here => None,
+        }
+    }
+
+    /// Whether the query of the request is kept behind that of the target.
+    #[must_use]
+    pub fn keeps_query(&self) -> bool {
+        match self {
+            Self::Path { keep_query, .. } | Self::Answer { keep_query, .. } => *keep_query,
+            Self::Here => true,
+        }
+    }
 }
 
 /// What must be true of a request for a rule to be for it.
@@ -228,6 +282,9 @@ pub enum Part {
     Client,
     /// The first field of this name.
     Field(String),
+    /// A text with variables, as targets have them: `${host}${path}`. Groups are those of the
+    /// path's regular expression.
+    Template(String),
 }
 
 /// A change to the fields of a request or an answer.

@@ -224,3 +224,24 @@ pub struct FastCgi {
     /// Connections kept open without a request.
     pub idle_connections_max: u32,
 }
+
+impl FastCgi {
+    /// The ending of scripts, unless others are named.
+    pub const EXTENSION: &str = "php";
+    /// Few: a php-fpm child waits at each connection that is kept, and answers nobody else.
+    pub const IDLE_CONNECTIONS: u32 = 8;
+
+    /// Scripts of PHP among these files, run by a server, with the defaults of all else.
+    #[must_use]
+    pub fn to(server: crate::upstream::ServerAddress, files: Files) -> Self {
+        Self {
+            server,
+            files,
+            extensions: vec![Self::EXTENSION.to_owned()],
+            front_controller: None,
+            parameters: Vec::new(),
+            timeouts: crate::upstream::Timeouts::default(),
+            idle_connections_max: Self::IDLE_CONNECTIONS,
+        }
+    }
+}

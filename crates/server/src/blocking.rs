@@ -6,17 +6,13 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc::{self, Sender},
-    thread,
+    thread::{self, ThreadId},
 };
 
-use rustix::process::nice;
 use tokio::{runtime::Handle, sync::oneshot};
 use tracing::warn;
 
-/// How far a background thread gives way, as `nice` counts. Where it shares a core with threads that
-/// serve, it has what they leave, and a tenth beside them: on a machine that has more to do than it
-/// can, a change still comes through within a second.
-const NICENESS: i32 = 10;
+use crate::scheduling;
 
 /// Runs `work` on the blocking pool. A panic in it becomes an error that names `what`.
 pub async fn run<T: Send + 'static>(
@@ -28,17 +24,11 @@ pub async fn run<T: Send + 'static>(
     task.await.map_err(|error| io::Error::other(format!("{what}: {error}")))
 }
 
-/// From now on the calling thread gives way to those that serve: for threads of others.
-pub fn give_way() {
-    // It is allowed to everybody; where it is not, everything works without.
-    nice(NICENESS).ok();
-}
-
 /// A thread of low priority that does one thing after the other, and ends with this value. What
 /// it has allocated is freed there too, and is at hand for the next thing.
 pub struct Background {
     /// Nothing where there is no thread.
-    jobs: Option<Sender<Job>>,
+    thread: Option<(ThreadId, Sender<Job>)>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -50,15 +40,16 @@ impl Background {
     pub fn start(name: &str) -> Self {
         let (jobs, asked) = mpsc::channel::<Job>();
         let run = move || {
-            give_way();
+            scheduling::give_way();
             asked.into_iter().for_each(|work| work());
         };
         let started = thread::Builder::new().name(name.to_owned()).spawn(run);
         let started = started.inspect_err(|error| warn!(%error, name, "no thread can be started"));
-        Self { jobs: started.is_ok().then_some(jobs) }
+        Self { thread: started.ok().map(|started| (started.thread().id(), jobs)) }
     }
 
-    /// Runs `work` there. A panic in it becomes an error that names `what`.
+    /// Runs `work` there, within the runtime that this is called in. A panic in it becomes an error
+    /// that names `what`.
     ///
     /// # Errors
     ///
@@ -68,19 +59,32 @@ impl Background {
         what: &'static str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let Some(jobs) = &self.jobs else { return run(what, work).await };
+        let Some((_, jobs)) = &self.thread else { return run(what, work).await };
         let (done, result) = oneshot::channel();
-        give(jobs, move || drop(done.send(catch_unwind(AssertUnwindSafe(work)))));
+        let runtime = Handle::try_current().ok();
+        give(jobs, move || {
+            let _within = runtime.as_ref().map(Handle::enter);
+            drop(done.send(catch_unwind(AssertUnwindSafe(work))));
+        });
         match result.await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) | Err(_) => Err(io::Error::other(format!("{what}: it panicked"))),
         }
     }
 
+    /// Whether this is called there.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.thread.as_ref().is_some_and(|(own, _)| *own == thread::current().id())
+    }
+
     /// Runs `work` there, within the runtime that this is called in, and waits for it. A panic in it
-    /// is one here.
+    /// is one here. What runs there already does it itself.
     pub fn wait<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let Some(jobs) = &self.jobs else { return work() };
+        let jobs = match &self.thread {
+            Some((_, jobs)) if !self.is_here() => jobs,
+            _ => return work(),
+        };
         let (done, result) = mpsc::sync_channel(1);
         let runtime = Handle::try_current().ok();
         give(jobs, move || {
@@ -103,6 +107,8 @@ fn give(jobs: &Sender<Job>, work: impl FnOnce() + Send + 'static) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rustix::process::getpriority_process;
 
     use super::*;
@@ -113,7 +119,7 @@ mod tests {
         assert!(background.run("fail", || panic!("no")).await.is_err());
         let niceness = || getpriority_process(None).unwrap();
         let (before, there) = (niceness(), background.run("look", niceness).await.unwrap());
-        assert_eq!(there, (before + NICENESS).min(19));
+        assert!(there > before || there == 19);
         assert_eq!(niceness(), before, "who asked is as it was");
     }
 
@@ -124,5 +130,12 @@ mod tests {
         let panic = catch_unwind(AssertUnwindSafe(|| background.wait(|| panic!("no"))));
         assert!(panic.is_err());
         assert_eq!(background.wait(|| 1), 1);
+    }
+
+    #[test]
+    fn who_is_there_already_waits_for_nobody() {
+        let background = Arc::new(Background::start("test"));
+        let too = Arc::clone(&background);
+        assert_eq!(background.wait(move || too.wait(|| 1)), 1);
     }
 }

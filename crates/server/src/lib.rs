@@ -30,6 +30,7 @@ mod metrics;
 pub mod process;
 pub mod rules;
 pub mod running;
+pub mod scheduling;
 pub mod server;
 pub mod snapshot;
 pub mod tls;

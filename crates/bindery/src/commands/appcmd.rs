@@ -12,7 +12,7 @@ use bindery_control::{
     words::timestamp,
 };
 use bindery_iis::{
-    appcmd::{self, Answer, Effect, World, grammar},
+    appcmd::{self, Answer, Effect, Lost, World, grammar},
     config::{self, Sources},
     netsh::records::Records,
 };
@@ -21,7 +21,7 @@ use bindery_model::{
     change::{Difference, Entry, How, Place},
     document::{Configuration, Document, write},
     name::HostPattern,
-    problem::{Problem, Severity},
+    problem::{Code, Problem, Severity},
 };
 use bindery_server::{clock, text_of};
 
@@ -102,9 +102,6 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
     };
     let mut answer = appcmd::run(words, input, &world);
     if seen.home.form == Form::Toml && answer.text.is_some() {
-        if let Some(refused) = unkept(words) {
-            return refuse(&refused).map(Some);
-        }
         // A note of where it stands in a file that is not there.
         answer.notes.retain(|note| !note.contains("applicationHost.config"));
     }
@@ -113,7 +110,7 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
         answer.notes.extend(asked_without_sni(seen.configuration(), &after));
     }
     let what = match (&answer.text, &answer.effect) {
-        (Some(new), _) => Some(change_of(&seen, words, (&text, new))?),
+        (Some(new), _) => Some(change_of(&seen, (&text, new), &mut answer.notes)),
         (None, Some(Effect::RestoreBackup(name))) => Some(Ok(What::Restore(name.clone()))),
         (None, _) => None,
     };
@@ -215,67 +212,51 @@ fn take_config(words: &mut Vec<String>, config: &mut ConfigOption) {
     });
 }
 
-/// Whether nothing was asked for but a pool that an application is in already.
-fn is_same_pool(words: &[String]) -> bool {
-    grammar::parse(words).is_ok_and(|command| {
-        let mut properties = command.properties();
-        command.object == "APP"
-            && command.verb == "SET"
-            && properties.all(|own| own.is("applicationPool"))
-    })
-}
+/// What to do where nothing more is known.
+const UNKEPT_HELP: &str = "it would stay without effect, and be lost: leave it out; \
+                           docs/configuration.md says what there is, and `bindery site set` sets it";
 
-/// Whether nothing was asked for but another order, which says nothing in `bindery.toml`.
-fn is_reordered((before, after): (&str, &str)) -> bool {
-    let sorted = |text: &str| -> Vec<String> {
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines.sort_unstable();
-        lines
-    };
-    sorted(before) == sorted(after)
-}
-
-/// What `bindery.toml` cannot keep of what a command says, though it keeps the rest, and what to do
-/// instead.
-fn unkept(words: &[String]) -> Option<NotMade> {
-    let command = grammar::parse(words).ok()?;
-    let is_list = |own: &grammar::Parameter| {
-        own.path.iter().any(|step| matches!(step, grammar::Segment::Item(_)))
-    };
-    let begins = |own: &grammar::Parameter, with: &str| {
-        own.name().to_ascii_lowercase().split('.').next() == Some(with)
-    };
-    let any = |of: &dyn Fn(&grammar::Parameter) -> bool| command.properties().any(of);
-    let (what, help) = match (command.object.as_str(), command.verb.as_str()) {
-        ("APPPOOL", _) if any(&is_list) => (
-            "of an application pool bindery.toml keeps attributes, no lists",
+/// What to do instead of what `bindery.toml` has no place for; first what is said of it.
+fn instead(lost: &Lost) -> (Option<&'static str>, &'static str) {
+    let kind = lost.kind.split('/').take(2).collect::<Vec<_>>().join("/");
+    let attribute = lost.attribute.as_deref().unwrap_or_default();
+    match (kind.as_str(), attribute) {
+        (_, name) if name.starts_with("lock") || name.starts_with("overrideMode") => (
+            Some(
+                "bindery.toml has no locks: no web.config is read beside it that could override it",
+            ),
+            "who may change what is said by the roles of tokens: `bindery token add --role`",
+        ),
+        (kind, "") if kind.starts_with("apppool") => (
+            Some("of an application pool bindery.toml keeps attributes, no lists"),
             "give the program that needs them its environment or schedule itself",
         ),
-        ("APPPOOL", _) if any(&|own| own.name().to_ascii_lowercase().ends_with("password")) => (
-            "of an application pool bindery.toml keeps no password",
+        (kind, "password") if kind.starts_with("apppool") => (
+            Some("of an application pool bindery.toml keeps no password"),
             "there are no worker processes that could be started with it; leave it out",
         ),
-        ("SITE", _) if any(&|own| begins(own, "logfile") && !own.is("logFile.enabled")) => (
-            "sites of bindery.toml are logged alike, each in its own folder W3SVC<id>",
+        ("site/logFile", _) => (
+            Some("sites of bindery.toml are logged alike, each in its own folder W3SVC<id>"),
             "`bindery server set access_log=FOLDER` says below which folder; for more, access_log \
              in docs/configuration.md",
         ),
-        ("SITE", _) if any(&|own| begins(own, "tracefailedrequestslogging")) => (
-            "failed requests are not traced",
+        ("site/traceFailedRequestsLogging", _) => (
+            Some("failed requests are not traced"),
             "the errors log beside the access log has what was refused, and why",
         ),
-        ("CONFIG", "LOCK" | "UNLOCK") => (
-            "bindery.toml has no locks: no web.config is read beside it that could override it",
-            "who may change what is said by the roles of tokens: `bindery token add --role`",
-        ),
-        ("CONFIG", "SET") if any(&|own| own.name().to_ascii_lowercase().contains("lock")) => (
-            "bindery.toml has no locks: no web.config is read beside it that could override it",
-            "who may change what is said by the roles of tokens: `bindery token add --role`",
-        ),
-        _ => return None,
+        _ => (None, UNKEPT_HELP),
+    }
+}
+
+/// A command is not done where anything of it would be lost.
+fn not_kept(lost: &Lost) -> NotMade {
+    let (what, help) = instead(lost);
+    let shown = &lost.shown;
+    let what = match what {
+        Some(what) => format!("{what}: there is no place for {shown}"),
+        None => format!("bindery.toml has no place for {shown}"),
     };
-    let (what, help) = (what.to_owned(), Some(help.to_owned()));
-    Some(NotMade { what, help, ..NotMade::default() })
+    NotMade { what, help: Some(help.to_owned()), ..NotMade::default() }
 }
 
 fn is_about_backups(words: &[String]) -> bool {
@@ -315,37 +296,49 @@ fn request(own: RequestRecord) -> appcmd::Request {
     }
 }
 
-/// What makes the new text of IIS's form so, here.
+/// What makes the new text of IIS's form so, here. What is left out of something new is noted.
 fn change_of(
     seen: &Seen,
-    words: &[String],
-    texts: (&str, &str),
-) -> Result<Result<What, NotMade>, Failure> {
-    let (text, after) = texts;
+    (text, after): (&str, &str),
+    notes: &mut Vec<String>,
+) -> Result<What, NotMade> {
     if seen.home.form == Form::Iis {
-        return Ok(Ok(What::Text(after.to_owned())));
+        return Ok(What::Text(after.to_owned()));
     }
-    let (before, after) = (read(seen, text), read(seen, after));
-    let is_new = |problem: &&Problem| {
-        problem.severity() == Severity::Error
-            && !before.problems.iter().any(|own| own.message == problem.message)
+    let (before, new) = (read(seen, text), read(seen, after));
+    let counts = |problem: &&Problem| {
+        // What is not supported stays in a file of IIS's form; here it would be lost.
+        problem.severity() == Severity::Error || problem.code == Code::NotSupportedHere
     };
-    if let Some(problem) = after.problems.iter().find(is_new) {
-        let help = Some(problem.help.clone()).filter(|help| !help.is_empty());
-        return Ok(Err(NotMade { what: problem.message.clone(), help, ..NotMade::default() }));
+    let is_new =
+        |problem: &&Problem| !before.problems.iter().any(|own| own.message == problem.message);
+    if let Some(problem) = new.problems.iter().filter(counts).find(is_new) {
+        let help = match problem.help.as_str() {
+            "" => UNKEPT_HELP.to_owned(),
+            help => help.to_owned(),
+        };
+        let what = problem.message.clone();
+        return Err(NotMade { what, help: Some(help), ..NotMade::default() });
     }
-    let mut difference = write::difference(&before.configuration, &after.configuration);
+    let means_else = |text: &str| {
+        let other = read(seen, text);
+        let errors = other.problems.iter().any(|one| one.severity() == Severity::Error);
+        errors || !write::difference(&other.configuration, &new.configuration).0.is_empty()
+    };
+    let kept = config::write(&new.configuration).0;
+    let lost = appcmd::lost(text, after, &kept, &means_else);
+    if let Some(lost) = lost.iter().find(|lost| !lost.is_detail) {
+        return Err(not_kept(lost));
+    }
+    notes.extend(
+        lost.iter()
+            .map(|lost| format!("bindery.toml has no place for {}: it is left out", lost.shown)),
+    );
+    let mut difference = write::difference(&before.configuration, &new.configuration);
     let (empty, _) = config::write(&Configuration::default());
     without_standards(&empty, &|text| read(seen, text), &mut difference, &["root"]);
-    if difference.0.is_empty() && !is_same_pool(words) && !is_reordered(texts) {
-        let what = "bindery.toml has no place for what was changed".to_owned();
-        let help = "it would stay without effect, and be lost; docs/configuration.md says what \
-                    there is, and `bindery site set` sets it";
-        let help = Some(help.to_owned());
-        return Ok(Err(NotMade { what, help, ..NotMade::default() }));
-    }
     let difference = moved_bindings(difference);
-    Ok(Ok(What::Changes(write::changes(&difference))))
+    Ok(What::Changes(write::changes(&difference)))
 }
 
 /// A new site has what `bindery.toml` has by default, not what IIS has: of its keys those are taken
@@ -382,10 +375,10 @@ fn read(seen: &Seen, text: &str) -> Document {
     let configuration = Configuration { settings, ..Configuration::default() };
     let positions = Default::default();
     let companion = Document { configuration, positions, problems: Vec::new() };
-    let mut document = config::read(Sources {
+    let mut document = config::read(&Sources {
         text,
         folder: &seen.home.folder,
-        companion,
+        companion: &companion,
         records: &Records::default(),
         web_config: &|_| None,
         folders_with_web_config: &|_| Vec::new(),

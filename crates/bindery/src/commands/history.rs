@@ -108,7 +108,7 @@ fn summary(record: &Record) -> String {
     if entries.is_empty() {
         text.push_str(match record.actor.door {
             By::Start => "as the server found it",
-            _ => "comments or certificate records",
+            _ => "comments, order or white space",
         });
     }
     text

@@ -17,7 +17,7 @@ use bindery_control::{
     things,
 };
 use bindery_iis::{
-    config,
+    config::{self, Proposed},
     netsh::records::{Records, parse_output},
 };
 use bindery_model::{
@@ -96,8 +96,8 @@ struct Found {
     problems: Vec<PlacedProblem>,
     /// What is wrong with what stands beside it.
     notes: Vec<String>,
-    /// The lines that `[paths]` lacks.
-    paths: Vec<(String, PathBuf)>,
+    /// The lines that the bindery.toml beside the file lacks.
+    proposed: Proposed,
 }
 
 /// Imports it.
@@ -148,9 +148,9 @@ fn find(arguments: &Arguments, is_new: bool, plain: bool) -> Result<Found, Failu
         Some(file) => records_of(file, &mut notes)?,
     };
     let (document, beside) = home.read(&text, &records);
-    let paths = config::proposed_paths(&document.problems);
-    let assumed = (is_new && !paths.is_empty())
-        .then(|| home.read_assuming(&text, &records, &paths).0.configuration);
+    let proposed = config::proposed(&document.problems);
+    let assumed = (is_new && !proposed.is_empty())
+        .then(|| home.read_assuming(&text, &records, &proposed).0.configuration);
     let whole = assumed.as_ref().unwrap_or(&document.configuration);
     let mut difference = write::difference(&Configuration::default(), whole);
     if plain {
@@ -177,7 +177,7 @@ fn find(arguments: &Arguments, is_new: bool, plain: bool) -> Result<Found, Failu
         without_those_beside(&mut changes, &whole.table.certificates, &mut notes);
     }
     changes.extend(write::changes(&difference));
-    Ok(Found { changes, problems, notes, paths })
+    Ok(Found { changes, problems, notes, proposed })
 }
 
 /// The records that `netsh http show sslcert` printed. What cannot be read is noted.
@@ -325,6 +325,7 @@ fn counted(changes: &[Change]) -> String {
             Place::Application { .. } => applications += 1,
             Place::VirtualDirectory { .. } => directories += 1,
             Place::Server => pools += pools_of(act).map_or(0, BTreeMap::len),
+            Place::Record(_) => {}
         }
     }
     let counts = [sites, bindings, applications, directories, certificates, listeners, pools];
@@ -341,7 +342,7 @@ fn counted(changes: &[Change]) -> String {
 
 /// What was taken, what is wrong or otherwise here, and what is not supported.
 fn report(found: &Found, is_new: bool) -> String {
-    let Found { changes, problems, notes, paths } = found;
+    let Found { changes, problems, notes, proposed } = found;
     let mut out = format!("taken: {}\n", counted(changes));
     let not_here = Code::NotSupportedHere.as_str();
     let (not_supported, mut others): (Vec<_>, Vec<_>) =
@@ -361,6 +362,7 @@ fn report(found: &Found, is_new: bool) -> String {
             writeln!(out, "{}", wrapped(&text, COLUMNS).join("\n  ")).ok();
         }
     }
+    let Proposed { paths, fastcgi } = proposed;
     if !paths.is_empty() {
         let what = match is_new {
             true => {
@@ -373,6 +375,20 @@ fn report(found: &Found, is_new: bool) -> String {
         writeln!(out, "\n{}:\n\n[paths]", wrapped(what, COLUMNS).join("\n")).ok();
         for (folder, place) in paths {
             writeln!(out, "'{folder}' = {:?}", place.display().to_string()).ok();
+        }
+    }
+    if !fastcgi.is_empty() {
+        let what = match is_new {
+            true => {
+                "programs without a FastCGI server here; sites are written as if a bindery.toml beside the file had this, to be corrected as above"
+            }
+            false => {
+                "programs without a FastCGI server here, whose scripts are answered 404; in a bindery.toml beside the file, before another import"
+            }
+        };
+        writeln!(out, "\n{}:\n\n[fastcgi]", wrapped(what, COLUMNS).join("\n")).ok();
+        for (program, server) in fastcgi {
+            writeln!(out, "'{program}' = {:?}", server.to_string()).ok();
         }
     }
     out.push('\n');
@@ -411,13 +427,15 @@ fn to_new_file(target: &Path, found: &Found, options: &ChangeOptions) -> Result<
         })?;
     }
     if options.json {
-        let Found { changes, problems, notes, paths } = found;
+        let Found { changes, problems, notes, proposed } = found;
+        let fastcgi = proposed.fastcgi.iter().map(|(key, server)| (key, server.to_string()));
         output::print_json(&json!({
             "to": target,
             "changes": changes,
             "problems": problems,
             "notes": notes,
-            "paths": paths.iter().cloned().collect::<BTreeMap<_, _>>(),
+            "paths": proposed.paths.iter().cloned().collect::<BTreeMap<_, _>>(),
+            "fastcgi": fastcgi.collect::<BTreeMap<_, _>>(),
         }))?;
     } else if options.dry_run {
         output::print(text);

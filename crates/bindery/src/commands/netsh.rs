@@ -4,10 +4,10 @@
 use std::{collections::HashSet, ffi::OsString, fs, process::ExitCode};
 
 use bindery_control::{
-    applier::{Request as Asked, What},
+    applier::{Outcome, Request as Asked, What},
     explain::{choice, unserved},
     history,
-    home::Form,
+    home::{Form, Loaded},
 };
 use bindery_iis::netsh::{
     grammar::{self, Request, Verb, Which},
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     ConfigOption,
-    door::{Door, Seen, actor},
+    door::{Door, NotMade, Seen, actor},
     output::{self, Failure},
 };
 
@@ -155,6 +155,7 @@ fn change_once(
     let basis = seen.basis();
     let home = form_of(seen.home.form);
     let mut records = seen.records.clone();
+    let (found_at, text) = (seen.home.clone(), seen.text.clone());
     let unserved = unserved(seen.into_loaded(), None);
     let snapshot = &unserved.snapshot;
     let thumbprints = block_on(thumbprints(snapshot))?;
@@ -185,26 +186,76 @@ fn change_once(
             }
         }
     }
-    let (text, notes) = (whole.to_string(), std::mem::take(&mut whole.notes));
+    let mut notes = std::mem::take(&mut whole.notes);
+    if home == Home::Iis {
+        let (document, _) = found_at.read(&text, &records);
+        let after = Loaded { home: found_at, text, records, document, beside: Vec::new() };
+        notes.extend(block_on(left_to_choice(snapshot, changes, after))?);
+    }
     let what = What::Both(whole.changes, whole.records);
     let actor = actor(history::Door::Netsh);
     let asked = Asked { what, expected: None, actor, dry_run, force: false };
     let Some(made) = door.apply_to(&basis, asked) else { return Ok(None) };
-    match made {
-        Ok(outcome) => {
-            output::print(if dry_run { text } else { text::done(verb) });
-            warned_said(&outcome.problems);
-        }
+    said(made, verb, dry_run, &notes).map(Some)
+}
+
+/// Says what came of a change as netsh does, and what netsh has no words for beside it.
+fn said(
+    made: Result<Outcome, NotMade>,
+    verb: Verb,
+    dry_run: bool,
+    notes: &[String],
+) -> Result<ExitCode, Failure> {
+    let outcome = match made {
+        Ok(outcome) => outcome,
         Err(refused) => {
             output::print(text::not_made(verb));
             refused_said(&refused, false)?;
-            return Ok(Some(ExitCode::FAILURE));
+            return Ok(ExitCode::FAILURE);
         }
+    };
+    match dry_run {
+        true => output::print(&outcome.difference),
+        false => output::print(text::done(verb)),
     }
+    warned_said(&outcome.problems);
     for note in notes {
         output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
     }
-    Ok(Some(ExitCode::SUCCESS))
+    Ok(ExitCode::SUCCESS)
+}
+
+/// On Windows a handshake fails where its record is gone. Here a binding with a name takes the best
+/// certificate that covers it then: which, and how to have none.
+async fn left_to_choice(before: &Snapshot, changes: &[RecordChange], after: Loaded) -> Vec<String> {
+    let is_deleted = |key: RecordKey| {
+        changes.iter().any(|one| matches!(one, RecordChange::Delete(own) if *own == key))
+    };
+    let after = unserved(after, None).snapshot;
+    let mut notes = Vec::new();
+    let table = &before.configuration.table;
+    for (place, binding) in table.bindings.iter().enumerate() {
+        let own = before.configuration.records.as_ref();
+        let key = own.and_then(|records| records.of_binding(place, binding));
+        if !key.is_some_and(is_deleted) {
+            continue;
+        }
+        let Some(now) = after.configuration.table.bindings.get(place) else { continue };
+        let name = match &now.information.host {
+            HostPattern::Exact(name) => Some(name),
+            HostPattern::Wildcard(_) | HostPattern::Any => None,
+        };
+        let Some((_, shown)) = choice(&after, now, name).await.shown else { continue };
+        let (on, site) = (&now.information, &table.site(binding).name);
+        notes.push(format!(
+            "clients of {on} get the certificate {} from now on: without a record the best one that \
+             covers the name is shown. On Windows their handshakes would fail. To have none, take \
+             the binding away: `bindery binding remove {site:?} {on}`, or its certificate out of \
+             [[certificate]]; only bindery.toml has a place for `certificate = \"none\"`",
+            records::hex(&shown.facts.thumbprint)
+        ));
+    }
+    notes
 }
 
 /// How records are kept beside a configuration of this form.

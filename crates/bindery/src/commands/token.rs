@@ -13,6 +13,7 @@ use bindery_control::{
     words::date,
 };
 use bindery_server::clock;
+use serde_json::json;
 
 use crate::{
     ConfigOption,
@@ -43,6 +44,8 @@ enum What {
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
         days: Option<u32>,
         #[command(flatten)]
+        how: How,
+        #[command(flatten)]
         of: Of,
     },
     /// Show the tokens that there are, without what their owners send.
@@ -59,8 +62,45 @@ enum What {
         #[arg(value_name = "NAME")]
         name: String,
         #[command(flatten)]
+        how: How,
+        #[command(flatten)]
         of: Of,
     },
+}
+
+/// How a token is made or taken back.
+#[derive(clap::Args)]
+struct How {
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print what became of it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl How {
+    /// Says what became of a token; `sent` is what its owner sends, where it was made.
+    fn said(&self, done: &str, name: &str, sent: Option<&str>) -> Result<(), Failure> {
+        let Self { dry_run, json } = *self;
+        match (json, sent) {
+            (true, _) => {
+                let told = json!({ "name": name, "changed": !dry_run, "token": sent });
+                output::print_json(&told)
+            }
+            (false, Some(sent)) => {
+                output::note(format_args!("This is shown once; the server keeps its hash only."));
+                output::print(format_args!("{sent}\n"));
+                Ok(())
+            }
+            (false, None) => {
+                if dry_run {
+                    output::print(format_args!("{done} token {name}\nthis was a dry run\n"));
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Whose tokens.
@@ -97,12 +137,15 @@ impl From<RoleArgument> for Role {
 /// Makes, shows or takes back.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.what {
-        What::Add { name, role, days, of } => {
+        What::Add { name, how, of, .. } if how.dry_run => {
+            of.tokens()?.can_add(name).map_err(failure)?;
+            how.said("+", name, None)?;
+        }
+        What::Add { name, role, days, how, of } => {
             let day = |days: &u32| Duration::from_secs(u64::from(*days) * 86_400);
             let expires = days.as_ref().map(|days| clock::now() + day(days));
             let sent = of.tokens()?.add(name, (*role).into(), expires).map_err(failure)?;
-            output::note(format_args!("This is shown once; the server keeps its hash only."));
-            output::print(format_args!("{sent}\n"));
+            how.said("+", name, Some(&sent))?;
         }
         What::List { json, of } => {
             let all = of.tokens()?.list().map_err(failure)?;
@@ -112,7 +155,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 output::print(text(&all, clock::now()));
             }
         }
-        What::Remove { name, of } => of.tokens()?.remove(name).map_err(failure)?,
+        What::Remove { name, how, of } => {
+            let tokens = of.tokens()?;
+            match how.dry_run {
+                true => tokens.can_remove(name),
+                false => tokens.remove(name),
+            }
+            .map_err(failure)?;
+            how.said("-", name, None)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use bindery_testkit::{http1::Answer, tls::TestClient};
 use crate::{
     program::{Background, Folder, free_port, local},
     run::plain,
+    whole::php,
 };
 use bindery_testkit::http1::Http1;
 
@@ -290,5 +291,56 @@ async fn everyday_rewrite_rules_are_served() {
     );
     let told = iis.folder.run(&words);
     assert!(told.out.contains("if no file is there"), "{told:?}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn php_of_an_iis_runs_by_a_real_php_fpm() {
+    let iis = Iis::new();
+    let Some(_php) = php(iis.folder.path()) else { return };
+    let front = "<rewrite><rules><rule name=\"WordPress\" patternSyntax=\"Wildcard\"><match url=\"*\" />\
+         <conditions><add input=\"{REQUEST_FILENAME}\" matchType=\"IsFile\" negate=\"true\" />\
+         <add input=\"{REQUEST_FILENAME}\" matchType=\"IsDirectory\" negate=\"true\" /></conditions>\
+         <action type=\"Rewrite\" url=\"index.php\" /></rule></rules></rewrite>";
+    let handler = "<handlers><add name=\"PHP\" path=\"*.php\" verb=\"GET,HEAD,POST\" modules=\"FastCgiModule\" \
+         scriptProcessor=\"C:\\PHP\\php-cgi.exe\" resourceType=\"Either\" /></handlers>";
+    let documents =
+        "<defaultDocument><files><clear /><add value=\"index.php\" /></files></defaultDocument>";
+    iis.write("app/web.config", &web_config(&format!("{handler}{documents}{front}")));
+    iis.write(
+        "app/index.php",
+        "<?php echo 'by php: ', $_SERVER['REQUEST_URI'], ' ', $_SERVER['SCRIPT_NAME'];",
+    );
+    iis.write("app/style.txt", "plain");
+    iis.write("app/uploads/evil.php", "<?php echo 'ran';");
+    iis.write("app/uploads/web.config", &web_config(
+        "<handlers accessPolicy=\"Read\" /><staticContent><remove fileExtension=\".php\" /></staticContent>",
+    ));
+    let check = || iis.folder.run("check --config applicationHost.config");
+    let line = "'C:\\PHP\\php-cgi.exe' = \"unix:/run/php/php-fpm.sock\"";
+    let told = check();
+    assert!(format!("{}{}", told.out, told.err).contains(line), "{told:?}");
+    let imported = iis.folder.run("import iis applicationHost.config --to new.toml --dry-run");
+    let imported = format!("{}{}", imported.out, imported.err);
+    assert!(imported.contains(&format!("[fastcgi]\n{line}")), "{imported}");
+    assert!(imported.contains("fastcgi"), "{imported}");
+
+    let toml = iis.folder.path().join("bindery.toml");
+    let text = fs::read_to_string(&toml).unwrap();
+    fs::write(&toml, format!("{text}\n[fastcgi]\n'C:\\PHP\\php-cgi.exe' = \"unix:php.sock\"\n"))
+        .unwrap();
+    assert!(!format!("{:?}", check()).contains("php-cgi"), "{:?}", check());
+    let server = iis.serving();
+    Iis::is(&iis.get("app.test", "/").await, 200, "by php: / /index.php");
+    Iis::is(&iis.get("app.test", "/a/page?b=c").await, 200, "by php: /a/page?b=c /index.php");
+    Iis::is(&iis.get("app.test", "/style.txt").await, 200, "plain");
+    Iis::is(&iis.get("app.test", "/uploads/evil.php").await, 404, "");
+    let told = iis.folder.run(&format!(
+        "explain --config applicationHost.config http://app.test:{}/ --ip 127.0.0.1",
+        iis.http
+    ));
+    assert!(told.out.contains("php.sock"), "{told:?}");
+    let exported = iis.folder.run("export --config applicationHost.config toml");
+    assert!(format!("{exported:?}").contains("fastcgi"), "{exported:?}");
     assert_eq!(server.stop(), Some(0));
 }

@@ -211,27 +211,30 @@ fn a_change_says_what_it_comes_to_and_why_not() {
         "add sslcert hostnameport=a.example:443 CERT disabletls12=disable",
         0,
         &format!(
-            "binding https/*:443:a.example of site \"a\": certificate = \"{hash}\"\n\
-             binding https/*:443:a.example of site \"a\": tls.minimum is taken out\n"
+            "~ binding https/*:443:a.example of site \"a\"\n    + certificate = \"{hash}\"\n    - \
+             tls.minimum = \"1.3\"\n"
         ),
         "",
     );
     check(
         "add sslcert hostnameport=192.0.2.1:8443:new.example CERT",
         0,
-        "the record hostnameport=192.0.2.1:8443:new.example is kept\n",
+        &format!(
+            "+ record 192.0.2.1:8443:new.example\n    application_id = \
+             \"{{4dc3e181-e14b-4a21-b022-59fc669b0914}}\"\n    certificate_hash = \"{hash}\"\n"
+        ),
         "no https binding has hostnameport=192.0.2.1:8443:new.example yet",
     );
     check(
         "delete sslcert ipport=0.0.0.0:443",
         0,
-        "binding https/*:443: of site \"a\": certificate = \"none\"\n",
+        "~ binding https/*:443: of site \"a\"\n    certificate: \"a\" -> \"none\"\n",
         "handshakes that lead to it are refused",
     );
     check(
         "update sslcert ipport=0.0.0.0:443 CERT",
         0,
-        &format!("binding https/*:443: of site \"a\": certificate = \"{hash}\"\n"),
+        &format!("~ binding https/*:443: of site \"a\"\n    certificate: \"a\" -> \"{hash}\"\n"),
         "",
     );
     check(
@@ -267,13 +270,51 @@ fn a_change_says_what_it_comes_to_and_why_not() {
 }
 
 #[test]
+fn who_deletes_the_record_of_a_name_hears_what_its_clients_get_from_then_on() {
+    let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
+    let leaf = folder.ca.leaf(&["a.example"]);
+    drop(leaf.write(folder.path(), "a"));
+    let thumbprint = facts_of_der(&leaf.certificate_der).unwrap().thumbprint;
+    let hash: String = thumbprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = "<configuration><system.applicationHost><sites><site name=\"a\" id=\"1\">\
+                <application path=\"/\"><virtualDirectory path=\"/\" physicalPath=\"/\" />\
+                </application><bindings><binding protocol=\"https\" \
+                bindingInformation=\"*:443:a.example\" sslFlags=\"1\" /></bindings></site></sites>\
+                </system.applicationHost></configuration>";
+    fs::write(folder.path().join("applicationHost.config"), text).unwrap();
+    let run = |words: &str| {
+        let done = folder.run(&format!("netsh http {words} --config applicationHost.config"));
+        assert_eq!(done.code, 0, "{words}: {}{}", done.out, done.err);
+        done.err.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let id = "appid={4dc3e181-e14b-4a21-b022-59fc669b0914}";
+    let key = "hostnameport=a.example:443";
+    run(&format!("add sslcert {key} certhash={hash} {id}"));
+    let told = format!("clients of https/*:443:a.example get the certificate {hash} from now on");
+    let out = "`bindery binding remove \"a\" https/*:443:a.example`";
+    let none = "`certificate = \"none\"`";
+    for words in [format!("delete sslcert {key} --dry-run"), format!("delete sslcert {key}")] {
+        let said = run(&words);
+        for part in [told.as_str(), out, none] {
+            assert!(said.contains(part), "{words}: {part}: {said}");
+        }
+    }
+    // One that no binding has is nobody's.
+    run(&format!("add sslcert hostnameport=b.example:443 certhash={hash} {id}"));
+    assert_eq!(run("delete sslcert hostnameport=b.example:443"), "");
+}
+
+#[test]
 fn a_file_can_say_what_is_added() {
     let (folder, hash) = folder();
     let id = "{4dc3e181-e14b-4a21-b022-59fc669b0914}";
     let text = format!(r#"{{"ccs": 8443, "appid": "{id}", "disablehttp2": "enable"}}"#);
     fs::write(folder.path().join("add.json"), text).unwrap();
     let (code, out, _) = tried(&folder, "add sslcert json=add.json", &hash);
-    assert_eq!((code, out.as_str()), (0, "the record ccs=8443 is kept\n"));
+    let kept = format!(
+        "+ record ccs=8443\n    application_id = \"{id}\"\n    flags = {{ disablehttp2 = true }}\n"
+    );
+    assert_eq!((code, out), (0, kept));
     let (code, _, err) = tried(&folder, "add sslcert json=none.json", &hash);
     assert_eq!((code, err.contains("none.json cannot be read")), (1, true), "{err}");
 }

@@ -269,6 +269,60 @@ fn appcmd_changes_bindery_toml() {
     transcript(&said, "appcmd-toml");
 }
 
+const LOST: &str = r#"
+bindery appcmd add apppool /in < pools.xml
+bindery appcmd list apppools
+bindery appcmd add apppool /in < password.xml
+bindery appcmd add apppool /in < plain.xml
+bindery appcmd set apppool P /autoStart:false /processModel.userName:u /processModel.password:secret
+bindery appcmd set apppool P "/+recycling.periodicRestart.schedule.[value='03:00:00']"
+bindery appcmd add site /in < sites.xml
+bindery appcmd set site X /serverAutoStart:true
+bindery appcmd set site X /limits.maxConnections:7 /limits.maxUrlSegments:9
+bindery appcmd add app /site.name:X /path:/p /physicalPath:www /preloadEnabled:true
+bindery appcmd set vdir X/ /userName:u /password:secret
+bindery appcmd set config X /section:httpRedirect /enabled:true /destination:https://y /httpResponseStatus:Permanent
+bindery appcmd list config X /section:httpRedirect
+bindery appcmd clear config X /section:httpRedirect /httpResponseStatus
+bindery appcmd list config X /section:httpRedirect
+bindery appcmd clear config X /section:httpRedirect
+bindery appcmd clear config X
+cat bindery.toml
+"#;
+
+#[test]
+fn appcmd_says_success_where_bindery_toml_keeps_all_that_was_asked_for() {
+    let port = free_port();
+    let folder = with_folders(&format!(
+        "\n[[site]]\nname = \"X\"\nroot = \"www\"\nbindings = [\"http/*:{port}:x.com\"]\n"
+    ));
+    let pool = |inner: &str| {
+        format!(
+            "<appcmd><APPPOOL APPPOOL.NAME=\"P\"><add name=\"P\" queueLength=\"7\">{inner}</add>\
+             </APPPOOL></appcmd>"
+        )
+    };
+    let variables = "<environmentVariables><add name=\"A\" value=\"1\"/></environmentVariables>";
+    let process = "<processModel userName=\"u\" password=\"secret\"/>";
+    let site = format!(
+        "<appcmd><SITE SITE.NAME=\"Y\"><site name=\"Y\" id=\"5\"><application path=\"/\">\
+         <virtualDirectory path=\"/\" physicalPath=\"{}\"/></application><bindings/>\
+         <logFile period=\"Hourly\"/></site></SITE></appcmd>",
+        folder.path().join("www").display()
+    );
+    for (name, text) in [
+        ("pools.xml", pool(variables)),
+        ("password.xml", pool(process)),
+        ("plain.xml", pool("<cpu limit=\"5\"/>")),
+        ("sites.xml", site),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let said = typed(folder.path(), LOST);
+    assert_eq!(said.matches("secret").count(), LOST.matches("secret").count(), "{said}");
+    transcript(&steady(&said, folder.path(), port), "appcmd-lost");
+}
+
 #[test]
 fn appcmd_changes_application_host_config_in_place() {
     const CONFIG: &str = "applicationHost.config";

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A program that ends with the test, and takes its own children with it.
-struct Helper(Child);
+pub(crate) struct Helper(Child);
 
 impl Helper {
     /// `None`, with a line that says so, where it is not installed and need not be.
@@ -74,7 +74,7 @@ fn nginx(folder: &Path, port: u16) -> Option<Helper> {
 }
 
 /// A php-fpm at `php.sock`.
-fn php(folder: &Path) -> Option<Helper> {
+pub(crate) fn php(folder: &Path) -> Option<Helper> {
     let root = rustix::process::geteuid().is_root();
     let user = if root { "user = root\ngroup = root\n" } else { "" };
     let socket = folder.join("php.sock");

@@ -189,17 +189,22 @@ impl Operation {
             AxumQuery::try_from_uri(&head.uri).map_err(|error| malformed(error.body_text()))?;
         let query = Query::read(given.0, self.parameters)?;
         let body = self.body(&head, body).await?;
-        let gate = if self.role == Role::Read { &shared.readers } else { &shared.writer };
+        let reads = self.role == Role::Read;
+        let gate = if reads { &shared.readers } else { &shared.writer };
         let gate = gate.acquire().await;
         let shared_too = Arc::clone(&shared);
-        let answered = blocking::run(self.id, move || {
+        let work = move || {
             let caller = caller.again(&shared_too.tokens)?;
             caller.expect(self.role)?;
             let call =
                 Call { operation: self, shared: shared_too, caller, path, query, head, body };
             (self.run)(&call)
-        });
-        let answered = answered.await;
+        };
+        let answered = match reads {
+            true => blocking::run(self.id, work).await,
+            // A thread in between would push away one that serves.
+            false => shared.applier.behind().run(self.id, work).await,
+        };
         drop(gate);
         answered.unwrap_or_else(|error| Err(Problem::new(Kind::Internal, error.to_string())))
     }
@@ -324,6 +329,7 @@ pub(crate) fn path_of(at: &Place) -> String {
         Place::VirtualDirectory { site, path } => {
             format!("/v1/sites/{}/virtual_directories/{}", part(site), part(path))
         }
+        Place::Record(_) => "/v1/records".to_owned(),
     }
 }
 

@@ -147,21 +147,8 @@ impl TokenFile {
         role: Role,
         expires: Option<SystemTime>,
     ) -> Result<String, TokenError> {
-        let is_name = |text: &str| {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            (1..=64).contains(&text.len()) && text.bytes().all(fits)
-        };
-        if !is_name(name) {
-            return Err(TokenError::Name(name.to_owned()));
-        }
         let _lock = self.lock()?;
-        let mut all = self.read()?;
-        if all.iter().any(|stored| stored.token.name == name) {
-            return Err(TokenError::Exists(name.to_owned()));
-        }
-        if all.len() >= TOKENS_MAX {
-            return Err(TokenError::TooMany);
-        }
+        let mut all = self.with_room_for(name)?;
         let (mut secret, mut salt) = ([0; SECRET_BYTES], [0; 16]);
         let unspecified = |_| TokenError::Hash("there is no randomness".to_owned());
         rand::fill(&mut secret).map_err(unspecified)?;
@@ -192,6 +179,43 @@ impl TokenFile {
             return Err(TokenError::NotFound(name.to_owned()));
         }
         self.write(&all)
+    }
+
+    /// That a token of this name could be made now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add`].
+    pub fn can_add(&self, name: &str) -> Result<(), TokenError> {
+        self.with_room_for(name).map(drop)
+    }
+
+    /// That there is a token of this name to be taken back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::remove`].
+    pub fn can_remove(&self, name: &str) -> Result<(), TokenError> {
+        match self.read()?.iter().any(|stored| stored.token.name == name) {
+            true => Ok(()),
+            false => Err(TokenError::NotFound(name.to_owned())),
+        }
+    }
+
+    /// The tokens there are, where one of this name can come to them.
+    fn with_room_for(&self, name: &str) -> Result<Vec<Stored>, TokenError> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(fits) {
+            return Err(TokenError::Name(name.to_owned()));
+        }
+        let all = self.read()?;
+        if all.iter().any(|stored| stored.token.name == name) {
+            return Err(TokenError::Exists(name.to_owned()));
+        }
+        match all.len() >= TOKENS_MAX {
+            true => Err(TokenError::TooMany),
+            false => Ok(all),
+        }
     }
 
     fn io(&self, source: io::Error) -> TokenError {

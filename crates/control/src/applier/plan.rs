@@ -8,7 +8,7 @@ use bindery_iis::netsh::{
 };
 use bindery_model::{
     change::{Change, Difference},
-    document::{Before, Configuration, Positions, Settings, write},
+    document::{Before, Configuration, Positions, Settings},
     problem::{Problem, Severity},
 };
 use bindery_server::{
@@ -20,14 +20,15 @@ use bindery_server::{
 use tracing::{error, warn};
 
 use super::{
-    Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer, again,
+    Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer, again, difference,
     machine::{self, inspected},
-    seconds, unkept,
+    past::unkept,
+    seconds,
 };
 use crate::{
     backup::Backups,
     history::{Actor, Door, Intended, Record},
-    home::{Form, Home, HomeError, NotUtf8, read_records},
+    home::{Form, Home, HomeError, InForce, NotUtf8, read_records},
     problems::{PlacedProblem, all_placed},
     steps::Step,
 };
@@ -320,7 +321,8 @@ impl Inner {
             positions: &current.positions,
             problems: &current.problems,
         };
-        let read = |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, before);
+        let in_force = InForce { home: &current.home, records: &current.records, before };
+        let read = |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, in_force);
         let (mut document, mut errors) = read(&plan);
         let waiting = plan.waiting(current);
         for record in waiting.iter().filter(|own| current.records.find(&own.key).is_none()) {
@@ -344,7 +346,10 @@ impl Inner {
         if !errors.is_empty() {
             return Err(Refused::Problems(errors));
         }
-        let difference = write::difference(&current.configuration, &document.configuration);
+        let difference = difference(
+            (&current.configuration, &current.records),
+            (&document.configuration, &plan.records),
+        );
         self.done(Step::Differed)?;
         Ok(Next {
             plan,

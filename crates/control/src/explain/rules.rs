@@ -4,7 +4,7 @@
 use bindery_model::{
     binding::Protocol,
     decide::{condition as request, rewrite::Replacement, route::decoded_path},
-    rules::{AccessRule, HeaderRule, RedirectTo, Rules},
+    rules::{AccessRule, HeaderRule, RedirectTo, RewriteTo, Rules},
     site::{Route, RouteAction, Site},
 };
 
@@ -153,31 +153,58 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// The first rewrite that fits; who is let in where it leads to another route.
+    /// The first rewrite that fits, and those that it goes on with; who is let in where they lead to
+    /// another route.
     fn rewrite(&mut self, asked: &request::Asked<'_>) -> Result<(), &'static str> {
-        for rule in &self.rules().rewrites {
-            let made = Replacement::new(&rule.path, &rule.when, rule.to.as_deref());
+        let (own, rules) = (self.route, &self.rules().rewrites);
+        let mut from = 0;
+        while let Some((place, rule)) = rules.iter().enumerate().nth(from) {
+            from = place + 1;
+            let made = Replacement::new(&rule.path, &rule.when, rule.to.target());
             let Ok(made) = made else { continue };
-            let Some(target) = made.target(asked, true) else { continue };
+            let target = self.target.clone();
+            let (path, query) = parts(&target);
+            let path = decoded_path(path)?;
+            let asked = request::Asked {
+                query,
+                authority: asked.authority,
+                https: asked.https,
+                port: asked.port,
+                ..request::Asked::of(&path)
+            };
+            let Some(target) = made.target(&asked, rule.to.keeps_query()) else { continue };
             let maybe = self.unsure(&made);
-            let what = rule
-                .to
-                .as_ref()
-                .map_or_else(|| "none".to_owned(), |_| format!("to {}", target.text));
-            let target = rule.to.as_ref().map(|_| target.text);
-            let (text, route) = (format!("{what}{}", maybe.unwrap_or("")), self.route.path.clone());
+            let target = rule.to.target().map(|_| target.text);
+            let what = match (&rule.to, &target) {
+                (RewriteTo::Path { .. }, Some(to)) => format!("to {to}"),
+                (RewriteTo::Answer { status, .. }, Some(to)) => format!("{status} to {to}"),
+                (RewriteTo::Answer { status, .. }, None) => format!("{status}, refused"),
+                _ => "none".to_owned(),
+            };
+            let (text, route) = (format!("{what}{}", maybe.unwrap_or("")), own.path.clone());
             self.rules.push(AppliedRule { rule: "rewrites", route, text, target: target.clone() });
             if maybe.is_some() {
                 continue;
             }
-            let Some(to) = target else { return Ok(()) };
-            let route = self.site.route(&decoded_path(parts(&to).0)?);
-            let moved = route.path != self.route.path;
-            (self.route, self.target) = (route, to);
-            if moved {
-                self.entry();
+            match (&rule.to, target) {
+                (RewriteTo::Path { next, .. }, Some(to)) => {
+                    self.route = self.site.route(&decoded_path(parts(&to).0)?);
+                    self.target = to;
+                    if *next == 0 {
+                        break;
+                    }
+                    from = place + usize::from(*next);
+                }
+                (RewriteTo::Answer { status, .. }, to) => {
+                    self.route = own;
+                    self.redirect = Some((*status, to));
+                    return Ok(());
+                }
+                _ => break,
             }
-            return Ok(());
+        }
+        if self.route.path != own.path {
+            self.entry();
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What somebody writes into the file by hand: taken up, never overwritten, and served only when it
 //! can be.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, sync::Mutex};
 
 use bindery_control::{
     applier::{Event, Refused, What},
@@ -10,7 +10,7 @@ use bindery_control::{
     steps::{Observer, Step},
 };
 
-use crate::setup::{Setup, add, apply};
+use crate::setup::{Setup, add, apply, ask, request};
 
 #[tokio::test]
 async fn an_edit_comes_before_the_change_that_finds_it() {
@@ -53,33 +53,78 @@ async fn an_edit_that_cannot_be_served_is_told_and_kept_and_nothing_is_written_o
     assert!(applier.edited().is_empty());
 }
 
+/// Somebody who writes into the file whenever a step is done, as editors do: another file in its
+/// place.
+fn editor(file: PathBuf, at: Step, text: impl FnMut() -> String + Send + 'static) -> Observer {
+    let text = Mutex::new(text);
+    Observer::new(move |step| {
+        if step == at {
+            let text = (text.lock().unwrap())();
+            fs::write(file.with_extension("new"), &text)?;
+            fs::rename(file.with_extension("new"), &file)?;
+        }
+        Ok::<_, io::Error>(())
+    })
+}
+
 #[tokio::test]
-async fn an_edit_in_the_moment_of_the_commit_wins() {
+async fn an_edit_in_the_moment_of_the_commit_is_taken_up_before_the_change() {
     for at in [Step::Intended, Step::Written, Step::Exchanged] {
         let setup = Setup::new();
-        let (path, edited) = (setup.path(), setup.text(&["a", "by hand"]));
-        let (file, text): (PathBuf, String) = (path.clone(), edited.clone());
-        let editor = Observer::new(move |step| {
-            // As editors do: another file in its place.
-            if step == at {
-                fs::write(file.with_extension("new"), &text)?;
-                fs::rename(file.with_extension("new"), &file)?;
-            }
-            Ok::<_, io::Error>(())
-        });
-        let applier = setup.observed(editor);
-        let refused = apply(&applier, What::Changes(vec![add("b", setup.port)])).await;
+        let edited = setup.text(&["a", "hand"]);
+        let text = edited.clone();
+        let applier = setup.observed(editor(setup.path(), at, move || text.clone()));
+        let made = apply(&applier, What::Changes(vec![add("b", setup.port)])).await.unwrap();
         if at == Step::Exchanged {
             // Ours was in the place for a moment, and theirs came over it: both happened.
-            assert_eq!(refused.unwrap().revision, 2);
+            assert_eq!((made.revision, setup.read()), (2, edited));
         } else {
-            let refused = refused.unwrap_err();
-            assert!(matches!(refused, Refused::Home(HomeError::Edited { .. })), "{at:?} {refused}");
-            assert_eq!(applier.history(None, 9).unwrap().len(), 1, "{at:?}");
+            assert_eq!((made.revision, made.difference.0.len()), (3, 1), "{at:?}");
+            assert!(setup.read().starts_with(&edited), "{at:?} {}", setup.read());
+            assert!(setup.read().contains("name = \"b\""), "{at:?} {}", setup.read());
+            let history = applier.history(None, 2).unwrap();
+            let doors: Vec<_> = history.into_iter().map(|one| one.actor.door).collect();
+            assert_eq!(doors, [Door::Cli, Door::File], "{at:?}");
         }
-        assert_eq!(setup.read(), edited, "{at:?}");
         assert_eq!(setup.names(), ["bindery.toml"], "{at:?}");
     }
+}
+
+#[tokio::test]
+async fn an_edit_in_the_moment_of_the_commit_makes_a_change_outdated_and_is_not_written_over() {
+    for at in [Step::Intended, Step::Written] {
+        let setup = Setup::new();
+        let edited = setup.text(&["a", "hand"]);
+        let text = edited.clone();
+        let applier = setup.observed(editor(setup.path(), at, move || text.clone()));
+        let mut based = request(What::Changes(vec![add("b", setup.port)]));
+        based.expected = Some(1);
+        let refused = ask(&applier, based).await.unwrap_err();
+        assert!(matches!(refused, Refused::Outdated { expected: 1, current: 2 }), "{refused}");
+        assert_eq!(setup.read(), edited, "{at:?}");
+    }
+    // A whole text is none that both can be in.
+    let setup = Setup::new();
+    let edited = setup.text(&["a", "hand"]);
+    let text = edited.clone();
+    let applier = setup.observed(editor(setup.path(), Step::Written, move || text.clone()));
+    let refused = apply(&applier, What::Text(setup.text(&["b"]))).await.unwrap_err();
+    assert!(matches!(refused, Refused::Home(HomeError::Edited { .. })), "{refused}");
+    assert_eq!(setup.read(), edited);
+}
+
+#[tokio::test]
+async fn somebody_who_never_stops_writing_is_not_followed_for_ever() {
+    let setup = Setup::new();
+    let (base, mut count) = (setup.text(&["a"]), 0);
+    let endless = move || {
+        count += 1;
+        format!("{base}# {count}\n")
+    };
+    let applier = setup.observed(editor(setup.path(), Step::Written, endless));
+    let refused = apply(&applier, What::Changes(vec![add("b", setup.port)])).await.unwrap_err();
+    assert!(matches!(refused, Refused::Home(HomeError::Edited { .. })), "{refused}");
+    assert_eq!(setup.read(), format!("{}# 11\n", setup.text(&["a"])));
 }
 
 #[tokio::test]

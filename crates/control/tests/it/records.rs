@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use bindery_control::applier::{Applier, Refused, What};
+use bindery_control::applier::{Applier, Event, Refused, What};
 use bindery_iis::netsh::records::{
-    ApplicationId, Flag, Record, RecordChange, RecordError, RecordKey,
+    ApplicationId, Flag, Record, RecordChange, RecordError, RecordKey, Settings,
 };
-use bindery_model::change::{Act, Change, Fields, Place, Value};
+use bindery_model::change::{Act, Change, Difference, Fields, Place, Value};
 use bindery_server::tls::keys::facts_of_der;
 use bindery_testkit::ca::TestCa;
 
@@ -76,6 +76,70 @@ async fn the_next_binding_with_its_key_takes_a_record_up() {
     apply(&applier, What::Text(text)).await.unwrap();
     assert!(setup.read().contains(&record.certificate_hash.map(hex).unwrap()), "{}", setup.read());
     assert!(applier.current().records.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_to_records_alone_is_told_by_its_difference_and_in_the_history() {
+    let (setup, mut record) = setup();
+    record.store_name = Some("MY".to_owned());
+    let applier = setup.offline();
+    let mut events = applier.events();
+    let at = Place::Record(record.key.clone());
+    let said = |difference: &Difference| {
+        let [entry] = difference.0.as_slice() else { panic!("{difference}") };
+        assert_eq!(entry.at, at);
+        difference.to_string()
+    };
+
+    let add = What::Records(vec![RecordChange::Add(record.clone())]);
+    let mut tried = request(add.clone());
+    tried.dry_run = true;
+    let would = ask(&applier, tried).await.unwrap();
+    let added = apply(&applier, add).await.unwrap();
+    assert_eq!(would.difference, added.difference);
+    let text = said(&added.difference);
+    let hash = record.certificate_hash.map(hex).unwrap();
+    for part in ["+ record a.example:8443\n", hash.as_str(), "store_name = \"MY\"", "disablehttp2"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let settings = Settings { store_name: Some("WebHosting".to_owned()), ..Settings::default() };
+    let update = RecordChange::Update { key: record.key.clone(), settings };
+    let updated = apply(&applier, What::Records(vec![update])).await.unwrap();
+    assert_eq!(
+        said(&updated.difference),
+        "~ record a.example:8443\n    store_name: \"MY\" -> \"WebHosting\"\n"
+    );
+    let delete = What::Records(vec![RecordChange::Delete(record.key.clone())]);
+    let deleted = apply(&applier, delete).await.unwrap();
+    assert!(said(&deleted.difference).starts_with("- record a.example:8443\n"));
+    let undone = apply(&applier, What::Undo(2)).await.unwrap();
+    assert_eq!(undone.difference, added.difference);
+
+    let made = [undone, deleted, updated, added].map(|outcome| outcome.difference);
+    let history = applier.history(None, 4).unwrap();
+    let told: Vec<_> = history.into_iter().map(|record| record.difference).collect();
+    assert_eq!(told, made);
+    for (revision, difference) in (2..).zip(made.iter().rev()) {
+        assert_eq!(applier.difference(revision - 1, revision).unwrap(), *difference);
+        let Event::Changed(record) = events.recv().await.unwrap() else { panic!("{revision}") };
+        assert_eq!(record.difference, *difference);
+    }
+    // It tells; records are changed by changes to records.
+    let add = Change { at, act: Act::Remove };
+    let refused = apply(&applier, What::Changes(vec![add])).await.unwrap_err();
+    assert!(refused.to_string().contains("bindery.toml has no place"), "{refused}");
+    assert!(refused.help().unwrap().contains("netsh http add sslcert"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_changed_records_while_nobody_was_there_is_told_at_the_start() {
+    let (setup, record) = setup();
+    add_record(&setup.offline(), &record).await;
+    fs::remove_file(setup.folder.path().join("state/sslcert.json")).unwrap();
+    let history = setup.offline().history(None, 1).unwrap();
+    let told = history.first().unwrap().difference.to_string();
+    assert!(told.starts_with("- record a.example:8443\n"), "{told}");
 }
 
 #[tokio::test]

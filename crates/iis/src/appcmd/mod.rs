@@ -8,10 +8,12 @@
 //! | `property` | how is a property read and set? |
 //! | `objects` | sites, applications, virtual directories, pools |
 //! | `section` | `config` |
+//! | `kept` | does what was done hold where another form keeps it? |
 //! | `locks` | what may not be set below an element? |
 //! | `shown` | what is printed of an object |
 
 pub mod grammar;
+mod kept;
 mod locks;
 mod objects;
 mod property;
@@ -20,6 +22,7 @@ mod section;
 mod shown;
 
 use grammar::{Command, GrammarError};
+pub use kept::{Lost, lost};
 
 use crate::{config::host::Host, xml, xml::draft::Draft};
 

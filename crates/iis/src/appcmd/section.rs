@@ -2,7 +2,7 @@
 
 use super::{
     Done, Failure, Run,
-    grammar::{Command, Parameter},
+    grammar::{Act, Command, Parameter},
     locks,
     property::is_name,
     schema,
@@ -58,6 +58,9 @@ impl Run<'_, '_> {
                 self.host.remove_section(&location, &section);
                 self.applied(command, &location, &section);
                 Ok(())
+            }
+            "CLEAR" if command.properties().next().is_some() => {
+                self.clear_in(command, &location, &section)
             }
             "CLEAR" => {
                 if !self.host.remove_section(&location, &section) {
@@ -168,6 +171,30 @@ impl Run<'_, '_> {
         let node = self.host.ensure_section(location, section);
         for parameter in command.properties() {
             self.apply(node, section, parameter, inherited.as_ref())?;
+        }
+        self.applied(command, location, section);
+        Ok(())
+    }
+
+    /// Takes attributes and elements out of a section, which stays.
+    fn clear_in(&mut self, command: &Command, location: &str, section: &str) -> Done {
+        let Some(node) = self.host.section(location, section) else {
+            let message = format!("Section \"{section}\" is not set at {}.", shown(location));
+            return Err(Failure::new(super::NOT_FOUND, message));
+        };
+        for parameter in command.properties() {
+            let act = match (parameter.act, &parameter.value) {
+                (Act::Set, None) => Act::Clear,
+                (act @ (Act::Remove | Act::Clear), None) => act,
+                _ => {
+                    return Err(Failure::usage(format!(
+                        "\"{}\" sets something: to clear an attribute or element say its name.",
+                        parameter.text
+                    )));
+                }
+            };
+            let own = Parameter { act, ..parameter.clone() };
+            self.apply(node, section, &own, None)?;
         }
         self.applied(command, location, section);
         Ok(())

@@ -63,7 +63,7 @@ impl<'t> Editor<'t> {
                 keys.iter().try_for_each(|(key, value)| self.of_server(at, key, value.as_ref()))
             }
             // Listeners and certificates stand in the bindery.toml beside this file.
-            (Place::Server | Place::Listener(_) | Place::Certificate(_), _) => {
+            (Place::Server | Place::Listener(_) | Place::Certificate(_) | Place::Record(_), _) => {
                 self.no_place(at, "it")
             }
             (Place::Site(name), Act::Add(fields)) => self.add_site(at, name, fields),
@@ -143,7 +143,7 @@ impl<'t> Editor<'t> {
                 let holder = self.host.holder(self.site(at, site)?, path);
                 holder.and_then(|(application, rest)| self.host.directory(application, &rest))
             }
-            Place::Server | Place::Listener(_) | Place::Certificate(_) => None,
+            Place::Server | Place::Listener(_) | Place::Certificate(_) | Place::Record(_) => None,
         };
         found.ok_or_else(|| EditError::NotFound(at.clone()))
     }

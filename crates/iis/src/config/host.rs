@@ -36,7 +36,10 @@ impl<'t> Host<'t> {
         host.sites = host.find_sites();
         let beside = host.sites.map(|sites| host.draft.children(sites)).unwrap_or_default();
         host.defaults = beside.into_iter().filter(|one| host.draft.name(*one) != "site").collect();
-        for site in host.sites() {
+        let sites = host.sites();
+        host.names.reserve(sites.len());
+        host.ids.reserve(sites.len());
+        for site in sites {
             host.know(site);
         }
         host

@@ -1,8 +1,12 @@
 //! Where the keys of `bindery.toml` stand in IIS's form, and what has no place there.
 
-use bindery_model::change::{EditError, Fields, Place, Value};
+use bindery_model::{
+    change::{EditError, Fields, Place, Value},
+    document::REDIRECT_STATUS,
+    rules::{PathPattern, RedirectRule, RedirectTo},
+};
 
-use super::{SERVER_FIELD, edit::Editor, host::Host, pools};
+use super::{SERVER_FIELD, edit::Editor, host::Host, pools, read};
 use crate::xml::{
     draft::{Draft, Node},
     edit::{NewElement, Position},
@@ -416,6 +420,8 @@ pub(super) fn at_location(
         }
         ("response_headers", value) => return set_headers(editor, at, location, value),
         ("redirect", value) => return set_redirect(editor, at, location, value),
+        ("redirects", Some(value)) => return set_redirects(editor, at, location, value),
+        ("redirects", None) => drop(editor.host.remove_section(location, HTTP_REDIRECT)),
         ("request_bytes_max", None) => {
             let section = format!("{REQUEST_FILTERING}/requestLimits");
             unset_section(editor, location, &section, &["maxAllowedContentLength"]);
@@ -670,13 +676,8 @@ fn set_redirect(
         }
         Some(_) => return Err(wrong(at, "redirect", "a text or a table")),
     };
-    let status = match status {
-        301 => "Permanent",
-        302 => "Found",
-        307 => "Temporary",
-        308 => "PermRedirect",
-        _ => return editor.no_place(at, "redirect.status"),
-    };
+    let status = u16::try_from(status).ok().and_then(redirect_status);
+    let Some(status) = status else { return editor.no_place(at, "redirect.status") };
     let path = to.split_once("://").map_or(to, |(_, rest)| rest);
     let exact = path.contains(['/', '?', '#']) || !to.contains("://");
     let section = editor.host.ensure_section(location, HTTP_REDIRECT);
@@ -686,6 +687,72 @@ fn set_redirect(
     set_flag(draft, section, "exactDestination", exact, false);
     draft.set(section, "httpResponseStatus", status);
     Ok(())
+}
+
+/// `httpRedirect` of the rule that is read of one; there is no place for others.
+fn set_redirects(
+    editor: &mut Editor<'_>,
+    at: &Place,
+    location: &str,
+    value: &Value,
+) -> Result<(), EditError> {
+    const KEY: &str = "redirects";
+    let Value::List(rules) = value else { return Err(wrong(at, KEY, "an array of tables")) };
+    let rule = match rules.as_slice() {
+        [] => None,
+        [Value::Table(rule)] => {
+            let Some(rule) = redirect_rule(rule) else { return editor.no_place(at, KEY) };
+            let base =
+                location.split_once('/').map_or(String::new(), |(_, path)| format!("/{path}"));
+            match (read::redirect_written(&base, &rule), redirect_status(rule.status)) {
+                (Some(written), Some(status)) => Some((written, status)),
+                _ => return editor.no_place(at, KEY),
+            }
+        }
+        _ => return editor.no_place(at, KEY),
+    };
+    editor.host.remove_section(location, HTTP_REDIRECT);
+    let section = editor.host.ensure_section(location, HTTP_REDIRECT);
+    let draft = &mut editor.host.draft;
+    draft.set(section, "enabled", rule.is_some().to_string());
+    if let Some((written, status)) = rule {
+        draft.set(section, "destination", written.destination);
+        set_flag(draft, section, "exactDestination", written.exact, false);
+        set_flag(draft, section, "childOnly", written.child_only, false);
+        draft.set(section, "httpResponseStatus", status);
+    }
+    Ok(())
+}
+
+/// A rule of `redirects` without conditions that sends by a regular expression.
+fn redirect_rule(rule: &Fields) -> Option<RedirectRule> {
+    let mut own = RedirectRule {
+        path: PathPattern::Regex(rule.get("regex")?.as_text()?.to_owned()),
+        when: Vec::new(),
+        to: RedirectTo::Target(rule.get("to")?.as_text()?.to_owned()),
+        status: REDIRECT_STATUS,
+        keep_query: true,
+    };
+    for (key, value) in rule {
+        match (key.as_str(), value) {
+            ("regex" | "to", _) => {}
+            ("status", Value::Integer(status)) => own.status = u16::try_from(*status).ok()?,
+            ("keep_query", Value::Boolean(keep)) => own.keep_query = *keep,
+            _ => return None,
+        }
+    }
+    Some(own)
+}
+
+/// `httpResponseStatus` for a status.
+fn redirect_status(status: u16) -> Option<&'static str> {
+    Some(match status {
+        301 => "Permanent",
+        302 => "Found",
+        307 => "Temporary",
+        308 => "PermRedirect",
+        _ => return None,
+    })
 }
 
 /// The error of a value that does not fit its key.

@@ -9,11 +9,11 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use bindery_model::document::Document;
+use bindery_model::document::{Before, Document};
 
 pub use edit::edit;
 pub(crate) use edit::text_of;
-pub use read::proposed_paths;
+pub use read::{Proposed, proposed};
 pub use write::{BARE, write};
 
 use crate::netsh::records::Records;
@@ -33,7 +33,7 @@ pub struct Sources<'a> {
     /// What the `bindery.toml` beside it says: settings, listeners, certificates and where the
     /// folders of Windows are here. It has no sites. Its problems stand in its own text and are not
     /// repeated.
-    pub companion: Document,
+    pub companion: &'a Document,
     /// Certificate records.
     pub records: &'a Records,
     /// The text of the `web.config` of a folder, where there is one; or why it cannot be read.
@@ -50,6 +50,14 @@ pub struct Sources<'a> {
 /// What the text says. Positions and problems point into it; what is not supported is a problem
 /// that names line, element and meaning, and never an error.
 #[must_use]
-pub fn read(sources: Sources<'_>) -> Document {
+pub fn read(sources: &Sources<'_>) -> Document {
     read::read(sources)
+}
+
+/// The same, for a text that is nearly that which stood there `before` and was read with `records`:
+/// sites that are the same in both are taken over, so that it costs what differs. What the functions
+/// of `sources` answer must be what they answered then.
+#[must_use]
+pub fn read_after(sources: &Sources<'_>, before: Before<'_>, records: &Records) -> Document {
+    read::read_after(sources, before, records)
 }

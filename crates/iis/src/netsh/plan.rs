@@ -1,7 +1,7 @@
 //! What a change to certificate records comes to: a change to a binding, where bindings have their
 //! certificates in the configuration, or one to the records that are kept beside it.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use bindery_model::{
     binding::{Binding, Endpoint, Protocol},
@@ -47,41 +47,6 @@ pub struct Plan {
     pub records: Vec<RecordChange>,
     /// What whoever asked should know.
     pub notes: Vec<String>,
-}
-
-/// A line for each thing that is to be done.
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for change in &self.changes {
-            if let Act::Set(set) = &change.act {
-                for (key, value) in set {
-                    match value {
-                        Some(value) => writeln!(f, "{}: {key} = {}", change.at, word(value))?,
-                        None => writeln!(f, "{}: {key} is taken out", change.at)?,
-                    }
-                }
-            }
-        }
-        for change in &self.records {
-            let (key, done) = match change {
-                RecordChange::Add(record) => (&record.key, "kept"),
-                RecordChange::Update { key, .. } => (key, "changed"),
-                RecordChange::Delete(key) => (key, "dropped"),
-            };
-            writeln!(f, "the record {}={key} is {done}", key.tag())?;
-        }
-        Ok(())
-    }
-}
-
-/// A value as it is written. Plans have texts and words only.
-fn word(value: &Value) -> String {
-    match value {
-        Value::Text(text) => format!("{text:?}"),
-        Value::Boolean(own) => own.to_string(),
-        Value::Integer(own) => own.to_string(),
-        Value::List(_) | Value::Table(_) => String::new(),
-    }
 }
 
 /// What `change` comes to.

@@ -25,6 +25,7 @@ use bindery_model::problem::Span;
 pub use escape::escape;
 pub(crate) use escape::is_character;
 pub use parse::{ATTRIBUTES_MAX, DEPTH_MAX, ELEMENTS_MAX, TEXT_BYTES_MAX, parse};
+pub(crate) use parse::{Passed, parse_passing};
 
 /// Why a text is no XML, or none that is taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,6 +25,23 @@ pub const ATTRIBUTES_MAX: usize = 200;
 /// When it is no well-formed XML, has a document type or entities of its own, or is larger than
 /// what is taken.
 pub fn parse(text: &str) -> Result<Tree<'_>, XmlError> {
+    parse_passing(text, None)
+}
+
+/// Elements that stood in another text letter for letter, and are not looked into.
+pub(crate) struct Passed<'p> {
+    /// Where they stand: the names of the elements around them, then theirs.
+    pub(crate) path: &'p [&'p str],
+    /// Where such an element ends whose begin is given; nothing where it is to be read.
+    pub(crate) end: &'p mut dyn FnMut(usize) -> Option<usize>,
+}
+
+/// The same, in the time of what was not read before: an element that is passed over has its
+/// attributes in the tree, and nothing of what is in it.
+pub(crate) fn parse_passing<'t>(
+    text: &'t str,
+    passed: Option<Passed<'_>>,
+) -> Result<Tree<'t>, XmlError> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the text has {} bytes; {TEXT_BYTES_MAX} are taken", text.len());
         return Err(XmlError { span: 0..0, message });
@@ -46,7 +63,10 @@ pub fn parse(text: &str) -> Result<Tree<'_>, XmlError> {
     if rest.starts_with('\u{feff}') {
         return Err(error(mark..2 * mark, "text stands outside of the outermost element"));
     }
-    Builder::new(text, mark).read()
+    let known = passed.is_some();
+    let mut builder = Builder::new(text, mark, if known { 0 } else { text.len() });
+    builder.read(passed)?;
+    Ok(builder.tree)
 }
 
 struct Builder<'t> {
@@ -58,37 +78,41 @@ struct Builder<'t> {
 }
 
 impl<'t> Builder<'t> {
-    fn new(text: &'t str, skipped: usize) -> Self {
+    /// `bytes` is how much is read at least.
+    fn new(text: &'t str, skipped: usize, bytes: usize) -> Self {
         // What files come to: growing piece by piece would copy it all several times.
         let tree = Tree {
             text,
-            nodes: Vec::with_capacity(text.len() / 64),
-            attributes: Vec::with_capacity(text.len() / 48),
+            nodes: Vec::with_capacity(bytes / 64),
+            attributes: Vec::with_capacity(bytes / 48),
             pieces: Vec::new(),
         };
         Self { text, skipped, tree, open: Vec::new() }
     }
 
-    fn read(mut self) -> Result<Tree<'t>, XmlError> {
-        let mut reader = Reader::from_str(self.text.get(self.skipped..).unwrap_or_default());
-        let config = reader.config_mut();
-        // Tags are matched here, where both places are known.
-        config.check_end_names = false;
-        config.allow_unmatched_ends = true;
-        config.check_comments = true;
+    fn read(&mut self, mut passed: Option<Passed<'_>>) -> Result<(), XmlError> {
+        let mut base = self.skipped;
+        let mut reader = reader(self.text, base);
         loop {
-            let start = self.skipped + place(reader.buffer_position());
+            let start = base + place(reader.buffer_position());
             let event = match reader.read_event() {
                 Ok(event) => event,
                 Err(error) => {
-                    let at = self.skipped + place(reader.error_position());
+                    let at = base + place(reader.error_position());
                     return Err(self.broken(at, &error));
                 }
             };
-            let at = start..self.skipped + place(reader.buffer_position());
+            let at = start..base + place(reader.buffer_position());
             match event {
-                Event::Start(_) => self.element(&at, false)?,
-                Event::Empty(_) => self.element(&at, true)?,
+                Event::Start(_) | Event::Empty(_) => {
+                    let end = passed.as_mut().and_then(|passed| self.passes(&at, passed));
+                    self.element(&at, matches!(event, Event::Empty(_)))?;
+                    if let Some(end) = end.filter(|end| *end > at.end) {
+                        self.pass(end);
+                        base = end;
+                        reader = self::reader(self.text, base);
+                    }
+                }
                 Event::End(_) => self.end(&at)?,
                 Event::Text(_) => self.characters(&at)?,
                 Event::GeneralRef(_) => self.reference(&at)?,
@@ -115,7 +139,33 @@ impl<'t> Builder<'t> {
         if self.tree.nodes.is_empty() {
             return Err(error(self.text.len()..self.text.len(), "there is no element"));
         }
-        Ok(self.tree)
+        Ok(())
+    }
+
+    /// Where an element ends that is passed over.
+    fn passes(&self, at: &Span, passed: &mut Passed<'_>) -> Option<usize> {
+        let (name, around) = passed.path.split_last()?;
+        let open = self.open.iter().map(|id| self.tree.element(*id).name());
+        let tag = self.text.get(at.start + 1..at.end).and_then(|tag| tag.strip_prefix(name))?;
+        let is_named = tag.starts_with(|one| is_space(one) || matches!(one, '>' | '/'));
+        if !is_named || self.open.len() != around.len() || !open.eq(around.iter().copied()) {
+            return None;
+        }
+        let end = (passed.end)(at.start)?;
+        // quick-xml takes what stands first there for a byte order mark.
+        let is_marked = self.text.get(end..).is_none_or(|rest| rest.starts_with('\u{feff}'));
+        (!is_marked).then_some(end)
+    }
+
+    /// Goes to the end of the element that was read last.
+    fn pass(&mut self, end: usize) {
+        let Some(id) = self.open.pop() else { return };
+        let text = self.text;
+        let node = self.node(id);
+        let content = text.get(node.content_start as usize..end).unwrap_or_default();
+        let length = content.rfind("</").unwrap_or(content.len());
+        node.content_end = node.content_start + narrow(length);
+        node.end = narrow(end);
     }
 
     /// What quick-xml could not read.
@@ -305,6 +355,17 @@ impl<'t> Builder<'t> {
         self.tree.pieces.push(Piece { kind, start: narrow(at.start), end: narrow(at.end) });
         Ok(())
     }
+}
+
+/// Reads a text from some place on.
+fn reader(text: &str, from: usize) -> Reader<&[u8]> {
+    let mut reader = Reader::from_str(text.get(from..).unwrap_or_default());
+    let config = reader.config_mut();
+    // Tags are matched here, where both places are known.
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+    config.check_comments = true;
+    reader
 }
 
 fn error(span: Span, message: &str) -> XmlError {

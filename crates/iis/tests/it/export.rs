@@ -26,10 +26,11 @@ fn site(inner: &str) -> Configuration {
 fn read(text: &str, before: &Configuration) -> Configuration {
     let settings = before.settings.clone();
     let configuration = Configuration { settings, ..Configuration::default() };
-    let document = config::read(Sources {
+    let positions = Default::default();
+    let document = config::read(&Sources {
         text,
         folder: Path::new("/"),
-        companion: Document { configuration, positions: Default::default(), problems: Vec::new() },
+        companion: &Document { configuration, positions, problems: Vec::new() },
         records: &Records::default(),
         web_config: &|_| None,
         folders_with_web_config: &|_| Vec::new(),

@@ -6,11 +6,14 @@ use std::path::Path;
 use bindery_iis::netsh::{
     grammar::{self, Request, Verb, Which},
     plan::{Home, Known, plan, taken_up},
-    records::{Records, parse_output},
+    records::{RecordChange, Records, parse_output},
     sslcert::table,
     text,
 };
-use bindery_model::document::parse;
+use bindery_model::{
+    change::{Act, Change, Place},
+    document::parse,
+};
 
 const ID: &str = "{4dc3e181-e14b-4a21-b022-59fc669b0914}";
 
@@ -147,9 +150,10 @@ fn a_record_waits_for_its_binding() {
     assert_eq!(session.run(Home::Toml, "http show sslcert hostnameport=a.example:443").1, 0);
     let text = "[[site]]\nname = \"a\"\nrespond = \"\"\nbindings = [\"https/*:443:a.example\"]\n";
     let taken = taken_up(&session.records, &parse(text, Path::new("/")).configuration).unwrap();
-    let expected = format!(
-        "binding https/*:443:a.example of site \"a\": certificate = \"{hash}\"\n\
-         the record hostnameport=a.example:443 is dropped\n"
-    );
-    assert_eq!(taken.to_string(), expected);
+    let on = "https/*:443:a.example".to_owned();
+    let set = [("certificate".to_owned(), Some(hash.as_str().into()))].into();
+    let at = Place::Binding { site: "a".to_owned(), on };
+    assert_eq!(taken.changes, [Change { at, act: Act::Set(set) }]);
+    let key = "hostnameport=a.example:443".parse().unwrap();
+    assert_eq!(taken.records, [RecordChange::Delete(key)]);
 }

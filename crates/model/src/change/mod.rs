@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::RecordKey;
+
 pub(crate) use value::rank;
 pub use value::{Fields, Value, in_order, toml_key};
 
@@ -44,6 +46,9 @@ pub enum Place {
         /// Its whole path, that of its application included.
         path: String,
     },
+    /// A certificate record, which stands in no configuration but beside it. Changes to records
+    /// are no [`Change`]s: `netsh` makes them. What they came to is told by this place.
+    Record(RecordKey),
 }
 
 /// What happens there.
@@ -101,7 +106,8 @@ pub enum EditError {
 }
 
 /// What differs between two configurations: the server, listeners, certificates, then site by site,
-/// of each kind what is gone, what is otherwise and what is new. Displayed for a terminal of 80
+/// of each kind what is gone, what is otherwise and what is new; certificate records in the order of
+/// their keys at the end. Displayed for a terminal of 80
 /// columns, each entry from its own line on, so that nothing is shown where nothing differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference(pub Vec<Entry>);
@@ -145,6 +151,11 @@ impl fmt::Display for Place {
             Self::VirtualDirectory { site, path } => {
                 write!(f, "virtual directory {path} of site {site:?}")
             }
+            // A number alone would say nothing.
+            Self::Record(key @ RecordKey::CentralStore(_)) => {
+                write!(f, "record {}={key}", key.tag())
+            }
+            Self::Record(key) => write!(f, "record {key}"),
         }
     }
 }

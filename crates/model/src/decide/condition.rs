@@ -2,9 +2,12 @@
 //!
 //! What is at a path is not known here: who serves files looks for it, and asks afterwards.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, ops::Range};
 
-use super::rewrite::group;
+use super::{
+    rewrite::group,
+    template::{Kind, NoTemplate, Source, Template},
+};
 use crate::rules::{self, Condition, Part, Test};
 
 /// What conditions and targets have of a request.
@@ -60,21 +63,69 @@ impl<'a> Asked<'a> {
     }
 
     /// A part of it, where it can be compared: a path that is not UTF-8 cannot.
-    fn part(&self, part: &Part) -> Option<Cow<'a, str>> {
+    fn part(&self, part: &Part) -> Option<Input<'a>> {
         let path = || std::str::from_utf8(self.path).ok();
-        Some(match part {
-            Part::Host => self.host(),
-            Part::Port => self.port.to_string().into(),
-            Part::Path => path()?.into(),
-            Part::Query => self.query.unwrap_or_default().into(),
-            Part::Uri => match self.query {
-                Some(query) => format!("{}?{query}", path()?).into(),
-                None => path()?.into(),
-            },
-            Part::Method => self.method.into(),
-            Part::Client => self.client.map(|own| own.to_string()).unwrap_or_default().into(),
-            Part::Field(name) => (self.field)(name).unwrap_or_default(),
-        })
+        let (text, kind): (Cow<'a, str>, Kind) = match part {
+            Part::Host => (self.host(), Kind::Host),
+            Part::Port => (self.port.to_string().into(), Kind::Host),
+            Part::Path => (path()?.into(), Kind::Text),
+            Part::Query => (self.query.unwrap_or_default().into(), Kind::Sent),
+            Part::Uri => {
+                let mut input = Input::from((Cow::Borrowed(path()?), Kind::Text));
+                if let Some(query) = self.query {
+                    input.push("?", Kind::Sent);
+                    input.push(query, Kind::Sent);
+                }
+                return Some(input);
+            }
+            Part::Method => (self.method.into(), Kind::Text),
+            Part::Client => {
+                let client = self.client.map(|own| own.to_string());
+                (client.unwrap_or_default().into(), Kind::Text)
+            }
+            Part::Field(name) => ((self.field)(name).unwrap_or_default(), Kind::Text),
+            // It has been made ready, and is put together by who knows groups.
+            Part::Template(_) => return None,
+        };
+        Some((text, kind).into())
+    }
+}
+
+/// A text that is looked at, and of which kind it is up to which byte.
+struct Input<'a> {
+    text: Cow<'a, str>,
+    first: Kind,
+    /// What follows the first: where it begins.
+    others: Vec<(usize, Kind)>,
+}
+
+impl<'a> From<(Cow<'a, str>, Kind)> for Input<'a> {
+    fn from((text, first): (Cow<'a, str>, Kind)) -> Self {
+        Self { text, first, others: Vec::new() }
+    }
+}
+
+impl Input<'_> {
+    fn push(&mut self, text: &str, kind: Kind) {
+        let before = self.others.last().map_or(self.first, |(_, kind)| *kind);
+        if self.text.is_empty() {
+            self.first = kind;
+        } else if before != kind {
+            self.others.push((self.text.len(), kind));
+        }
+        self.text.to_mut().push_str(text);
+    }
+
+    /// Gives what is at a place, each kind by itself.
+    fn each(&self, range: &Range<usize>, put: &mut dyn FnMut(&[u8], Kind)) {
+        let starts = [(0, self.first)].into_iter().chain(self.others.iter().copied());
+        let ends = self.others.iter().map(|(start, _)| *start).chain([self.text.len()]);
+        for ((start, kind), end) in starts.zip(ends) {
+            let part = start.max(range.start)..end.min(range.end);
+            if let Some(part) = self.text.get(part).filter(|part| !part.is_empty()) {
+                put(part.as_bytes(), kind);
+            }
+        }
     }
 }
 
@@ -91,15 +142,25 @@ pub(super) struct Conditions {
 #[derive(Clone, Debug)]
 struct TextTest {
     of: Part,
+    /// The same made ready, where it is of several parts.
+    template: Template,
     regex: regex::Regex,
     negate: bool,
 }
 
+/// Why conditions cannot be made ready.
+pub(super) enum NoConditions {
+    Regex(regex::Error),
+    /// A text of several parts is none.
+    Template(String, NoTemplate),
+}
+
 impl Conditions {
-    /// # Errors
-    ///
-    /// When a regular expression is none, or a larger one than is taken.
-    pub(super) fn new(conditions: &[Condition]) -> Result<Self, regex::Error> {
+    /// Makes them ready; `groups` finds the groups of the path's regular expression.
+    pub(super) fn new(
+        conditions: &[Condition],
+        groups: impl Fn(&str) -> Option<usize>,
+    ) -> Result<Self, NoConditions> {
         let mut own = Self::default();
         for Condition { test, negate } in conditions {
             match test {
@@ -107,8 +168,17 @@ impl Conditions {
                 Test::File => own.file.push(!negate),
                 Test::Folder => own.folder.push(!negate),
                 Test::Text { of, regex } => {
-                    let regex = rules::regex(regex)?;
-                    own.texts.push(TextTest { of: of.clone(), regex, negate: *negate });
+                    let regex = rules::regex(regex).map_err(NoConditions::Regex)?;
+                    let template = match of {
+                        Part::Template(text) => {
+                            let group = |name: &str| groups(name).map(Source::Group);
+                            Template::read(text, true, group)
+                                .map_err(|why| NoConditions::Template(text.clone(), why))?
+                        }
+                        _ => Template::default(),
+                    };
+                    let of = of.clone();
+                    own.texts.push(TextTest { of, template, regex, negate: *negate });
                 }
             }
         }
@@ -131,7 +201,12 @@ impl Conditions {
 
     pub(super) fn look_at_client(&self) -> bool {
         let of_client = |of: &Part| matches!(of, Part::Method | Part::Client | Part::Field(_));
-        self.texts.iter().any(|text| of_client(&text.of))
+        self.texts.iter().any(|text| of_client(&text.of) || text.template.looks_at_client())
+    }
+
+    /// Whether they look at what groups of the path's regular expression hold.
+    pub(super) fn look_at_groups(&self) -> bool {
+        self.texts.iter().any(|text| text.template.has_groups())
     }
 
     /// Whether what is at the path is as it must be.
@@ -141,32 +216,52 @@ impl Conditions {
     }
 
     /// What they hold of a request for which they are true, files aside.
-    pub(super) fn hold<'a>(&self, asked: &Asked<'a>) -> Option<HeldBy<'_, 'a>> {
+    pub(super) fn hold<'a, 'h>(
+        &self,
+        asked: &Asked<'a>,
+        group: &dyn Fn(usize) -> &'h str,
+    ) -> Option<HeldBy<'_, 'a>> {
         self.https.iter().all(|wanted| *wanted == asked.https).then_some(())?;
-        let mut parts = Vec::with_capacity(self.texts.len());
+        let mut inputs = Vec::with_capacity(self.texts.len());
         for text in &self.texts {
-            let part = asked.part(&text.of)?;
-            (text.regex.is_match(&part) != text.negate).then_some(())?;
-            parts.push(part);
+            let input = match &text.of {
+                Part::Template(_) => put_together(&text.template, asked, group),
+                part => asked.part(part)?,
+            };
+            (text.regex.is_match(&input.text) != text.negate).then_some(())?;
+            inputs.push(input);
         }
-        Some(HeldBy { conditions: self, parts })
+        Some(HeldBy { conditions: self, inputs })
     }
+}
+
+fn put_together<'a, 'h>(
+    template: &Template,
+    asked: &Asked<'a>,
+    group: &dyn Fn(usize) -> &'h str,
+) -> Input<'a> {
+    let mut input = Input::from((Cow::Borrowed(""), Kind::Host));
+    template.each(asked, group, None, &mut |bytes, kind| {
+        input.push(&String::from_utf8_lossy(bytes), kind);
+    });
+    input
 }
 
 /// What was looked at of a request, in the order of the conditions.
 pub(super) struct HeldBy<'c, 'a> {
     conditions: &'c Conditions,
-    parts: Vec<Cow<'a, str>>,
+    inputs: Vec<Input<'a>>,
 }
 
 impl HeldBy<'_, '_> {
-    /// What a group of a condition holds, and whether that is of the host, which is valid.
-    pub(super) fn text(&self, place: usize, group: usize) -> (&str, bool) {
-        let found = self.conditions.texts.get(place).zip(self.parts.get(place));
-        let Some((text, part)) = found else { return ("", false) };
-        let held = text.regex.captures(part).and_then(|held| Some(held.get(group)?.range()));
-        let held = held.and_then(|range| part.get(range)).unwrap_or_default();
-        (held, text.of == Part::Host)
+    /// Gives what a group of a condition holds, each kind by itself.
+    pub(super) fn each(&self, place: usize, group: usize, put: &mut dyn FnMut(&[u8], Kind)) {
+        let found = self.conditions.texts.get(place).zip(self.inputs.get(place));
+        let Some((test, input)) = found else { return };
+        let captures = test.regex.captures(&input.text);
+        if let Some(range) = captures.and_then(|held| Some(held.get(group)?.range())) {
+            input.each(&range, put);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod host;
 mod keys;
 pub mod rewrite;
 pub mod route;
+mod template;
 pub mod windows;
 
 use std::fmt;

@@ -1,13 +1,14 @@
 //! Which paths a pattern fits, and where a redirect or a rewrite then leads. Served requests and
 //! `explain` come through here, so what is explained cannot differ from what is served.
-//!
-//! What a client wrote is put into a target only percent-encoded (RFC 3986, 2.1), and never into
-//! its host: a redirect cannot be bent to another server, and holds no line break. Only the host that
-//! was asked for, which is a valid name, may become one.
+//! How targets are put together is in [`super::template`].
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
-use super::condition::{Asked, Conditions};
+pub use super::template::{Function, Target};
+use super::{
+    condition::{Asked, Conditions, NoConditions},
+    template::{Draft, NoTemplate, Source, Template},
+};
 use crate::rules::{self, Condition, PathPattern};
 
 /// A [`PathPattern`] that was made ready to be compared with many paths.
@@ -61,39 +62,8 @@ fn rest_below<'p>(prefix: &str, path: &'p [u8]) -> Option<&'p [u8]> {
 pub struct Replacement {
     matcher: PathMatcher,
     conditions: Conditions,
-    parts: Vec<Piece>,
+    to: Template,
 }
-
-/// A piece of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    /// As it is.
-    Text(Box<str>),
-    /// What this group of the path's regular expression holds.
-    Group(usize),
-    /// What a group of a condition's holds: the place of the condition, and of the group.
-    Held(usize, usize),
-    /// Something of the request.
-    Variable(Variable),
-}
-
-/// What a target can have of a request, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Variable {
-    Host,
-    Authority,
-    Scheme,
-    Path,
-    Query,
-}
-
-const VARIABLES: [(&str, Variable); 5] = [
-    ("host", Variable::Host),
-    ("authority", Variable::Authority),
-    ("scheme", Variable::Scheme),
-    ("path", Variable::Path),
-    ("query", Variable::Query),
-];
 
 /// Why a pattern and a target make no replacement.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +85,14 @@ pub enum ReplacementError {
         /// Where in the target, in bytes.
         span: Range<usize>,
     },
+    /// What a condition looks at is a text in which something is wrong.
+    #[error("{text:?}, which a condition looks at, is none")]
+    Condition {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
     /// What follows a prefix is appended to the path, and the target goes on behind its path.
     #[error("a target with a query or fragment, and a prefix")]
     BehindPath {
@@ -123,21 +101,33 @@ pub enum ReplacementError {
     },
 }
 
-/// Where a rule leads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
-    /// The whole: a path or a URL; empty for a rule that leads nowhere.
-    pub text: String,
-    /// How many bytes of it say the scheme and the host, as the rule has them. What follows must
-    /// begin a path, a query or a fragment: otherwise a path would have become a part of the host.
-    pub host_end: usize,
+impl From<NoTemplate> for ReplacementError {
+    fn from(why: NoTemplate) -> Self {
+        match why {
+            NoTemplate::Nothing { capture, span } => Self::NoCapture { capture, span },
+            NoTemplate::Dollar { span } => Self::Dollar { span },
+        }
+    }
+}
+
+impl From<NoConditions> for ReplacementError {
+    fn from(why: NoConditions) -> Self {
+        match why {
+            NoConditions::Regex(error) => Self::Regex(error),
+            NoConditions::Template(text, why) => {
+                Self::Condition { text, source: Box::new(why.into()) }
+            }
+        }
+    }
 }
 
 impl Replacement {
     /// Makes a rule ready. In its target `$1`, `${1}` and `${name}` stand for what the groups of
     /// the path's regular expression hold, `${name}` also for those of conditions and for
-    /// `${host}`, `${authority}`, `${scheme}`, `${path}` and `${query}`; behind a regular
-    /// expression `$$` is `$`.
+    /// `${host}`, `${authority}`, `${scheme}`, `${port}`, `${path}`, `${query}`, `${uri}`,
+    /// `${method}`, `${client}` and `${field:NAME}`; `lower:`, `encode:` and `decode:` before a name
+    /// are done with what it stands for. Behind a regular expression `$$` is `$`. In what conditions
+    /// look at it is the same, without groups of conditions.
     ///
     /// # Errors
     ///
@@ -148,24 +138,21 @@ impl Replacement {
         to: Option<&str>,
     ) -> Result<Self, ReplacementError> {
         let matcher = PathMatcher::new(pattern).map_err(ReplacementError::Regex)?;
-        let conditions = Conditions::new(when).map_err(ReplacementError::Regex)?;
-        let known = |name: &str| {
-            let own = match &matcher.0 {
-                Kind::Regex(regex) => group(regex, name).map(Piece::Group),
-                _ => None,
-            };
-            own.or_else(|| conditions.group(name).map(|(place, group)| Piece::Held(place, group)))
-                .or_else(|| {
-                    let variable = VARIABLES.iter().find(|(own, _)| *own == name);
-                    variable.map(|(_, variable)| Piece::Variable(*variable))
-                })
+        let own = |name: &str| match &matcher.0 {
+            Kind::Regex(regex) => group(regex, name),
+            Kind::Exact(_) | Kind::Prefix(_) | Kind::Suffix(_) => None,
         };
-        let to = to.unwrap_or_default();
-        let parts = pieces(to, matches!(matcher.0, Kind::Regex(_)), known)?;
-        if let (Kind::Prefix(_), Some(at)) = (&matcher.0, to.find(['?', '#'])) {
-            return Err(ReplacementError::BehindPath { span: at..to.len() });
+        let conditions = Conditions::new(when, own)?;
+        let held = |name: &str| {
+            let held = || conditions.group(name).map(|(place, group)| Source::Held(place, group));
+            own(name).map(Source::Group).or_else(held)
+        };
+        let text = to.unwrap_or_default();
+        let to = Template::read(text, matches!(matcher.0, Kind::Regex(_)), held)?;
+        if let (Kind::Prefix(_), Some(at)) = (&matcher.0, text.find(['?', '#'])) {
+            return Err(ReplacementError::BehindPath { span: at..text.len() });
         }
-        Ok(Self { matcher, conditions, parts })
+        Ok(Self { matcher, conditions, to })
     }
 
     /// Whether it depends on what is at the path, which the caller looks for: see
@@ -184,7 +171,7 @@ impl Replacement {
     /// Whether it depends on what only a client sends: its method, its fields, its address.
     #[must_use]
     pub fn looks_at_client(&self) -> bool {
-        self.conditions.look_at_client()
+        self.conditions.look_at_client() || self.to.looks_at_client()
     }
 
     /// Where a request leads; `None` where the rule is not for it, files aside. The query is kept
@@ -196,20 +183,20 @@ impl Replacement {
         match &self.matcher.0 {
             Kind::Regex(regex) => {
                 let path = std::str::from_utf8(asked.path).ok()?;
-                // A rule without groups in its target need not find them.
-                if self.parts.iter().all(|part| !matches!(part, Piece::Group(_))) {
+                // A rule that uses no groups need not find them.
+                if !self.to.has_groups() && !self.conditions.look_at_groups() {
                     regex.is_match(path).then_some(())?;
-                    self.put(&mut target, asked, |_| "")?;
+                    self.put(&mut target, asked, &|_| "")?;
                 } else {
                     let captures = regex.captures(path)?;
                     let held = |number| captures.get(number).map_or("", |held| held.as_str());
-                    self.put(&mut target, asked, held)?;
+                    self.put(&mut target, asked, &held)?;
                 }
             }
             Kind::Prefix(prefix) => {
                 let rest = rest_below(prefix, asked.path)?;
-                self.put(&mut target, asked, |_| "")?;
-                if !self.parts.is_empty() {
+                self.put(&mut target, asked, &|_| "")?;
+                if !self.to.is_empty() {
                     if target.text.ends_with('/') && !rest.is_empty() {
                         target.text.pop();
                     }
@@ -218,123 +205,25 @@ impl Replacement {
             }
             Kind::Exact(_) | Kind::Suffix(_) => {
                 self.matcher.fits(asked.path).then_some(())?;
-                self.put(&mut target, asked, |_| "")?;
+                self.put(&mut target, asked, &|_| "")?;
             }
         }
-        Some(match self.parts.is_empty() {
+        Some(match self.to.is_empty() {
             true => Target::default(),
             false => target.finish(query),
         })
     }
 
-    /// Puts the pieces of the target together, if the conditions hold.
+    /// Puts the target together, if the conditions hold.
     fn put<'h>(
         &self,
         target: &mut Draft,
         asked: &Asked<'_>,
-        held: impl Fn(usize) -> &'h str,
+        group: &dyn Fn(usize) -> &'h str,
     ) -> Option<()> {
-        let conditions = self.conditions.hold(asked)?;
-        for part in &self.parts {
-            match part {
-                Piece::Text(text) => target.push(text),
-                Piece::Group(number) => target.push_encoded(held(*number).as_bytes()),
-                Piece::Held(place, group) => {
-                    let (text, is_host) = conditions.text(*place, *group);
-                    match is_host {
-                        true => target.push(text),
-                        false => target.push_encoded(text.as_bytes()),
-                    }
-                }
-                Piece::Variable(Variable::Host) => target.push(&asked.host()),
-                Piece::Variable(Variable::Authority) => target.push(asked.authority),
-                Piece::Variable(Variable::Scheme) => {
-                    target.push(if asked.https { "https" } else { "http" });
-                }
-                Piece::Variable(Variable::Path) => target.push_encoded(asked.path),
-                // It was sent as it may stand in one.
-                Piece::Variable(Variable::Query) => {
-                    target.close_host();
-                    target.push(asked.query.unwrap_or_default());
-                }
-            }
-        }
+        let held = self.conditions.hold(asked, group)?;
+        self.to.each(asked, group, Some(&held), &mut |bytes, kind| target.put(bytes, kind));
         Some(())
-    }
-}
-
-/// A target in the making.
-#[derive(Default)]
-struct Draft {
-    text: String,
-    host_end: Option<usize>,
-}
-
-impl Draft {
-    fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-    }
-
-    /// What comes from now on is no part of the host.
-    fn close_host(&mut self) {
-        let end = || match self.text.split_once("://") {
-            Some((scheme, rest)) if !self.text.starts_with('/') => {
-                let host_at = scheme.len() + "://".len();
-                host_at + rest.find(['/', '?', '#']).unwrap_or(rest.len())
-            }
-            _ => 0,
-        };
-        self.host_end = Some(self.host_end.unwrap_or_else(end));
-    }
-
-    /// Puts in what a client wrote: in a query nothing that ends a parameter.
-    fn push_encoded(&mut self, bytes: &[u8]) {
-        self.close_host();
-        let in_query = self.text.contains(['?', '#']);
-        for &byte in bytes {
-            let plain = byte.is_ascii_alphanumeric()
-                || b"-._~/:@,".contains(&byte)
-                || !in_query && b"!$&'()*+;=".contains(&byte);
-            if plain {
-                self.text.push(char::from(byte));
-            } else {
-                use fmt::Write as _;
-                // Writing to a string does not fail.
-                write!(self.text, "%{byte:02X}").ok();
-            }
-        }
-    }
-
-    /// The whole, with this query.
-    fn finish(mut self, query: Option<&str>) -> Target {
-        self.close_host();
-        // A capture may begin with a slash: two of them would begin a host (RFC 3986, 4.2).
-        let slashes = self.text.bytes().take_while(|byte| *byte == b'/').count();
-        if slashes > 1 {
-            self.text.drain(1..slashes);
-        }
-        let path_at = match self.text.split_once("://") {
-            Some((scheme, rest)) if !self.text.starts_with('/') => {
-                let host_at = scheme.len() + "://".len();
-                let host_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-                host_at + host_end
-            }
-            _ => 0,
-        };
-        if !self.text.get(path_at..).is_some_and(|path| path.starts_with('/')) {
-            self.text.insert(path_at, '/');
-        }
-        if let Some(query) = query.filter(|query| !query.is_empty()) {
-            let end = self.text.find('#').unwrap_or(self.text.len());
-            let own = self.text.get(..end).unwrap_or_default();
-            let between = match own.find('?') {
-                None => "?",
-                Some(at) if at + 1 == end => "",
-                Some(_) => "&",
-            };
-            self.text.insert_str(end, &format!("{between}{query}"));
-        }
-        Target { text: self.text, host_end: self.host_end.unwrap_or_default() }
     }
 }
 
@@ -344,62 +233,6 @@ pub(super) fn group(regex: &regex::Regex, name: &str) -> Option<usize> {
         Ok(number) => (number < regex.captures_len()).then_some(number),
         Err(_) => regex.capture_names().position(|own| own == Some(name)),
     }
-}
-
-/// How many bytes of `rest`, what follows a `$`, belong to a capture.
-fn first_capture(rest: &str) -> Option<usize> {
-    if rest.starts_with('{') {
-        return rest.find('}').map(|end| end + 1);
-    }
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    (digits > 0).then_some(digits)
-}
-
-/// Takes a target apart. Only behind a regular expression a `$` must begin something.
-fn pieces(
-    to: &str,
-    is_regex: bool,
-    known: impl Fn(&str) -> Option<Piece>,
-) -> Result<Vec<Piece>, ReplacementError> {
-    let mut parts = Vec::new();
-    let mut text = String::new();
-    let mut rest = to;
-    while let Some((before, behind)) = rest.split_once('$') {
-        let at = to.len() - behind.len() - 1;
-        text.push_str(before);
-        if let Some(behind) = behind.strip_prefix('$').filter(|_| is_regex) {
-            text.push('$');
-            rest = behind;
-            continue;
-        }
-        let Some(len) = first_capture(behind) else {
-            if is_regex {
-                return Err(ReplacementError::Dollar { span: at..at + 1 });
-            }
-            if behind.starts_with('{') {
-                let capture = "$".to_owned();
-                return Err(ReplacementError::NoCapture { capture, span: at..at + 1 });
-            }
-            text.push('$');
-            rest = behind;
-            continue;
-        };
-        let (capture, after) = behind.split_at(len);
-        let Some(piece) = known(capture.trim_start_matches('{').trim_end_matches('}')) else {
-            let capture = format!("${capture}");
-            return Err(ReplacementError::NoCapture { capture, span: at..at + 1 + len });
-        };
-        if !text.is_empty() {
-            parts.push(Piece::Text(std::mem::take(&mut text).into()));
-        }
-        parts.push(piece);
-        rest = after;
-    }
-    text.push_str(rest);
-    if !text.is_empty() {
-        parts.push(Piece::Text(text.into()));
-    }
-    Ok(parts)
 }
 
 #[cfg(test)]
@@ -504,6 +337,7 @@ mod tests {
                 }
                 ReplacementError::Dollar { span } => format!("dollar {}", span.start),
                 ReplacementError::BehindPath { span } => to[span].to_owned(),
+                ReplacementError::Condition { text, .. } => text,
             };
         assert_eq!(refused(&regex("("), "/"), "regex");
         assert_eq!(refused(&regex("(a)"), "/$2"), "$2");

@@ -14,7 +14,8 @@ use crate::{
 /// What answers. A site has exactly one of these; `fastcgi` stands beside `root`.
 pub(super) const ACTIONS: [&str; 5] = ["root", "proxy", "fastcgi", "redirect", "respond"];
 pub(super) const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
-pub(super) const REDIRECT_STATUS: u16 = 308;
+/// The status of a redirect that says none: 308, permanent, with the method kept (RFC 9110, 15.4.9).
+pub const REDIRECT_STATUS: u16 = 308;
 
 /// Reads what answers, and where that stands; `name_at` where it is not said. What is not said of
 /// files is as in `options`.

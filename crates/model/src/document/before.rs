@@ -40,7 +40,8 @@ pub struct Before<'b> {
 }
 
 /// The parts of a text, and what they say.
-pub(super) struct Known<'b> {
+#[derive(Debug)]
+pub struct Known<'b> {
     before: Before<'b>,
     /// In the order of the text.
     parts: Vec<KnownPart<'b>>,
@@ -48,47 +49,62 @@ pub(super) struct Known<'b> {
     paths: Vec<Range<usize>>,
 }
 
+#[derive(Debug)]
 struct KnownPart<'b> {
     text: &'b str,
-    start: usize,
+    part: &'b Part,
     /// Its place in the list of its kind.
     place: usize,
-    /// Whether something is said about it.
-    has_problem: bool,
+    /// Whether it is read again: something is said about it, or it says so itself.
+    again: bool,
 }
 
 /// A site that was read before, with its places in the text that is read now.
-pub(super) struct KnownSite<'b> {
-    pub(super) site: &'b Arc<Site>,
-    pub(super) position: SitePosition,
-    pub(super) bindings: Vec<(&'b Binding, BindingPosition)>,
-    pub(super) paths: Vec<NamedPath>,
+#[derive(Debug)]
+pub struct KnownSite<'b> {
+    /// The site.
+    pub site: &'b Arc<Site>,
+    /// Where it stands.
+    pub position: SitePosition,
+    /// The place of its first binding among all.
+    pub first_binding: usize,
+    /// Its bindings.
+    pub bindings: Vec<(&'b Binding, BindingPosition)>,
+    /// What it names.
+    pub paths: Vec<NamedPath>,
 }
 
 impl<'b> Known<'b> {
     /// What can be taken over: nothing where the text had errors, or was read at once.
-    pub(super) fn of(before: Before<'b>) -> Option<Self> {
+    #[must_use]
+    pub fn of(before: Before<'b>) -> Option<Self> {
         let Before { text, configuration, positions, problems, .. } = before;
         if problems.iter().any(|problem| problem.severity() == Severity::Error) {
             return None;
         }
-        let (mut sites, mut certificates) = (0, 0);
-        let part = |Part { kind, span, .. }: &Part| {
-            let count = if *kind == Kind::Site { &mut sites } else { &mut certificates };
+        let (mut sites, mut certificates, mut others) = (0, 0, 0);
+        let part = |part: &'b Part| {
+            let count = match part.kind {
+                Kind::Site => &mut sites,
+                Kind::Certificate => &mut certificates,
+                Kind::Rest => &mut others,
+            };
             let place = *count;
             *count += 1;
-            let text = text.get(span.clone())?;
-            Some(KnownPart { text, start: span.start, place, has_problem: false })
+            let text = text.get(part.span.clone())?;
+            Some(KnownPart { text, part, place, again: part.again })
         };
         let mut parts = positions.parts.iter().map(part).collect::<Option<Vec<_>>>()?;
         let table = &configuration.table;
-        if (table.sites.len(), table.certificates.len()) != (sites, certificates) {
+        // Those of IIS's form stand in another text.
+        let own = if configuration.records.is_some() { 0 } else { table.certificates.len() };
+        if parts.is_empty() || (table.sites.len(), own) != (sites, certificates) {
             return None;
         }
         for problem in problems.iter().filter(|one| !is_between_sites(one.code)) {
             let part = part_with(&positions.parts, problem.span.start);
             if let Some(part) = part.and_then(|part| parts.get_mut(part)) {
-                part.has_problem = true;
+                part.again = true;
             }
         }
         // Those of one site stand together.
@@ -106,8 +122,34 @@ impl<'b> Known<'b> {
     }
 
     /// Walks over the parts, beside those of a text that is nearly the same.
-    pub(super) fn walk(&self) -> Walk<'_, 'b> {
+    #[must_use]
+    pub fn walk(&self) -> Walk<'_, 'b> {
         Walk { known: self, next: 0, comparisons_left: self.parts.len() * ROUNDS_MAX }
+    }
+
+    /// The text, and what was read of it.
+    #[must_use]
+    pub fn before(&self) -> Before<'b> {
+        self.before
+    }
+
+    /// The texts of a kind of parts, in their order.
+    pub fn texts(&self, kind: Kind) -> impl Iterator<Item = &'b str> {
+        let own = self.parts.iter().filter(move |known| known.part.kind == kind);
+        own.map(|known| known.text)
+    }
+
+    /// The texts of what else was of a part alone.
+    pub fn elsewhere(&self, part: usize) -> impl Iterator<Item = &'b str> {
+        let spans = self.parts.get(part).map(|known| known.part.elsewhere.as_slice());
+        let spans = spans.unwrap_or_default().iter();
+        spans.map(|span| self.before.text.get(span.clone()).unwrap_or_default())
+    }
+
+    /// Whether a part is read again though it stands there as it did.
+    #[must_use]
+    pub fn is_read_again(&self, part: usize) -> bool {
+        self.parts.get(part).is_none_or(|known| known.again)
     }
 
     /// Whether a text was read under the same circumstances: what a site means depends on them.
@@ -124,9 +166,9 @@ impl<'b> Known<'b> {
             })
     }
 
-    /// The part at a place, unless something was said about it.
-    fn part(&self, part: &Part) -> Option<&KnownPart<'b>> {
-        self.parts.get(part.known?).filter(|known| !known.has_problem)
+    /// The part at a place, unless it is read again.
+    fn part(&self, part: usize) -> Option<&KnownPart<'b>> {
+        self.parts.get(part).filter(|known| !known.again)
     }
 
     /// A certificate that is the same as before; its paths are taken from `folder`.
@@ -138,8 +180,8 @@ impl<'b> Known<'b> {
         if self.before.folder != folder {
             return None;
         }
-        let known = self.part(part)?;
-        let moved = |span: &Span| moved(span, known.start, part.span.start);
+        let known = self.part(part.known?)?;
+        let moved = |span: &Span| moved(span, known.part.span.start, part.span.start);
         let at = self.before.positions.certificates.get(known.place)?;
         let position = CertificatePosition {
             name: moved(&at.name),
@@ -152,8 +194,14 @@ impl<'b> Known<'b> {
 
     /// A site that is the same as before.
     pub(super) fn site(&self, part: &Part) -> Option<KnownSite<'b>> {
-        let known = self.part(part)?;
-        let moved = |span: &Span| moved(span, known.start, part.span.start);
+        self.site_at(part.known?, part.span.start)
+    }
+
+    /// The site that a part is, which stands at `start` now; nothing where that is read again.
+    #[must_use]
+    pub fn site_at(&self, part: usize, start: usize) -> Option<KnownSite<'b>> {
+        let known = self.part(part).filter(|known| known.part.kind == Kind::Site)?;
+        let moved = |span: &Span| moved(span, known.part.span.start, start);
         let Before { configuration, positions, .. } = self.before;
         let table = &configuration.table;
         let own = u32::try_from(known.place).ok()?;
@@ -177,6 +225,7 @@ impl<'b> Known<'b> {
                 action: moved(&at.action),
                 number: at.number.as_ref().map(moved),
             },
+            first_binding: first,
             bindings: bindings.collect(),
             paths: paths.collect(),
         })
@@ -189,7 +238,8 @@ fn moved(span: &Span, from: usize, to: usize) -> Span {
 }
 
 /// A walk over known parts.
-pub(super) struct Walk<'k, 'b> {
+#[derive(Debug)]
+pub struct Walk<'k, 'b> {
     known: &'k Known<'b>,
     /// The part that comes next where nothing has changed.
     next: usize,
@@ -199,17 +249,13 @@ pub(super) struct Walk<'k, 'b> {
 impl Walk<'_, '_> {
     /// Which part begins at a place of the text that is read now, and where it ends there; nothing
     /// where none does that was not passed already.
-    pub(super) fn at(&mut self, text: &str, at: usize) -> Option<(usize, usize)> {
+    pub fn at(&mut self, text: &str, at: usize) -> Option<(usize, usize)> {
         let rest = text.get(at..)?;
         for (place, part) in self.known.parts.iter().enumerate().skip(self.next) {
             self.comparisons_left = self.comparisons_left.checked_sub(1)?;
-            let end = at + part.text.len();
-            // The last line of a text may go on in another.
-            let is_whole =
-                || end == text.len() || part.text.trim_end_matches([' ', '\t']).ends_with('\n');
-            if rest.as_bytes().starts_with(part.text.as_bytes()) && is_whole() {
+            if rest.as_bytes().starts_with(part.text.as_bytes()) {
                 self.next = place + 1;
-                return Some((place, end));
+                return Some((place, at + part.text.len()));
             }
         }
         None

@@ -20,20 +20,36 @@ pub(super) struct Parts {
 
 /// A part of a text that can be read by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub struct Part {
     /// What it is.
-    pub(super) kind: Kind,
-    /// Where it stands: from its header to the next that is not of it.
-    pub(super) span: Span,
+    pub kind: Kind,
+    /// Where it stands: from its begin to what is not of it.
+    pub span: Span,
+    /// What else in the text is of it alone: each `location` of a site, in IIS's form.
+    pub elsewhere: Vec<Span>,
+    /// Whether it is read again though nothing of it has changed: what it says depends on more
+    /// than it stands beside, or it has places in the text that are not within it.
+    pub again: bool,
     /// Which part of the text before it is, letter for letter; nothing where it is none.
     pub(super) known: Option<usize>,
 }
 
-/// What a header begins.
+impl Part {
+    /// A part that says the same wherever it stands.
+    #[must_use]
+    pub fn new(kind: Kind, span: Span) -> Self {
+        Self { kind, span, elsewhere: Vec::new(), again: false, known: None }
+    }
+}
+
+/// What a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// What is neither: it may hold for all.
     Rest,
+    /// A site.
     Site,
+    /// A certificate that has a name.
     Certificate,
 }
 
@@ -53,7 +69,7 @@ pub(super) fn cut(text: &str, known: Option<&Known<'_>>) -> Option<Parts> {
     let mut parts = Parts { rest: String::new(), ..Parts::default() };
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, depth: 0 };
     let mut known = known.map(Known::walk);
-    let mut part = Part { kind: Kind::Rest, span: 0..0, known: None };
+    let mut part = Part::new(Kind::Rest, 0..0);
     while scanner.at < scanner.bytes.len() {
         scanner.blanks();
         let at = scanner.at;
@@ -65,9 +81,15 @@ pub(super) fn cut(text: &str, known: Option<&Known<'_>>) -> Option<Parts> {
             }
             if begins || next != part.kind {
                 parts.add(text, part, at);
-                part = Part { kind: next, span: at..at, known: None };
+                part = Part::new(next, at..at);
                 let same = known.as_mut().filter(|_| next != Kind::Rest);
-                if let Some((place, end)) = same.and_then(|known| known.at(text, at)) {
+                let same = same.and_then(|known| known.at(text, at));
+                // The last line of a text may go on in another.
+                let is_whole = |end: &usize| {
+                    let own = text.get(at..*end).unwrap_or_default();
+                    *end == text.len() || own.trim_end_matches([' ', '\t']).ends_with('\n')
+                };
+                if let Some((place, end)) = same.filter(|(_, end)| is_whole(end)) {
                     part.known = Some(place);
                     scanner = Scanner { at: end, depth: 0, ..scanner };
                     continue;

@@ -13,11 +13,6 @@ use crate::{
     upstream::{ServerAddress, Timeouts},
 };
 
-/// The ending of scripts, unless the file names others.
-pub(super) const EXTENSION: &str = "php";
-/// Few: a php-fpm child waits at each connection that is kept, and answers nobody else.
-pub(super) const IDLE_CONNECTIONS: u32 = 8;
-
 /// Reads the value of `fastcgi`, and the files beside it.
 pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
@@ -42,11 +37,11 @@ pub(super) fn read<'d>(
     let action = FastCgi {
         server: program.server?,
         files,
-        extensions: program.extensions.unwrap_or_else(|| vec![EXTENSION.to_owned()]),
+        extensions: program.extensions.unwrap_or_else(|| vec![FastCgi::EXTENSION.to_owned()]),
         front_controller: program.front_controller,
         parameters: program.parameters,
         timeouts: program.timeouts,
-        idle_connections_max: program.idle_connections_max.unwrap_or(IDLE_CONNECTIONS),
+        idle_connections_max: program.idle_connections_max.unwrap_or(FastCgi::IDLE_CONNECTIONS),
     };
     Some((RouteAction::FastCgi(Box::new(action)), span))
 }
@@ -93,7 +88,7 @@ fn read_table<'d>(
     })
 }
 
-fn read_server(
+pub(super) fn read_server(
     reader: &mut Reader<'_>,
     section: &Section<'_>,
     text: &Text<'_>,
@@ -134,7 +129,7 @@ fn read_front_controller<'d>(
     let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
     let is_script = ending.is_some_and(|ending| match extensions {
         Some(extensions) => extensions.contains(&ending),
-        None => ending == EXTENSION,
+        None => ending == FastCgi::EXTENSION,
     });
     if !is_script {
         let span =

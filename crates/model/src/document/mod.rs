@@ -54,7 +54,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
-pub use before::Before;
+pub use action::REDIRECT_STATUS;
+pub use before::{Before, Known, KnownSite, Walk};
+pub use cut::{Kind as PartKind, Part};
 pub use fields::is_of_the_server;
 pub use files::is_http_date;
 pub use parse::{DOCUMENT_BYTES_MAX, parse, parse_after, parse_settings};
@@ -71,6 +73,7 @@ use crate::{
     problem::{Problem, Span},
     record::Records,
     table::MemoryTable,
+    upstream::ServerAddress,
 };
 
 /// What is valid: everything a server needs to know to serve.
@@ -118,6 +121,9 @@ pub struct Settings {
     /// Where the folders of Windows are here, as the table `[paths]` has them: `C:\\inetpub` is
     /// `/srv/inetpub`. Only who reads `applicationHost.config` goes by it.
     pub paths: Vec<(String, PathBuf)>,
+    /// Which FastCGI servers stand for programs of Windows, as the table `[fastcgi]` has them:
+    /// `C:\\PHP\\php-cgi.exe` is `unix:/run/php/php-fpm.sock`. As for `paths`.
+    pub fastcgi: Vec<(String, ServerAddress)>,
     /// Application pools by name, with what was set of each. The default one is there in any case.
     pub application_pools: BTreeMap<String, PoolAttributes>,
 }
@@ -172,7 +178,7 @@ pub struct Positions {
     /// and what belongs to them aside.
     pub paths: Vec<NamedPath>,
     /// The parts that the text was read in, in its order; none where it was read at once.
-    parts: Vec<cut::Part>,
+    pub parts: Vec<Part>,
 }
 
 /// A file or folder that the text names.
@@ -275,6 +281,7 @@ impl Default for Settings {
             connections_per_address_max: None,
             client_ca: None,
             paths: Vec::new(),
+            fastcgi: Vec::new(),
             application_pools: BTreeMap::new(),
         }
     }

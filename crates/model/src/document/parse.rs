@@ -103,7 +103,8 @@ fn read<'d>(
     let mut positions = Positions::default();
     settings::read_version(&mut reader, &root);
     reader.deciding(|reader| {
-        reader.known(&root, &["version", "server", "listener", "certificate", "site", "paths"])
+        let keys = ["version", "server", "listener", "certificate", "site", "paths", "fastcgi"];
+        reader.known(&root, &keys)
     });
     let mut settings = settings::read_server(&mut reader, &root, &mut positions);
     let listeners =
@@ -112,6 +113,7 @@ fn read<'d>(
     let certificates = certificate::read(&mut reader, &root, central_store, (parts, known))?;
     let sites = site::read(&mut reader, &root, &certificates, (parts, known))?;
     settings.paths = settings::read_paths(&mut reader, &root, !sites.sites.is_empty());
+    settings.fastcgi = settings::read_programs(&mut reader, &root, !sites.sites.is_empty());
 
     positions.sites = sites.positions;
     positions.bindings = sites.binding_positions;

@@ -12,7 +12,7 @@ use crate::{
         route::decoded_path,
     },
     problem::{Code, Problem},
-    rules::{Condition, Part, PathPattern, RedirectRule, RedirectTo, RewriteRule, Test},
+    rules::{Condition, Part, PathPattern, RedirectRule, RedirectTo, RewriteRule, RewriteTo, Test},
 };
 
 /// The ways to say which paths are meant; exactly one of them.
@@ -108,14 +108,18 @@ pub(super) const PARTS: [(&str, Part); 7] = [
 pub(super) const FOUND: [(&str, Test); 2] = [("file", Test::File), ("folder", Test::Folder)];
 
 /// Reads `when` and `unless`: what must be true of a request, and what must not.
-fn read_conditions<'d>(reader: &mut Reader<'d>, rule: &Section<'d>) -> Vec<Condition> {
+fn read_conditions<'d>(
+    reader: &mut Reader<'d>,
+    rule: &Section<'d>,
+    pattern: Option<&Pattern<'d>>,
+) -> Vec<Condition> {
     let mut conditions = Vec::new();
     for (key, negate) in [("when", false), ("unless", true)] {
         let owner = || format!("{key} of {}", rule.owner);
         let Some(table) = reader.table(rule, key, owner) else { continue };
         let mut keys: Vec<_> = PARTS.iter().map(|(own, _)| *own).collect();
         keys.extend(FOUND.iter().map(|(own, _)| *own));
-        keys.extend(["scheme", "fields"]);
+        keys.extend(["scheme", "fields", "texts"]);
         reader.known(&table, &keys);
         let schemes = [("https", negate), ("http", !negate)];
         if let Some(negate) = reader.choice(&table, "scheme", &schemes) {
@@ -135,22 +139,11 @@ fn read_conditions<'d>(reader: &mut Reader<'d>, rule: &Section<'d>) -> Vec<Condi
                 }));
             }
         }
-        let Some(fields) = reader.table(&table, "fields", || table.owner.clone()) else { continue };
-        let mut entries = fields.entries();
-        // They have no order: the same fields are the same configuration.
-        entries.sort_by_key(|entry| entry.key);
-        for entry in entries {
-            if !value::is_token(entry.key) {
-                let wrong = format!("{:?} is no name of a field", entry.key);
-                reader.bad(&fields, entry.key_span, wrong, "write letters, digits and dashes");
-                continue;
-            }
-            let of = Part::Field(entry.key.to_ascii_lowercase());
-            let texts = read_expressions(reader, &fields, &entry);
+        for (key, kind) in [("fields", NamedBy::Field), ("texts", NamedBy::Template(pattern))] {
             conditions.extend(
-                texts
+                read_named(reader, &table, key, kind)
                     .into_iter()
-                    .map(|regex| Condition { test: Test::Text { of: of.clone(), regex }, negate }),
+                    .map(|(of, regex)| Condition { test: Test::Text { of, regex }, negate }),
             );
         }
     }
@@ -161,6 +154,58 @@ fn read_conditions<'d>(reader: &mut Reader<'d>, rule: &Section<'d>) -> Vec<Condi
     conditions.sort();
     conditions.dedup();
     conditions
+}
+
+/// What the keys of a table are, by which a condition says what it looks at.
+#[derive(Clone, Copy)]
+enum NamedBy<'p, 'd> {
+    Field,
+    /// Texts with variables, and with groups of the pattern.
+    Template(Option<&'p Pattern<'d>>),
+}
+
+/// Reads `fields` or `texts`: what is looked at, and the expressions that are to be found there.
+fn read_named<'d>(
+    reader: &mut Reader<'d>,
+    table: &Section<'d>,
+    key: &'static str,
+    named: NamedBy<'_, 'd>,
+) -> Vec<(Part, String)> {
+    let Some(own) = reader.table(table, key, || table.owner.clone()) else { return Vec::new() };
+    let mut entries = own.entries();
+    // They have no order: the same ones are the same configuration.
+    entries.sort_by_key(|entry| entry.key);
+    let mut all = Vec::new();
+    for entry in entries {
+        let of = match named {
+            NamedBy::Field if value::is_token(entry.key) => {
+                Part::Field(entry.key.to_ascii_lowercase())
+            }
+            NamedBy::Field => {
+                let wrong = format!("{:?} is no name of a field", entry.key);
+                reader.bad(&own, entry.key_span, wrong, "write letters, digits and dashes");
+                continue;
+            }
+            NamedBy::Template(pattern) => {
+                let of = Part::Template(entry.key.to_owned());
+                let test = Test::Text { of: of.clone(), regex: String::new() };
+                let any = PathPattern::Regex(String::new());
+                let pattern = pattern.map_or(&any, |pattern| &pattern.value);
+                let when = [Condition { test, negate: false }];
+                if let Err(error) = Replacement::new(pattern, &when, None) {
+                    let why = std::error::Error::source(&error).map(ToString::to_string);
+                    let wrong = format!("{:?}: {}", entry.key, why.unwrap_or_default());
+                    let help = "write variables as in to: \"${host}${path}\", \"$1\" for a group of regex, $$ for a plain $";
+                    reader.bad(&own, entry.key_span, wrong, help);
+                    continue;
+                }
+                of
+            }
+        };
+        let texts = read_expressions(reader, &own, &entry);
+        all.extend(texts.into_iter().map(|regex| (of.clone(), regex)));
+    }
+    all
 }
 
 /// A regular expression, or an array of them.
@@ -194,7 +239,7 @@ pub(super) fn read_redirects<'d>(
         let keys = ["when", "unless", "to", "status", "keep_query"];
         reader.known(&rule, &[&PATTERNS[..], &keys].concat());
         let pattern = read_pattern(reader, &rule);
-        let when = read_conditions(reader, &rule);
+        let when = read_conditions(reader, &rule, pattern.as_ref());
         let own = match stays(&rule) {
             true => Some((RedirectTo::Here, action::REDIRECT_STATUS)),
             false => match action::read_refusal(&rule) {
@@ -246,36 +291,62 @@ pub(super) fn read_rewrites<'d>(
     let owner = format!("rewrites of {}", section.owner);
     let mut rules = Vec::new();
     for rule in reader.tables(section, "rewrites", |_| owner.clone()) {
-        let keys = ["when", "unless", "to", "unless_file"];
+        let keys = ["when", "unless", "to", "unless_file", "status", "keep_query", "next"];
         reader.known(&rule, &[&PATTERNS[..], &keys].concat());
         let pattern = read_pattern(reader, &rule);
-        let when = read_conditions(reader, &rule);
-        if stays(&rule) {
-            rules.extend(pattern.map(|pattern| RewriteRule {
-                path: pattern.value,
-                when,
-                to: None,
-            }));
-            continue;
+        let when = read_conditions(reader, &rule, pattern.as_ref());
+        let keep_query = reader.boolean(&rule, "keep_query").unwrap_or(true);
+        let next = reader.integer(&rule, "next", 0..=NEXT_MAX);
+        let next = next.and_then(|(next, _)| u16::try_from(next).ok()).unwrap_or_default();
+        let answers = rule.entry("status").is_some() && !stays(&rule);
+        if let Some(entry) = rule.entry("next").filter(|_| answers || stays(&rule)) {
+            let wrong = "next is for what gets another path: this goes on to no later rule";
+            reader.bad(&rule, entry.span, wrong, "remove next, or status");
         }
-        let to = reader.required_text(&rule, "to", "/index.php");
-        let to = to.and_then(|to| match read_path_target(to.value) {
-            Ok(()) => Some(to),
-            Err(why) => {
-                let wrong = format!("no rewrite can go there: {why}");
-                let help =
-                    "write a path of this site, as in \"/page.php?p=$1\"; redirects go elsewhere";
-                reader.bad(&rule, to.span, wrong, help);
-                None
-            }
-        });
+        let to = match (stays(&rule), answers) {
+            (true, _) => Some(RewriteTo::Here),
+            (false, true) => match action::read_refusal(&rule) {
+                Some(status) => Some(RewriteTo::Answer { to: None, status, keep_query }),
+                None => {
+                    read_redirect(reader, &rule, pattern.as_ref(), &when).map(|(to, status)| {
+                        RewriteTo::Answer {
+                            to: match to {
+                                RedirectTo::Target(to) => Some(to),
+                                RedirectTo::Refused | RedirectTo::Here => None,
+                            },
+                            status,
+                            keep_query,
+                        }
+                    })
+                }
+            },
+            (false, false) => read_new_path(reader, &rule, pattern.as_ref(), &when)
+                .map(|to| RewriteTo::Path { to, keep_query, next }),
+        };
         let Some((pattern, to)) = pattern.zip(to) else { continue };
-        if fits_together(reader, &rule, &pattern, &when, &to) {
-            let to = Some(to.value.to_owned());
-            rules.push(RewriteRule { path: pattern.value, when, to });
-        }
+        rules.push(RewriteRule { path: pattern.value, when, to });
     }
     rules
+}
+
+/// More rules than anybody has.
+const NEXT_MAX: i64 = 10_000;
+
+/// The path that a rewrite leads to.
+fn read_new_path<'d>(
+    reader: &mut Reader<'d>,
+    rule: &Section<'d>,
+    pattern: Option<&Pattern<'d>>,
+    when: &[Condition],
+) -> Option<String> {
+    let to = reader.required_text(rule, "to", "/index.php")?;
+    if let Err(why) = read_path_target(to.value) {
+        let wrong = format!("no rewrite can go there: {why}");
+        let help = "write a path of this site, as in \"/page.php?p=$1\"; redirects go elsewhere";
+        reader.bad(rule, to.span, wrong, help);
+        return None;
+    }
+    fits_together(reader, rule, pattern?, when, &to).then(|| to.value.to_owned())
 }
 
 /// What `unless_file` says.
@@ -293,7 +364,7 @@ fn fits_together(
     let wrong = match Replacement::new(&pattern.value, when, Some(to.value)) {
         Ok(_) => return true,
         // Was looked at when it was read.
-        Err(ReplacementError::Regex(_)) => return false,
+        Err(ReplacementError::Regex(_) | ReplacementError::Condition { .. }) => return false,
         Err(ReplacementError::NoCapture { capture, span }) => {
             let (what, help) = match &pattern.value {
                 PathPattern::Regex(_) => (

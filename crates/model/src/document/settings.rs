@@ -5,13 +5,14 @@ use std::{net::SocketAddr, path::PathBuf};
 use hashbrown::HashMap;
 
 use super::{
-    CentralStore, Listener, Positions, Settings, binding, log, pools,
-    read::{Reader, Section, called},
+    CentralStore, Listener, Positions, Settings, binding, fastcgi, log, pools,
+    read::{Entry, Reader, Section, Text, called},
 };
 use crate::{
     binding::{Protocol, parse_listener},
     decide::{Fallback, ListenerRules, Order},
     problem::{Code, Problem, Span},
+    upstream::ServerAddress,
 };
 
 /// The version of the file's format that is read.
@@ -111,32 +112,62 @@ pub(super) fn read_paths<'d>(
             "remove it; it says where the folders of an applicationHost.config beside it are";
         reader.problem(Code::NoEffect, root.key_at("paths"), message, help);
     }
-    let mut paths: Vec<(String, PathBuf)> = Vec::new();
+    let help = r#"write it from its drive or server on, as in 'C:\inetpub' = "/srv/inetpub""#;
+    read_windows(reader, &table, ("folder", help), |reader, entry, text| {
+        reader.path_of(&table, entry.key, text).map(|(path, _)| path)
+    })
+}
+
+/// Reads `[fastcgi]`: which servers stand for programs of Windows. As [`read_paths`].
+pub(super) fn read_programs<'d>(
+    reader: &mut Reader<'d>,
+    root: &Section<'d>,
+    sites: bool,
+) -> Vec<(String, ServerAddress)> {
+    let Some(table) = reader.table(root, "fastcgi", || "[fastcgi]".to_owned()) else {
+        return Vec::new();
+    };
+    if sites {
+        let message = "[fastcgi] does nothing: the sites are in this file";
+        let help = "remove it; it is for the programs of an applicationHost.config beside it, and a site has fastcgi of its own";
+        reader.problem(Code::NoEffect, root.key_at("fastcgi"), message, help);
+    }
+    let help =
+        r#"write it from its drive on, as in 'C:\PHP\php-cgi.exe' = "unix:/run/php/php-fpm.sock""#;
+    read_windows(reader, &table, ("program", help), |reader, _, text| {
+        fastcgi::read_server(reader, &table, &text)
+    })
+}
+
+/// Reads a table whose keys are absolute paths of Windows, each once.
+fn read_windows<'d, T>(
+    reader: &mut Reader<'d>,
+    table: &Section<'d>,
+    (what, help): (&str, &str),
+    read: impl Fn(&mut Reader<'d>, &Entry<'d>, Text<'d>) -> Option<T>,
+) -> Vec<(String, T)> {
+    let mut all: Vec<(String, T)> = Vec::new();
     let mut seen: HashMap<String, Span> = HashMap::new();
     for entry in table.entries() {
         let span = entry.key_span.clone();
         if !is_windows_folder(entry.key) {
-            let wrong = format!("{:?} is no folder of Windows", entry.key);
-            let help =
-                r#"write it from its drive or server on, as in 'C:\inetpub' = "/srv/inetpub""#;
-            reader.bad(&table, span, wrong, help);
+            let wrong = format!("{:?} is no {what} of Windows", entry.key);
+            reader.bad(table, span, wrong, help);
             continue;
         }
-        let text = reader.text_of(&table, &entry);
-        let Some((path, _)) = text.and_then(|text| reader.path_of(&table, entry.key, text)) else {
-            continue;
-        };
+        let text = reader.text_of(table, &entry);
+        let Some(value) = text.and_then(|text| read(reader, &entry, text)) else { continue };
         let folded = entry.key.replace('/', "\\").trim_end_matches('\\').to_lowercase();
         if let Some(first) = seen.insert(folded, span.clone()) {
-            let message = format!("[paths]: {:?} is there twice", entry.key);
+            let message = format!("{}: {:?} is there twice", table.owner, entry.key);
             let help = "remove one; case and a slash at the end do not count";
             let problem = Problem::new(Code::BadValue, span, message, help);
             reader.problems.push(problem.with_related(first, "the first"));
             continue;
         }
-        paths.push((entry.key.to_owned(), path));
+        all.push((entry.key.to_owned(), value));
     }
-    paths
+    all
 }
 
 /// Whether a text is the absolute path of a folder as Windows writes it: from a drive or a server.

@@ -103,7 +103,7 @@ impl Sites {
 
     /// Takes over a site that was read before.
     fn take(&mut self, reader: &mut Reader<'_>, known: KnownSite<'_>) {
-        let KnownSite { site, position, bindings, paths } = known;
+        let KnownSite { site, position, bindings, paths, .. } = known;
         self.report_name_twice(reader, &site.name, &position.name);
         let number = position.number.clone().map(|span| (site.id.0, span));
         self.numbers.add(reader, number, || format!("site {:?}", site.name));

@@ -15,6 +15,7 @@ pub fn read_target(text: &str) -> Result<String, String> {
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if !text.starts_with('/') => (scheme, rest),
+        _ if begins_with_path(text) => return only_ascii(text),
         // Two slashes begin a host without a scheme.
         _ if text.starts_with('/') && !text.starts_with("//") => return only_ascii(text),
         _ => {
@@ -27,7 +28,10 @@ pub fn read_target(text: &str) -> Result<String, String> {
     if !is_variable && !["http", "https"].iter().any(|own| scheme.eq_ignore_ascii_case(own)) {
         return Err(format!("{scheme:?} is neither http nor https"));
     }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let behind_host = |(at, letter): &(usize, char)| {
+        ['/', '?', '#'].contains(letter) || rest.get(*at..).is_some_and(begins_with_path)
+    };
+    let end = rest.char_indices().find(behind_host).map_or(rest.len(), |(at, _)| at);
     let (authority, path) = rest.split_at(end);
     if authority.contains('@') {
         return Err("there is a user name in it, which every client would get".to_owned());
@@ -51,7 +55,14 @@ pub fn read_target(text: &str) -> Result<String, String> {
     only_ascii(path).map(|path| format!("{scheme}://{host}{port}{path}"))
 }
 
-/// An authority with a letter in the place of each variable, where it has any.
+/// Whether a text begins with a variable that begins with a slash.
+fn begins_with_path(text: &str) -> bool {
+    let name = text.strip_prefix("${").and_then(|rest| rest.split_once('}'));
+    let name = name.map(|(name, _)| name.trim_start_matches("lower:"));
+    matches!(name, Some("path" | "uri"))
+}
+
+/// An authority with a letter or digit in the place of each variable, where it has any.
 fn without_variables(authority: &str) -> Option<String> {
     let mut known = String::new();
     let mut rest = authority;
@@ -59,7 +70,7 @@ fn without_variables(authority: &str) -> Option<String> {
         let (name, after) = behind.split_once('}')?;
         name.starts_with(|first: char| first.is_ascii_alphabetic()).then_some(())?;
         known.push_str(before);
-        known.push('x');
+        known.push(if name == "port" { '1' } else { 'x' });
         rest = after;
     }
     (!known.is_empty()).then(|| known + rest)
@@ -83,7 +94,7 @@ fn only_ascii(path: &str) -> Result<String, String> {
 ///
 /// With what is wrong with it.
 pub fn read_path_target(text: &str) -> Result<(), String> {
-    if !text.starts_with('/') || text.starts_with("//") {
+    if !begins_with_path(text) && (!text.starts_with('/') || text.starts_with("//")) {
         return Err("it is no path that begins with one slash".to_owned());
     }
     if text.contains('#') {

@@ -7,8 +7,8 @@
 //!    redirect
 //! 5. who it is ([`rules::auth`])
 //! 6. redirects ([`rules::redirect`])
-//! 7. rewrites ([`rules::rewrite`]), once; where they lead to another route, steps 2 to 5 of that
-//!    one, and its rules from there on
+//! 7. rewrites ([`rules::rewrite`]), each rule once at most; where they lead to another route, steps
+//!    2 to 5 of that one, and its rules from there on
 //! 8. how long the content may be
 //! 9. changes to the request's fields ([`rules::headers`])
 //! 10. the handler
@@ -18,7 +18,7 @@
 //! Each step that can be done at once is; only a password, a look for a file, the handler and a
 //! page that is not in memory may have to wait.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
+use std::{borrow::Cow, net::IpAddr, ops::ControlFlow, sync::Arc, time::Instant};
 
 use bindery_model::decide::{condition::Asked, rewrite::Replacement, route::decoded_path};
 use http::{Method, Response, header::STRICT_TRANSPORT_SECURITY, request::Parts};
@@ -54,6 +54,8 @@ pub(super) struct Passage {
     place: usize,
     /// That of the route that was asked for, where a rewrite leads to another.
     came_from: Option<usize>,
+    /// Whether a rule has given it another path.
+    is_rewritten: bool,
     client: IpAddr,
     https: bool,
     share: Option<Share>,
@@ -116,9 +118,17 @@ impl Passage {
             Err(error) => (None, Some(error)),
         };
         let (grant, coding) = (Grant::Nothing, None);
-        let came_from = None;
-        let mut passage =
-            Box::new(Self { site, place, came_from, client, https, share, grant, coding });
+        let mut passage = Box::new(Self {
+            site,
+            place,
+            came_from: None,
+            is_rewritten: false,
+            client,
+            https,
+            share,
+            grant,
+            coding,
+        });
         let stage = match busy {
             Some(error) => error.into(),
             None => passage.enter(request, info),
@@ -238,14 +248,27 @@ impl Passage {
         }
     }
 
+    /// The place of the route whose files are at the path: a rewrite may have left its own.
+    fn route_of_files(&self, request: &Parts) -> Result<usize, RequestError> {
+        match self.is_rewritten {
+            true => self.site.runtime.place(request.uri.path()),
+            false => Ok(self.place),
+        }
+    }
+
     /// Whether files are known that a rule asks for: it is to be looked for them then. Elsewhere
     /// nothing is there.
-    fn looks(&self, replacement: &Replacement) -> Option<bool> {
+    fn looks(
+        &self,
+        replacement: &Replacement,
+        request: &Parts,
+    ) -> Result<Option<bool>, RequestError> {
         if !replacement.looks_for_files() {
-            return Some(false);
+            return Ok(Some(false));
         }
-        let files = self.route().handler.files().is_some();
-        (files || replacement.admits(false, false)).then_some(files)
+        let route = self.site.runtime.route_at(self.route_of_files(request)?);
+        let files = route.handler.files().is_some();
+        Ok((files || replacement.admits(false, false)).then_some(files))
     }
 
     /// Step 6 from a rule on, and on.
@@ -273,7 +296,7 @@ impl Passage {
         let asked = self.asked(&path, request, info, &field);
         for (place, rule) in rules.redirects.iter().enumerate().skip(from) {
             let Some(target) = rule.target(&asked) else { continue };
-            match self.looks(rule.replacement()) {
+            match self.looks(rule.replacement(), request)? {
                 Some(true) => return Ok(Found::Look(Rule::Redirect(place))),
                 Some(false) => return Ok(Found::Rule(rule.answer(&target, request.uri.path()))),
                 None => {}
@@ -282,13 +305,45 @@ impl Passage {
         Ok(Found::Nothing)
     }
 
-    /// Step 7 from a rule on, and on.
+    /// Step 7 from a rule on, and on. Rules lead to later ones only.
     fn rewrite(&mut self, from: usize, request: &mut Parts, info: &ConnInfo) -> Stage {
-        match self.find_rewrite(from, request, info) {
-            Ok(Found::Rule(Rewritten::To(uri))) => self.rewrite_to(uri, request, info),
-            Ok(Found::Rule(Rewritten::Here) | Found::Nothing) => self.last_steps(request),
-            Ok(Found::Look(rule)) => Stage::Look(rule),
-            Err(error) => error.into(),
+        let mut from = from;
+        loop {
+            let (place, rewritten) = match self.find_rewrite(from, request, info) {
+                Ok(Found::Rule(found)) => found,
+                Ok(Found::Nothing) => return self.arrive(request, info),
+                Ok(Found::Look(rule)) => return Stage::Look(rule),
+                Err(error) => return error.into(),
+            };
+            match self.rewritten(place, rewritten, request, info) {
+                ControlFlow::Continue(next) => from = next,
+                ControlFlow::Break(stage) => return stage,
+            }
+        }
+    }
+
+    /// What a rule at a place comes to: the place where it goes on.
+    fn rewritten(
+        &mut self,
+        place: usize,
+        rewritten: Rewritten,
+        request: &mut Parts,
+        info: &ConnInfo,
+    ) -> ControlFlow<Stage, usize> {
+        match rewritten {
+            Rewritten::To(uri, next) => {
+                let asked = std::mem::replace(&mut request.uri, uri);
+                if !self.is_rewritten {
+                    request.extensions.insert(OriginalUri(asked));
+                }
+                self.is_rewritten = true;
+                match next {
+                    0 => ControlFlow::Break(self.arrive(request, info)),
+                    next => ControlFlow::Continue(place.saturating_add(next)),
+                }
+            }
+            Rewritten::Answer(answer) => ControlFlow::Break(Stage::Answered(answer)),
+            Rewritten::Here => ControlFlow::Break(self.arrive(request, info)),
         }
     }
 
@@ -297,19 +352,22 @@ impl Passage {
         from: usize,
         request: &Parts,
         info: &ConnInfo,
-    ) -> Result<Found<Rewritten>, RequestError> {
-        // A tunnel is opened by who was asked for it, and by nobody else.
-        let may = self.came_from.is_none() && request.method != Method::CONNECT;
+    ) -> Result<Found<(usize, Rewritten)>, RequestError> {
+        let may = self.came_from.is_none();
         let rules = self.rules().filter(|rules| may && rules.rewrites.len() > from);
         let Some(rules) = rules else { return Ok(Found::Nothing) };
         let path = decoded(request)?;
         let field = |name: &str| field(request, name);
         let asked = self.asked(&path, request, info, &field);
         for (place, rule) in rules.rewrites.iter().enumerate().skip(from) {
+            // A tunnel is opened by who was asked for it, and by nobody else.
+            if request.method == Method::CONNECT && rule.leads_elsewhere() {
+                continue;
+            }
             let Some(rewritten) = rule.target(&asked, &request.uri) else { continue };
-            match self.looks(rule.replacement()) {
+            match self.looks(rule.replacement(), request)? {
                 Some(true) => return Ok(Found::Look(Rule::Rewrite(place))),
-                Some(false) => return Ok(Found::Rule(rewritten)),
+                Some(false) => return Ok(Found::Rule((place, rewritten))),
                 None => {}
             }
         }
@@ -322,8 +380,11 @@ impl Passage {
             Ok(path) => path.into_owned(),
             Err(error) => return error.into(),
         };
-        let Self { site, place: route, .. } = self;
-        let route = site.runtime.route_at(*route);
+        let site = Arc::clone(&self.site);
+        let route = match self.route_of_files(request) {
+            Ok(place) => site.runtime.route_at(place),
+            Err(error) => return error.into(),
+        };
         let below = path.get(route.path.trim_end_matches('/').len()..);
         let below = below.filter(|below| !below.is_empty()).unwrap_or(b"/");
         let found = match route.handler.files() {
@@ -353,18 +414,23 @@ impl Passage {
             Rule::Rewrite(place) => {
                 let rule = rules.and_then(|rules| rules.rewrites.get(place));
                 let rule = rule.filter(|rule| admits(rule.replacement()));
-                match rule.and_then(|rule| rule.target(&asked, &request.uri)) {
-                    Some(Rewritten::To(uri)) => self.rewrite_to(uri, request, info),
-                    Some(Rewritten::Here) => self.last_steps(request),
-                    None => self.rewrite(place + 1, request, info),
-                }
+                let from = match rule.and_then(|rule| rule.target(&asked, &request.uri)) {
+                    Some(rewritten) => match self.rewritten(place, rewritten, request, info) {
+                        ControlFlow::Continue(next) => next,
+                        ControlFlow::Break(stage) => return stage,
+                    },
+                    None => place + 1,
+                };
+                self.rewrite(from, request, info)
             }
         }
     }
 
-    fn rewrite_to(&mut self, uri: http::Uri, request: &mut Parts, info: &ConnInfo) -> Stage {
-        let asked = std::mem::replace(&mut request.uri, uri);
-        request.extensions.insert(OriginalUri(asked));
+    /// The end of step 7: the route that answers, where the path is another.
+    fn arrive(&mut self, request: &mut Parts, info: &ConnInfo) -> Stage {
+        if !self.is_rewritten || self.came_from.is_some() {
+            return self.last_steps(request);
+        }
         let before = self.place;
         match self.site.runtime.place(request.uri.path()) {
             Ok(place) => self.place = place,

@@ -306,6 +306,52 @@ async fn a_path_is_rewritten_once_and_may_lead_to_another_route() {
 }
 
 #[tokio::test]
+async fn a_rewrite_may_go_on_to_later_rules() {
+    let lines = r#"redirects = [{ regex = "[A-Z]", to = "${lower:path}" }]
+    rewrites = [
+        { regex = "^/decoded/(.*)$", to = "/in/${decode:1}" },
+        { regex = "^/old/(.*)$", to = "/new/$1", next = 1 },
+        { prefix = "/new/gone", status = 410 },
+        { regex = '^/new/(.*)\.asp$', to = "https://${host}/$1?from=${encode:uri}", status = 301, keep_query = false },
+        { regex = "^/new/(.*)$", to = "/staff/$1", next = 2 },
+        { regex = ".", to = "/never" },
+        { regex = "^/staff/", when = { file = true }, to = false },
+        { regex = "^/(staff|other)/", when = { texts = { "${host}/$1" = "^a.example/staff$" } }, to = "/none", keep_query = false },
+    ]
+    [[site.applications]]
+    path = "/staff"
+    root = "www/in"
+    access = ["allow all"]
+    response_headers = { set = { X-Route = "staff" } }"#;
+    let files = [("in/f", "in staff"), ("none", "nothing there"), ("never", "passed over")];
+    let mut site = Plain::files(lines, &files);
+    let _server = site.start();
+    for (path, status, expected) in [
+        ("/old/f", 200, "in staff"),
+        ("/new/f", 200, "in staff"),
+        ("/old/x?q", 200, "nothing there"),
+        ("/old/gone", 410, ""),
+        ("/x", 200, "passed over"),
+    ] {
+        let answer = site.ask(&format!("GET {path}"), "").await;
+        assert_eq!(answer.status, status, "{path} {answer:?}");
+        assert!(status != 200 || answer.text() == expected, "{path} {answer:?}");
+        let route = (path.ends_with("/f")).then_some("staff");
+        assert_eq!(answer.field("x-route"), route, "{path}");
+    }
+    for (path, status, expected) in [
+        ("/old/A.asp", 308, "/old/a.asp"),
+        ("/old/a.asp?b=c", 301, "https://a.example/a?from=%2Fnew%2Fa.asp%3Fb%3Dc"),
+    ] {
+        let answer = site.ask(&format!("GET {path}"), "").await;
+        assert_eq!((answer.status, answer.field("location")), (status, Some(expected)), "{path}");
+    }
+    // A path that climbs is no path, whoever writes it.
+    assert_eq!(site.status("GET /decoded/%252e%252e/never", "").await, 400);
+    assert_eq!(site.status("GET /decoded/%2574wice", "").await, 404);
+}
+
+#[tokio::test]
 async fn a_rule_is_for_requests_of_which_its_conditions_are_true() {
     let lines = r#"redirects = [
         { prefix = "/.well-known", to = false },

@@ -3,27 +3,23 @@
 //! that.
 
 use bindery_model::{
-    document::{Document, Parts},
+    certificate::CertificateSource,
+    document::{CertificatePosition, Document, NamedPath, Parts, Positions},
     problem::{Code, Problem},
 };
 
 /// What a companion says, as the beginning of the whole. Nothing of it stands in the other text.
-pub(super) fn parts(companion: Document) -> Parts {
-    let Document { configuration, mut positions, .. } = companion;
+pub(super) fn parts(companion: &Document) -> Parts {
+    let Document { configuration, positions, .. } = companion;
     let nowhere = || 0..0;
-    positions.sites.clear();
-    positions.bindings.clear();
-    for position in &mut positions.certificates {
-        position.name = nowhere();
-        position.file = nowhere();
-        position.key = nowhere();
-        position.password_file = nowhere();
-    }
-    positions.listeners.fill(nowhere());
-    positions.central_store = positions.central_store.map(|_| nowhere());
-    for path in &mut positions.paths {
-        path.span = nowhere();
-    }
+    let certificate = |_: &CertificateSource| CertificatePosition {
+        name: nowhere(),
+        file: nowhere(),
+        key: nowhere(),
+        password_file: nowhere(),
+    };
+    let path = |path: &NamedPath| NamedPath { span: nowhere(), ..path.clone() };
+    let certificates = &configuration.table.certificates;
     let sites = configuration.table.sites.first().map(|site| {
         let message = format!(
             "the bindery.toml beside this file has sites of its own, {:?} the first",
@@ -33,10 +29,16 @@ pub(super) fn parts(companion: Document) -> Parts {
         Problem::new(Code::Exclusive, nowhere(), message, help)
     });
     Parts {
-        settings: configuration.settings,
-        listeners: configuration.listeners,
-        certificates: configuration.table.certificates,
-        positions,
+        settings: configuration.settings.clone(),
+        listeners: configuration.listeners.clone(),
+        certificates: certificates.clone(),
+        positions: Positions {
+            certificates: certificates.iter().map(certificate).collect(),
+            listeners: configuration.listeners.iter().map(|_| nowhere()).collect(),
+            central_store: positions.central_store.as_ref().map(|_| nowhere()),
+            paths: positions.paths.iter().map(path).collect(),
+            ..Positions::default()
+        },
         problems: sites.into_iter().collect(),
         ..Parts::default()
     }

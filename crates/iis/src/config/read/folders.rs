@@ -25,8 +25,7 @@ const ADD: &str = "add to bindery.toml beside this file, below [paths]: ";
 
 /// The lines that `[paths]` lacks, as problems propose them: a folder of Windows, and where it could
 /// be here.
-#[must_use]
-pub fn proposed_paths(problems: &[Problem]) -> Vec<(String, PathBuf)> {
+pub(super) fn proposed_paths(problems: &[Problem]) -> Vec<(String, PathBuf)> {
     let unmapped = problems.iter().filter(|problem| problem.code == Code::UnmappedPath);
     let lines = unmapped.filter_map(|problem| problem.help.strip_prefix(ADD));
     let paths = lines.filter_map(|line| {
@@ -44,6 +43,8 @@ pub(super) struct Folders<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
     /// What could not be found, by the line that would help.
     missing: Vec<Missing>,
+    /// How often something could not be found.
+    pub(super) missing_count: usize,
 }
 
 struct Missing {
@@ -77,7 +78,7 @@ impl<'a> Folders<'a> {
             .map(|(key, path)| (segments(key).map(str::to_lowercase).collect(), path.clone()))
             .collect();
         mapped.sort_by_key(|(key, _): &(Vec<String>, _)| std::cmp::Reverse(key.len()));
-        Self { mapped, folder, environment, missing: Vec::new() }
+        Self { mapped, folder, environment, missing: Vec::new(), missing_count: 0 }
     }
 
     /// Where the folder or file of a path is here. What cannot be found is remembered, to be
@@ -85,6 +86,7 @@ impl<'a> Folders<'a> {
     pub(super) fn find(&mut self, text: &str, span: &Span, owner: &str) -> Option<PathBuf> {
         let expanded = self.expand(text);
         let found = expanded.as_deref().map_err(Clone::clone).and_then(|path| self.look(path));
+        self.missing_count += usize::from(!matches!(found, Ok(Some(_))));
         let wrong = match found {
             Ok(Some(found)) => return Some(found),
             Ok(None) => {
@@ -111,6 +113,11 @@ impl<'a> Folders<'a> {
     /// The same, without a word where it cannot be found.
     pub(super) fn find_quietly(&self, text: &str) -> Option<PathBuf> {
         self.expand(text).and_then(|path| self.look(&path)).ok().flatten()
+    }
+
+    /// A path with the values of its variables, or as it is where one is not known.
+    pub(super) fn expanded(&self, text: &str) -> String {
+        self.expand(text).unwrap_or_else(|_| text.to_owned())
     }
 
     fn look(&self, path: &str) -> Result<Option<PathBuf>, Wrong> {

@@ -5,8 +5,9 @@
 //! | `companion` | what does the `bindery.toml` beside it say? |
 //! | `sites`, `bindings`, `log` | what does `system.applicationHost` say? |
 //! | `sections` | what holds at a level, and what may a `web.config` change of it? |
-//! | `content`, `errors`, `security`, `redirect`, `rewrite` (`template`, `upstream`) | what does each section mean? |
+//! | `content`, `errors`, `handlers`, `security` (`denied`), `redirect`, `rewrite` (`template`, `upstream`) | what does each section mean? |
 //! | `routes`, `rules` | what answers below each path of a site? |
+//! | `known` | which sites were read already? |
 //! | `folders` | where is a folder of Windows here? |
 //! | `support` | what becomes of each element and attribute? |
 //! | `report`, `value` | what is wrong, and what is a value? |
@@ -14,8 +15,11 @@
 mod bindings;
 mod companion;
 mod content;
+mod denied;
 mod errors;
 mod folders;
+mod handlers;
+mod known;
 mod log;
 mod redirect;
 mod report;
@@ -35,20 +39,52 @@ mod value;
 use std::{path::PathBuf, rc::Rc};
 
 use bindery_model::{
-    document::{Configuration, Document, Parts},
+    document::{Before, Document, Parts},
     problem::{Code, Problem, Span},
+    upstream::ServerAddress,
 };
 use hashbrown::HashMap;
 
-pub use self::folders::proposed_paths;
+pub(super) use self::redirect::written as redirect_written;
 use self::{
     folders::Folders,
+    handlers::Programs,
+    known::Taking,
     report::{Report, Source},
     rules::Ruler,
     sections::{Level, Sections, Shared},
 };
 use super::{Sources, pools};
-use crate::xml::{self, Element};
+use crate::{
+    netsh::records::Records,
+    xml::{self, Element},
+};
+
+/// The lines that the `bindery.toml` beside a file lacks, as problems propose them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proposed {
+    /// Of `[paths]`: a folder of Windows, and where it could be here.
+    pub paths: Vec<(String, PathBuf)>,
+    /// Of `[fastcgi]`: a program of Windows, and the server that could stand for it here.
+    pub fastcgi: Vec<(String, ServerAddress)>,
+}
+
+impl Proposed {
+    /// Whether no line is lacking.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.fastcgi.is_empty()
+    }
+}
+
+/// What problems propose.
+#[must_use]
+pub fn proposed(problems: &[Problem]) -> Proposed {
+    Proposed {
+        paths: folders::proposed_paths(problems),
+        fastcgi: handlers::proposed_programs(problems),
+    }
+}
 
 /// What a text says of sites, before they are made.
 struct Reader<'a> {
@@ -58,8 +94,12 @@ struct Reader<'a> {
     locations: HashMap<String, Vec<Location<'a>>>,
     /// The sections of the server.
     server: Rc<Sections>,
-    ruler: Ruler,
+    ruler: Ruler<'a>,
     parts: Parts,
+    /// Whether sites stand where they can be read by themselves.
+    in_parts: bool,
+    /// Sites that are not read.
+    taking: Option<Taking<'a>>,
 }
 
 /// A `location` of a site.
@@ -73,8 +113,7 @@ struct Location<'a> {
 }
 
 /// Reads everything.
-pub(super) fn read(mut sources: Sources<'_>) -> Document {
-    let companion = std::mem::replace(&mut sources.companion, empty());
+pub(super) fn read(sources: &Sources<'_>) -> Document {
     let tree = match xml::parse(sources.text) {
         Ok(tree) => tree,
         Err(error) => {
@@ -84,28 +123,41 @@ pub(super) fn read(mut sources: Sources<'_>) -> Document {
             return Document::unread(Problem::new(Code::Syntax, span, message, help));
         }
     };
-    let mut parts = companion::parts(companion);
-    let paths = std::mem::take(&mut parts.positions.paths);
-    let shared = Shared {
-        report: Report::default(),
-        folders: Folders::new(&parts.settings.paths, sources.folder, sources.environment),
-        paths,
-        client_ca: parts.settings.client_ca.clone(),
-    };
-    let mut reader = Reader {
-        sources: &sources,
-        shared,
-        locations: HashMap::new(),
-        server: Rc::default(),
-        ruler: Ruler::default(),
-        parts,
-    };
-    reader.read(tree.root());
+    let mut reader = Reader::new(sources);
+    let found = reader.read_around(tree.root());
+    reader.read_sites(&found);
     reader.finish()
 }
 
+/// The same, for a text that is nearly that of `before`, which was read with these records.
+pub(super) fn read_after(sources: &Sources<'_>, before: Before<'_>, records: &Records) -> Document {
+    known::read(sources, before, records).unwrap_or_else(|| read(sources))
+}
+
 impl<'a> Reader<'a> {
-    fn read(&mut self, root: Element<'a>) {
+    fn new(sources: &'a Sources<'a>) -> Self {
+        let mut parts = companion::parts(sources.companion);
+        let shared = Shared {
+            report: Report::default(),
+            folders: Folders::new(&parts.settings.paths, sources.folder, sources.environment),
+            programs: Programs::new(&parts.settings.fastcgi),
+            paths: std::mem::take(&mut parts.positions.paths),
+            client_ca: parts.settings.client_ca.clone(),
+        };
+        Reader {
+            sources,
+            shared,
+            locations: HashMap::new(),
+            server: Rc::default(),
+            ruler: Ruler::default(),
+            parts,
+            in_parts: false,
+            taking: None,
+        }
+    }
+
+    /// Reads all but sites, and says where those are.
+    fn read_around(&mut self, root: Element<'a>) -> Found<'a> {
         let level =
             Level { source: Rc::new(Source::Main), path: "/", folder: None, owner: "the server" };
         if root.name() == "configuration" {
@@ -130,11 +182,8 @@ impl<'a> Reader<'a> {
             self.read_host(host);
         }
         self.read_log(root.child("system.applicationHost"), found.sites.first().copied());
-        self.read_sites(&found);
-        self.report_locations();
-        let records = self.sources.records.iter();
-        let certificates = records.map(|own| (own.key.clone(), own.certificate_hash)).collect();
-        self.parts.records.get_or_insert_default().certificates = certificates;
+        self.note_rest(root, &found);
+        found
     }
 
     /// What `configSections` says of locks.
@@ -197,8 +246,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn finish(self) -> Document {
-        let Self { shared, mut parts, .. } = self;
+    fn finish(mut self) -> Document {
+        self.report_locations();
+        let records = self.sources.records.iter();
+        let certificates = records.map(|own| (own.key.clone(), own.certificate_hash)).collect();
+        self.parts.records.get_or_insert_default().certificates = certificates;
+        let Self { shared, mut parts, in_parts, .. } = self;
+        if !in_parts {
+            parts.positions.parts.clear();
+        }
+        parts.positions.parts.sort_by_key(|part| part.span.start);
         let Shared { report, folders, paths, .. } = shared;
         parts.problems.extend(report.problems);
         parts.problems.extend(folders.problems());
@@ -269,14 +326,6 @@ fn report_metadata(report: &mut Report, metadata: Element<'_>) {
                 "remove it: certificates come from certificate records",
             );
         }
-    }
-}
-
-fn empty() -> Document {
-    Document {
-        configuration: Configuration::default(),
-        positions: bindery_model::document::Positions::default(),
-        problems: Vec::new(),
     }
 }
 

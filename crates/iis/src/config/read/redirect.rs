@@ -126,6 +126,43 @@ fn usable(
     None
 }
 
+/// `httpRedirect` as it is written.
+#[derive(Debug, PartialEq)]
+pub(in crate::config) struct WrittenRedirect {
+    pub(in crate::config) destination: String,
+    pub(in crate::config) exact: bool,
+    pub(in crate::config) child_only: bool,
+}
+
+/// What is written at a level for this rule, where there is such a thing: what would be read as the
+/// same rule again.
+pub(in crate::config) fn written(base: &str, rule: &RedirectRule) -> Option<WrittenRedirect> {
+    let RedirectTo::Target(to) = &rule.to else { return None };
+    let base = base.trim_end_matches('/');
+    let mut tried = Vec::new();
+    for child_only in [false, true] {
+        if let Some(before) = to.strip_suffix("/$2") {
+            let before = if before.is_empty() { "/" } else { before };
+            tried.push((before.replace("$$", "$"), false, child_only));
+        }
+        let mut exact = to.clone();
+        for (group, variable) in [("/${1}", "$V"), ("/${2}", "$S"), ("${1}", "$V"), ("${2}", "$S")]
+        {
+            exact = exact.replace(group, variable);
+        }
+        if rule.keep_query {
+            exact.push_str("$Q");
+        }
+        tried.push((exact, true, child_only));
+    }
+    let same = |(destination, exact, child_only): &(String, bool, bool)| {
+        let make = if *exact { exact_rule } else { relative_rule };
+        make(base, destination, *child_only, rule.status).as_ref() == Some(rule)
+    };
+    let (destination, exact, child_only) = tried.into_iter().find(same)?;
+    Some(WrittenRedirect { destination, exact, child_only })
+}
+
 /// The path of a level as the beginning of a regular expression, and what follows it: the first
 /// group is the whole path without its first slash, the second what is below the level.
 fn pattern(base: &str, child_only: bool) -> PathPattern {
@@ -218,6 +255,30 @@ mod tests {
     use bindery_model::decide::condition::Asked;
 
     use super::*;
+
+    #[test]
+    fn what_is_read_is_written_again() {
+        for base in ["", "/app", "/a.b/c"] {
+            for to in ["https://y", "https://y/", "/", "/x", "https://y/$V", "$S", "/a$Q", "$V$Q"] {
+                for (exact, child_only) in
+                    [(false, false), (true, false), (false, true), (true, true)]
+                {
+                    let make = if exact { exact_rule } else { relative_rule };
+                    let rule = make(base, to, child_only, 302).unwrap();
+                    let said = written(base, &rule).unwrap();
+                    let make = if said.exact { exact_rule } else { relative_rule };
+                    let again = make(base, &said.destination, said.child_only, 302).unwrap();
+                    assert_eq!(again, rule, "{base} {to} {exact} {child_only}: {said:?}");
+                }
+            }
+        }
+        let mut other = relative_rule("", "https://y", false, 302).unwrap();
+        assert_eq!(written("/app", &other), None);
+        other.keep_query = false;
+        assert_eq!(written("", &other), None);
+        other.to = RedirectTo::Here;
+        assert_eq!(written("", &other), None);
+    }
 
     #[track_caller]
     fn check(rule: Option<RedirectRule>, asked: &str, expected: Option<&str>) {

@@ -11,7 +11,8 @@ mod rule;
 use std::{collections::BTreeMap, rc::Rc};
 
 use bindery_model::{
-    rules::{Condition, PathPattern, RedirectRule, RedirectTo, RewriteRule},
+    problem::Code,
+    rules::{Condition, PathPattern, RedirectRule, RedirectTo, RewriteRule, RewriteTo},
     upstream::{Proxy, UpstreamHost},
 };
 
@@ -21,6 +22,7 @@ use super::{
     sections::{Sections, Shared, Written},
     value::boolean,
 };
+use crate::xml::Element;
 
 /// `rewriteMaps`, by name in lower case.
 pub(super) type Maps = BTreeMap<String, Map>;
@@ -47,6 +49,7 @@ pub(super) struct Rules(Vec<(String, Vec<Outcome>)>);
 #[derive(Clone, Debug, PartialEq)]
 enum Outcome {
     Redirect(RedirectRule),
+    /// `next` is 1 where the next rule sees the new path.
     Rewrite(RewriteRule),
     /// What the rule is for stays as it is.
     Stay(PathPattern, Vec<Condition>),
@@ -82,8 +85,8 @@ impl Handed {
 }
 
 impl Rules {
-    /// Those that redirect or refuse. Where an earlier rule does something else with a request,
-    /// a later one is not for it.
+    /// Those that redirect or refuse, up to where a rewrite goes on. Where an earlier rule does
+    /// something else with a request, a later one is not for it.
     pub(super) fn redirects(&self) -> Vec<RedirectRule> {
         let mut redirects: Vec<RedirectRule> = Vec::new();
         let mut before: Vec<RedirectRule> = Vec::new();
@@ -94,6 +97,7 @@ impl Rules {
                     redirects.push(rule.clone());
                     continue;
                 }
+                Outcome::Rewrite(rule) if goes_on(rule) => break,
                 Outcome::Rewrite(RewriteRule { path, when, .. }) | Outcome::Stay(path, when) => {
                     (path.clone(), when.clone())
                 }
@@ -105,27 +109,55 @@ impl Rules {
         redirects
     }
 
-    /// Those that rewrite.
+    /// Those that rewrite, and from the first that goes on all others, too.
     pub(super) fn rewrites(&self) -> Vec<RewriteRule> {
-        let mut rewrites: Vec<RewriteRule> = Vec::new();
-        let mut before: Vec<RewriteRule> = Vec::new();
-        for outcome in self.outcomes() {
-            match outcome {
+        let mut rewrites: Vec<(usize, RewriteRule)> = Vec::new();
+        let mut before: Vec<(usize, RewriteRule)> = Vec::new();
+        let mut gone_on = false;
+        let each = self.0.iter().enumerate();
+        for (source, outcome) in
+            each.flat_map(|(at, (_, all))| all.iter().map(move |one| (at, one)))
+        {
+            let stay = |path: PathPattern, when| RewriteRule { path, when, to: RewriteTo::Here };
+            let rule = match outcome {
                 Outcome::Rewrite(rule) => {
-                    rewrites.append(&mut before);
-                    rewrites.push(rule.clone());
+                    gone_on |= goes_on(rule);
+                    rule.clone()
+                }
+                Outcome::Redirect(RedirectRule { path, when, to, status, keep_query }) => {
+                    if !gone_on {
+                        continue;
+                    }
+                    let to = match to {
+                        RedirectTo::Target(to) => Some(to.clone()),
+                        RedirectTo::Refused | RedirectTo::Here => None,
+                    };
+                    let (status, keep_query) = (*status, *keep_query);
+                    let to = RewriteTo::Answer { to, status, keep_query };
+                    RewriteRule { path: path.clone(), when: when.clone(), to }
                 }
                 Outcome::Stay(path, when) => {
-                    let (path, when) = (path.clone(), when.clone());
-                    before.push(RewriteRule { path, when, to: None });
+                    before.push((source, stay(path.clone(), when.clone())));
+                    continue;
                 }
                 Outcome::Proxy(handed) => {
-                    before.push(RewriteRule { path: handed.pattern(), when: Vec::new(), to: None });
+                    before.push((source, stay(handed.pattern(), Vec::new())));
+                    continue;
                 }
-                Outcome::Redirect(_) => {}
-            }
+            };
+            rewrites.append(&mut before);
+            rewrites.push((source, rule));
         }
-        rewrites
+        let sources: Vec<_> = rewrites.iter().map(|(source, _)| *source).collect();
+        let rules = rewrites.into_iter().enumerate().map(|(at, (own, mut rule))| {
+            if let RewriteTo::Path { next: next @ 1, .. } = &mut rule.to {
+                // Behind what else came of the same rule: it is for a request once.
+                let behind = sources.iter().skip(at).position(|source| *source != own);
+                *next = behind.and_then(|next| u16::try_from(next).ok()).unwrap_or_default();
+            }
+            rule
+        });
+        rules.collect()
     }
 
     /// What is handed to other servers.
@@ -198,10 +230,7 @@ impl Sections {
                     });
                     match read {
                         Ok(outcomes) => rules.0.push((name, outcomes)),
-                        Err(why) => {
-                            let message = format!("the rewrite rule {name:?} is not done: {why}");
-                            written.hint(entry.tag(), message, shared);
-                        }
+                        Err(why) => not_done(written, entry, &why, shared),
                     }
                 }
                 _ => written.unknown(entry, shared),
@@ -250,6 +279,29 @@ impl Sections {
             self.keep_host = keep;
         }
     }
+}
+
+/// Reports a rule that is not done: what one refuses is served, which must not stay unseen.
+fn not_done(written: &Written<'_, '_>, rule: Element<'_>, why: &str, shared: &mut Shared<'_>) {
+    let name = rule.value("name").unwrap_or_default();
+    let message = format!("the rewrite rule {name:?} is not done: {why}");
+    let refuses = rule.child("action").and_then(|action| {
+        let kind = action.value("type")?.to_ascii_lowercase();
+        let status = action.value("statusCode").and_then(|text| text.trim().parse::<u16>().ok());
+        Some(kind == "abortrequest" || kind == "customresponse" && status >= Some(400))
+    });
+    if refuses != Some(true) {
+        return written.hint(rule.tag(), message, shared);
+    }
+    let message = format!("{message}; what it refuses is served");
+    let help = "write it otherwise, or protect what it keeps from clients with requestFiltering";
+    let (source, span) = (&*written.level.source, rule.tag());
+    shared.report.problem((source, span), Code::NotEnforced, message, help);
+}
+
+/// Whether later rules see the new path.
+fn goes_on(rule: &RewriteRule) -> bool {
+    matches!(rule.to, RewriteTo::Path { next: 1.., .. })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use bindery_model::{
     document::{DEFAULT_POOL, NamedPath, PathKind},
     problem::{Code, Problem, Span},
     rules::{Hsts, Rules},
-    site::{Route, RouteAction, RouteKind},
+    site::{FastCgi, Route, RouteAction, RouteKind},
     tls::ClientCertificate,
 };
 use hashbrown::{HashMap, HashSet};
@@ -633,7 +633,19 @@ impl SiteReader<'_, '_> {
             None if state.absent => respond(404),
             None => respond(503),
             Some(folder) => {
-                RouteAction::Files(bindery_model::site::Files { root: folder.clone(), ..files })
+                let files = bindery_model::site::Files { root: folder.clone(), ..files };
+                let filtering = &state.own.filtering;
+                let scripts = state.own.handlers.scripts().map(|(server, mut endings)| {
+                    endings.retain(|ending| filtering.admits(ending));
+                    (server, endings)
+                });
+                match scripts.filter(|(_, endings)| !endings.is_empty()) {
+                    Some((server, extensions)) => RouteAction::FastCgi(Box::new(FastCgi {
+                        extensions,
+                        ..FastCgi::to(server, files)
+                    })),
+                    None => RouteAction::Files(files),
+                }
             }
         };
         let rules = match state.closed {

@@ -17,6 +17,7 @@ use super::{
     content::{Cache, Compression},
     errors::Errors,
     folders::Folders,
+    handlers::{Handlers, Programs},
     redirect::Redirect,
     report::{Report, Source},
     rewrite::{Maps, Rules},
@@ -30,6 +31,7 @@ use crate::xml::Element;
 pub(super) struct Shared<'a> {
     pub(super) report: Report,
     pub(super) folders: Folders<'a>,
+    pub(super) programs: Programs,
     pub(super) paths: Vec<NamedPath>,
     /// Who signs client certificates, where it is said.
     pub(super) client_ca: Option<PathBuf>,
@@ -74,6 +76,7 @@ pub(super) struct Sections {
     /// Whether other servers get the Host of the request, and not their own name.
     pub(super) keep_host: bool,
     pub(super) not_logged: bool,
+    pub(super) handlers: Rc<Handlers>,
 }
 
 /// What a `web.config` may not set.
@@ -414,10 +417,8 @@ fn section(
 }
 
 fn report_section(kind: &Kind, element: Element<'_>, level: &Level<'_>, shared: &mut Shared<'_>) {
-    // Those of the server are there in every installation, and do nothing to a file.
-    let installed = kind.path == "handlers" && level.folder.is_none();
     let empty = element.children().next().is_none() && element.attributes().next().is_none();
-    if !installed && !empty {
+    if !empty {
         let message = format!("{}: {}", kind.path, kind.meaning);
         shared.report.hint(&level.source, element.tag(), message);
     }
@@ -449,6 +450,7 @@ fn serve(sections: &mut Sections, written: &Written<'_, '_>, shared: &mut Shared
         "rewrite/rules" | "rewrite/globalRules" => sections.read_rules(written, shared),
         "rewrite/rewriteMaps" => sections.read_maps(written, shared),
         "proxy" => sections.read_proxy(written, shared),
+        "handlers" => sections.read_handlers(written, shared),
         // The table has no others that are served.
         _ => {}
     }

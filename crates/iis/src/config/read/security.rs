@@ -12,6 +12,7 @@ use bindery_model::{
 use ipnet::IpNet;
 
 use super::{
+    denied::Denied,
     report::Source,
     sections::{Sections, Shared, Written},
     value::{self, boolean, flags},
@@ -123,6 +124,8 @@ pub(super) struct Filtering {
     unlisted_refused: bool,
     /// Whether answers do not say which server they come from.
     pub(super) is_server_hidden: bool,
+    /// What is refused by its text.
+    pub(super) denied: Denied,
 }
 
 impl Filtering {
@@ -257,6 +260,7 @@ impl Sections {
                     written.look_at(child, child.name(), shared);
                     self.read_endings(written, child, shared);
                 }
+                _ if Rc::make_mut(&mut self.filtering).denied.read(written, child, shared) => {}
                 _ => match super::support::section(&path) {
                     Some(kind) if kind.how == super::support::How::Kept => {}
                     Some(_) if child.children().next().is_none() => {}

@@ -33,7 +33,7 @@ pub(super) struct Defaults<'a> {
 
 /// Names and numbers that are taken.
 #[derive(Default)]
-struct Taken {
+pub(super) struct Taken {
     names: HashMap<String, Span>,
     numbers: HashMap<u32, (Span, String)>,
     next: u32,
@@ -49,8 +49,11 @@ impl<'a> Reader<'a> {
             let number = site.value("id").and_then(|id| id.trim().parse().ok());
             taken.next = taken.next.max(number.unwrap_or(0));
         }
+        taken.names.reserve(count);
+        taken.numbers.reserve(count);
         self.parts.sites.reserve(count);
         self.parts.positions.sites.reserve(count);
+        self.parts.positions.parts.reserve(count);
         // Most have two.
         self.parts.bindings.reserve(2 * count);
         self.parts.positions.bindings.reserve(2 * count);
@@ -86,6 +89,11 @@ impl<'a> Reader<'a> {
     }
 
     fn read_site(&mut self, element: Element<'a>, defaults: &Defaults<'a>, taken: &mut Taken) {
+        if self.take(element, taken) {
+            return;
+        }
+        let before = self.found_so_far();
+        let elsewhere = self.locations_of(element).iter().map(|one| one.element.span()).collect();
         self.look_at(element, "sites/site");
         self.look_below(element, "sites/site");
         let named = self.read_name(element, taken);
@@ -111,6 +119,8 @@ impl<'a> Reader<'a> {
         let position = SitePosition { name: named.span.clone(), action: made.action_at, number };
         self.parts.positions.sites.push(position);
         self.read_bindings(element, &named, &made.client_certificate);
+        let part = self.part_of(element, elsewhere, &before);
+        self.parts.positions.parts.push(part);
     }
 
     /// Reports what is not served of an element.
@@ -149,7 +159,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The name of a site, and how messages call it.
-    fn read_name(&mut self, element: Element<'a>, taken: &mut Taken) -> Named {
+    pub(super) fn read_name(&mut self, element: Element<'a>, taken: &mut Taken) -> Named {
         let name = element.value("name").unwrap_or_default();
         let name = name.trim();
         let span = value::place(element, "name");
@@ -180,7 +190,12 @@ impl<'a> Reader<'a> {
         Named { span, owner }
     }
 
-    fn read_number(&mut self, element: Element<'a>, named: &Named, taken: &mut Taken) -> SiteId {
+    pub(super) fn read_number(
+        &mut self,
+        element: Element<'a>,
+        named: &Named,
+        taken: &mut Taken,
+    ) -> SiteId {
         let read = |text: &str| text.parse().ok().filter(|number: &u32| *number > 0);
         let number = self.values(element).read("id", "a number from 1 on", read);
         let Some(number) = number else {

@@ -11,7 +11,7 @@ use std::{
 use bindery_model::{
     certificate::{CertificateChoice, CertificateReference},
     decide::rewrite::Replacement,
-    document::parse,
+    document::{Configuration, parse},
     problem::Severity,
     rules::{AccessRule, HeaderRule, Hsts, RedirectTo},
     site::{Files, Route, RouteAction, Site, SiteState, UnknownTypes},
@@ -21,8 +21,10 @@ use bindery_model::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::netsh::records::{ApplicationId, Flag, Record, RecordChange, Records};
+use crate::netsh::records::{ApplicationId, Flag, Record, RecordChange, RecordKey, Records};
 
+mod handlers;
+mod known;
 mod samples;
 
 /// Everything that a configuration is made of, in memory.
@@ -43,11 +45,15 @@ impl Given {
     }
 
     fn read(&self) -> Document {
+        self.with_sources(read)
+    }
+
+    fn with_sources(&self, read: impl FnOnce(&Sources<'_>) -> Document) -> Document {
         let folder = Path::new("/etc/iis");
-        read(Sources {
+        read(&Sources {
             text: &self.text,
             folder,
-            companion: parse(self.companion, folder),
+            companion: &parse(self.companion, folder),
             records: &self.records,
             web_config: &|folder| {
                 self.asked.set(self.asked.get() + 1);
@@ -55,7 +61,9 @@ impl Given {
             },
             folders_with_web_config: &|root| {
                 let below = |folder: &&PathBuf| folder.starts_with(root) && *folder != root;
-                self.web_configs.keys().filter(below).cloned().collect()
+                let mut found: Vec<_> = self.web_configs.keys().filter(below).cloned().collect();
+                found.sort();
+                found
             },
             folder_named: &|folder| {
                 let is_gone = folder.starts_with("/srv/d/a/gone");
@@ -703,7 +711,7 @@ fn sound(text: &str, document: &Document) -> Result<(), TestCaseError> {
             prop_assert!(Replacement::new(&rule.path, &rule.when, to).is_ok(), "{:?}", rule);
         }
         for rule in &rules.rewrites {
-            let made = Replacement::new(&rule.path, &rule.when, rule.to.as_deref());
+            let made = Replacement::new(&rule.path, &rule.when, rule.to.target());
             prop_assert!(made.is_ok(), "{:?}", rule);
         }
     }

@@ -2,15 +2,20 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | `difference` | what do some have otherwise than others? |
 //! | `record` | what is a record, and what is it found by? |
 //! | `output` | what did netsh print on some Windows? |
 //! | `json` | what does it say as JSON? |
 
+mod difference;
 mod json;
 mod output;
 mod record;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +122,18 @@ impl Records {
     /// All of them, in the order of their keys: addresses, names, central stores.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> {
         self.0.values()
+    }
+
+    /// The keys whose records differ from those of others, or are there in one of both alone.
+    pub(crate) fn differing<'k>(&'k self, other: &'k Self) -> BTreeSet<&'k RecordKey> {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return BTreeSet::new();
+        }
+        let missing = |of: &'k Self, among: &'k Self| {
+            let own = of.0.iter().filter(|(key, record)| among.0.get(*key) != Some(*record));
+            own.map(|(key, _)| key)
+        };
+        missing(self, other).chain(missing(other, self)).collect()
     }
 
     /// How many there are.

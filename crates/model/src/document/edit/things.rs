@@ -105,6 +105,11 @@ impl<'t> Editor<'t> {
             Place::VirtualDirectory { site, path } => {
                 self.part("virtual_directories", (site, path), at, act)
             }
+            Place::Record(_) => Err(EditError::NoPlace {
+                at: at.clone(),
+                key: "it".to_owned(),
+                file: "bindery.toml",
+            }),
         }
     }
 
@@ -487,6 +492,7 @@ fn renamed_place(at: &Place, new: &str) -> Place {
         Place::Binding { site, .. } => Place::Binding { site, on: new },
         Place::Application { site, .. } => Place::Application { site, path: new },
         Place::VirtualDirectory { site, .. } => Place::VirtualDirectory { site, path: new },
+        Place::Record(key) => Place::Record(key),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     log::{AccessLog, LogFormat, Roll},
     rules::{
         BasicAuth, Compress, Condition, Cors, ErrorStatus, HeaderRule, Hsts, Part, PathPattern,
-        RateLimit, RedirectRule, RedirectTo, RewriteRule, Rules, Test,
+        RateLimit, RedirectRule, RedirectTo, RewriteRule, RewriteTo, Rules, Test,
     },
     site::SiteLimits,
 };
@@ -73,7 +73,7 @@ error_pages = { 503 = "b.html", 404 = "errors/404.html", "404.3" = "type.html" }
         rewrites: vec![RewriteRule {
             path: PathPattern::Regex("^/p/(.*)$".to_owned()),
             when: vec![unless(Test::File), unless(Test::Folder)],
-            to: Some("/page.php?p=$1".to_owned()),
+            to: RewriteTo::path("/page.php?p=$1"),
         }],
         request_bytes_max: Some(10_485_760),
         cors: Some(Cors {
@@ -131,11 +131,50 @@ rewrites = [{ path = "/a", when = { file = false }, to = false }]
     ];
     assert_eq!(apex.when, expected);
     assert_eq!(apex.to, RedirectTo::Target("${scheme}://www.${apex}/$1".to_owned()));
-    assert_eq!((&read.rewrites[0].when[..], &read.rewrites[0].to), (&[not(Test::File)][..], &None));
+    assert_eq!(
+        (&read.rewrites[0].when[..], &read.rewrites[0].to),
+        (&[not(Test::File)][..], &RewriteTo::Here)
+    );
+}
+
+#[test]
+fn a_rewrite_may_go_on_answer_or_drop_the_query() {
+    let read = rules(
+        r#"
+rewrites = [
+  { regex = "^/(.*)$", to = "${lower:path}", keep_query = false, next = 2 },
+  { prefix = "/old", to = "https://${host}:${port}${uri}", status = 301 },
+  { regex = "^/(a+)", status = 410, unless = { texts = { "${host}/$1" = ["^b", "c$"] } } },
+]
+"#,
+    );
+    let to: Vec<_> = read.rewrites.iter().map(|rule| rule.to.clone()).collect();
+    let target = "https://${host}:${port}${uri}".to_owned();
+    assert_eq!(
+        to,
+        [
+            RewriteTo::Path { to: "${lower:path}".to_owned(), keep_query: false, next: 2 },
+            RewriteTo::Answer { to: Some(target), status: 301, keep_query: true },
+            RewriteTo::Answer { to: None, status: 410, keep_query: true },
+        ]
+    );
+    let texts = ["^b", "c$"].map(|regex| Condition {
+        test: Test::Text { of: Part::Template("${host}/$1".to_owned()), regex: regex.to_owned() },
+        negate: true,
+    });
+    assert_eq!(read.rewrites[2].when, texts);
 }
 
 #[test]
 fn conditions_that_make_no_sense_are_refused() {
+    let rewrite = |rule: &str, code: &str, part: &str| {
+        check_site(&format!("rewrites = [{{ path = '/a', {rule} }}]"), code, part);
+    };
+    rewrite("to = '/b', next = ‹-1›", "bad-value", "next");
+    rewrite("to = false, next = ‹1›", "bad-value", "goes on to no later rule");
+    rewrite("to = '/b', when = { texts = { ‹'$1'› = 'a' } }", "bad-value", "$1");
+    rewrite("to = '/b', when = { texts = { ‹'${x:path}'› = 'a' } }", "bad-value", "${x:path}");
+    rewrite("to = '‹${upper:path}›'", "bad-value", "no path that begins");
     let redirect = |rule: &str, code: &str, part: &str| {
         check_site(&format!("redirects = [{{ path = '/a', to = '/b', {rule} }}]"), code, part);
     };
@@ -300,7 +339,8 @@ fn a_redirect_or_rewrite_that_cannot_work_is_refused() {
     redirect("{ suffix = ‹''›, to = '/a' }", "bad-value", "suffix is empty");
     rewrite("{ path = '/a', to = '‹https://b›' }", "bad-value", "redirects go elsewhere");
     rewrite("{ path = '/a', to = '‹/b#c›' }", "bad-value", "stays with the client");
-    rewrite("{ path = '/a', to = '/b', ‹status› = 301 }", "unknown-key", "the keys here");
+    rewrite("{ path = '/a', to = '/b', ‹code› = 301 }", "unknown-key", "the keys here");
+    rewrite("{ path = '/a', to = '/b', status = 301, next = ‹1› }", "bad-value", "remove next");
     check(
         "[[site]]\nname = 'a'\nbindings = ['http/*:80:']\nproxy = 'http://b'\nrewrites = [{ path = '/a', to = '/b', ‹unless_file› = true }]",
         &[("exclusive", "unless_file goes with root")],

@@ -7,7 +7,6 @@ use crate::{
     change::{Fields, Value},
     document::{
         action::{CONTENT_TYPE, REDIRECT_STATUS},
-        fastcgi,
         proxy::{self, TIMEOUT_KEYS},
     },
     site::{CacheRule, FastCgi, Files, RouteAction, Symlinks, UnknownTypes},
@@ -116,7 +115,7 @@ fn fast_cgi(program: &FastCgi) -> Value {
         idle_connections_max,
     } = program;
     let mut keys = Keys::default();
-    let standard = [fastcgi::EXTENSION];
+    let standard = [FastCgi::EXTENSION];
     if !extensions.iter().eq(standard) {
         let endings = extensions.iter().map(|ending| format!(".{ending}"));
         keys.put("extensions", Value::texts(endings));
@@ -127,7 +126,7 @@ fn fast_cgi(program: &FastCgi) -> Value {
         keys.put("parameters", all.collect::<Fields>());
     }
     put_timeouts(&mut keys, timeouts);
-    let idle = (*idle_connections_max, fastcgi::IDLE_CONNECTIONS);
+    let idle = (*idle_connections_max, FastCgi::IDLE_CONNECTIONS);
     keys.put_other("idle_connections_max", idle, |own| own);
     or_short(keys, server.to_string().into())
 }

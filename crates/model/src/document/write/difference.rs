@@ -288,10 +288,11 @@ fn routes(entries: &mut Vec<Entry>, old: &Site, new: &Site) {
 ///
 /// They are exact where the text has no key that says again what is inherited, and no site two
 /// bindings of one text. Where it may have such, read the result, take the difference again and
-/// make what is left.
+/// make what is left. Certificate records are left out: they are no part of a configuration.
 #[must_use]
 pub fn changes(difference: &Difference) -> Vec<Change> {
-    difference.0.iter().map(change).collect()
+    let is_record = |entry: &&Entry| matches!(entry.at, Place::Record(_));
+    difference.0.iter().filter(|entry| !is_record(entry)).map(change).collect()
 }
 
 fn change(entry: &Entry) -> Change {

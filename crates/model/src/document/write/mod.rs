@@ -58,6 +58,8 @@ pub fn fields(configuration: &Configuration, at: &Place) -> Option<Fields> {
         Place::VirtualDirectory { site, path } => {
             route(table, site, path, RouteKind::VirtualDirectory)
         }
+        // It stands beside the configuration.
+        Place::Record(_) => None,
     }
 }
 

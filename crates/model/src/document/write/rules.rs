@@ -11,7 +11,7 @@ use crate::{
     },
     rules::{
         AccessRule, BasicAuth, Compress, Condition, Cors, HeaderRule, Hsts, Part, PathPattern,
-        RateLimit, RedirectRule, RedirectTo, RewriteRule, Rules, Test,
+        RateLimit, RedirectRule, RedirectTo, RewriteRule, RewriteTo, Rules, Test,
     },
 };
 
@@ -136,8 +136,19 @@ fn rewrite(rule: &RewriteRule) -> Value {
     let mut keys = pattern(path);
     conditions(&mut keys, when);
     match to {
-        Some(to) => keys.put("to", to.as_str()),
-        None => keys.put("to", false),
+        RewriteTo::Path { to, keep_query, next } => {
+            keys.put("to", to.as_str());
+            keys.put_other("keep_query", (*keep_query, true), |own| own);
+            keys.put_other("next", (*next, 0), |own| own);
+        }
+        RewriteTo::Answer { to, status, keep_query } => {
+            if let Some(to) = to {
+                keys.put("to", to.as_str());
+            }
+            keys.put("status", *status);
+            keys.put_other("keep_query", (*keep_query, true), |own| own);
+        }
+        RewriteTo::Here => keys.put("to", false),
     }
     keys.0.into()
 }
@@ -177,16 +188,22 @@ fn conditions(keys: &mut Keys, all: &[Condition]) {
                 own.put(name, value);
             }
         }
-        let mut fields = Fields::new();
+        let (mut fields, mut templates) = (Fields::new(), Fields::new());
         for one in all {
-            if let Test::Text { of: of @ Part::Field(name), .. } = &one.test
-                && let Some(value) = value(texts(of))
-            {
-                fields.insert(name.clone(), value);
+            let Test::Text { of, .. } = &one.test else { continue };
+            let (named, name) = match of {
+                Part::Field(name) => (&mut fields, name),
+                Part::Template(text) => (&mut templates, text),
+                _ => continue,
+            };
+            if let Some(value) = value(texts(of)) {
+                named.insert(name.clone(), value);
             }
         }
-        if !fields.is_empty() {
-            own.put("fields", fields);
+        for (key, named) in [("fields", fields), ("texts", templates)] {
+            if !named.is_empty() {
+                own.put(key, named);
+            }
         }
         if !own.0.is_empty() {
             keys.put(key, own.0);

@@ -26,6 +26,7 @@ pub(super) fn server(settings: &Settings) -> Fields {
         admin,
         client_ca,
         paths: _,
+        fastcgi: _,
         connections_max,
         connections_per_address_max,
         application_pools,

@@ -131,14 +131,6 @@ pub(super) fn with_names(text: &str, first: usize) -> Result<(String, usize), St
     Ok((named, groups))
 }
 
-impl Expression {
-    /// Whether it fits every path, and its first group holds it.
-    pub(super) fn is_everything(&self) -> bool {
-        let bare = self.text.trim_start_matches('^').trim_end_matches('$');
-        self.not.is_empty() && bare == "(.*)"
-    }
-}
-
 /// A regular expression of the module as the end of one of ours, behind the path of its level and a
 /// slash. The first group is the whole of what fits.
 ///
@@ -152,10 +144,24 @@ pub(super) fn expression(text: &str) -> Result<String, String> {
     if anchored == 0 {
         return Ok(format!(".*?({})", bare.join("|")));
     }
-    match anchored == alternatives.len() {
-        true => Ok(format!("({})", bare.join("|"))),
-        false => Err("only some of its alternatives begin with ^".to_owned()),
+    if anchored == alternatives.len() {
+        return Ok(format!("({})", bare.join("|")));
     }
+    // What the whole is cannot be said: see `anchors_some`.
+    let placed = alternatives.iter().map(|one| match one.strip_prefix('^') {
+        Some(bare) => bare.to_owned(),
+        None => format!(".*?(?:{one})"),
+    });
+    Ok(format!("({})", placed.collect::<Vec<_>>().join("|")))
+}
+
+/// Whether only some alternatives begin with `^`: the first group of such an [`expression`] is more
+/// than the whole of what fits.
+pub(super) fn anchors_some(text: &str) -> bool {
+    alternatives(text).is_ok_and(|all| {
+        let anchored = all.iter().filter(|one| one.starts_with('^')).count();
+        anchored > 0 && anchored < all.len()
+    })
 }
 
 /// The alternatives of an expression, at its outermost level.

@@ -1,21 +1,26 @@
 //! A rule taken apart until each part can be said here.
 
 use bindery_model::{
-    decide::{condition::Asked, rewrite::Replacement},
-    document::{is_token, read_path_target, read_target},
-    rules::{Condition, Part, PathPattern, RedirectRule, RedirectTo, RewriteRule, Test, regex},
+    decide::{
+        condition::Asked,
+        rewrite::{Function, Replacement},
+    },
+    document::{read_path_target, read_target},
+    rules::{
+        Condition, Part, PathPattern, RedirectRule, RedirectTo, RewriteRule, RewriteTo, Test, regex,
+    },
     upstream::{Proxy, Upstream, UpstreamHost},
 };
 
 use super::{
     super::{
         redirect::escape,
-        template::{Template, Token},
+        template::{Template, Token, field_of},
         upstream::upstream_of,
         value::{boolean, word},
     },
     Handed, Maps, Outcome,
-    expression::{Expression, NOT_UNDERSTOOD, Syntax, with_names},
+    expression::{Expression, NOT_UNDERSTOOD, Syntax, anchors_some, with_names},
 };
 use crate::xml::Element;
 
@@ -71,7 +76,7 @@ pub(super) enum Find {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Action {
     Nothing { stop: bool },
-    Rewrite,
+    Rewrite { stop: bool },
     Redirect,
     Refuse(u16),
 }
@@ -113,6 +118,10 @@ impl<'a> Rule<'a> {
         let element = entry.child("action").ok_or("it has no action")?;
         let kind = Action::read(element, flag(entry, "stopProcessing") == Some(true))?;
         let to = Template::read(&element.value("url").unwrap_or_default())?;
+        let has_whole = to.has_whole() || conditions.iter().any(|one| one.input.has_whole());
+        if has_whole && anchors_some(&url.text) {
+            return Err("only some of its alternatives begin with ^".to_owned());
+        }
         let path = None;
         let any = any && conditions.len() > 1;
         Ok(Self { base, url, conditions, any, track_all, known, path, kind, to, element })
@@ -223,6 +232,10 @@ impl<'a> Rule<'a> {
 
     /// The rule for the one request that a key of a map is: `None` where it is for none.
     fn only_for(mut self, key: &Template, entry: &str) -> Result<Option<Self>, String> {
+        // Keys have no case.
+        if let [Token::Function(Function::Lower, key)] = key.0.as_slice() {
+            return self.only_for(key, entry);
+        }
         let (path, query) = match key.0.as_slice() {
             [Token::Variable(name)] if name == "REQUEST_URI" => match entry.split_once('?') {
                 Some((path, query)) => (path.to_owned(), Some(query)),
@@ -288,7 +301,7 @@ impl<'a> Rule<'a> {
                 })
             }
             Action::Redirect => self.redirect(pattern, when, &to)?,
-            Action::Rewrite => self.rewrite(pattern, when, &to)?,
+            Action::Rewrite { stop } => self.rewrite(pattern, when, &to, stop)?,
         }))
     }
 
@@ -329,7 +342,7 @@ impl<'a> Rule<'a> {
                 None => {}
             }
             let names = names.then_some(first);
-            let (conditions, groups) = one.conditions(self, names)?;
+            let (conditions, groups) = one.conditions(names)?;
             first += groups;
             all.extend(conditions);
         }
@@ -351,11 +364,11 @@ impl<'a> Rule<'a> {
         let kind = self.element.value("redirectType");
         let status = kind.as_deref().map_or(Some(301), |text| word(text, &kinds));
         let status = status.ok_or("its redirectType is not known")?;
-        let (target, whole_query) = self.target(to)?;
+        let (target, query) = self.target(to)?;
         let to =
             read_target(&target).map_err(|why| format!("no redirect goes to {target:?}: {why}"))?;
         Replacement::new(&path, &when, Some(&to)).map_err(|error| error.to_string())?;
-        let keep_query = self.keeps_query() || whole_query;
+        let keep_query = query.unwrap_or_else(|| self.keeps_query());
         let to = RedirectTo::Target(to);
         Ok(Outcome::Redirect(RedirectRule { path, when, to, status, keep_query }))
     }
@@ -365,19 +378,19 @@ impl<'a> Rule<'a> {
         path: PathPattern,
         when: Vec<Condition>,
         to: &Template,
+        stop: bool,
     ) -> Result<Outcome, String> {
         if let Some(Token::Text(text)) = to.0.first()
             && text.contains("://")
         {
             return self.hand(&when, to).map(|handed| Outcome::Proxy(Box::new(handed)));
         }
-        if !self.keeps_query() {
-            return Err("it drops the query".to_owned());
-        }
-        let (to, _) = self.target(to)?;
+        let (to, query) = self.target(to)?;
         read_path_target(&to).map_err(|why| format!("no rewrite goes to {to:?}: {why}"))?;
         Replacement::new(&path, &when, Some(&to)).map_err(|error| error.to_string())?;
-        Ok(Outcome::Rewrite(RewriteRule { path, when, to: Some(to) }))
+        let keep_query = query.unwrap_or_else(|| self.keeps_query());
+        let to = RewriteTo::Path { to, keep_query, next: u16::from(!stop) };
+        Ok(Outcome::Rewrite(RewriteRule { path, when, to }))
     }
 
     /// Everything below a path handed to another server: the rule is for all of it, and what
@@ -439,34 +452,32 @@ impl<'a> Rule<'a> {
         flag(self.element, "appendQueryString").unwrap_or(true)
     }
 
-    /// A target of ours, and whether it has the whole query itself: back references are captures,
-    /// which begin with the whole of what fits.
-    fn target(&self, to: &Template) -> Result<(String, bool), String> {
-        let mut whole = String::new();
-        let mut query = false;
-        for token in &to.0 {
-            match token {
-                Token::Text(text) => whole.push_str(&text.replace('$', "$$")),
-                Token::Rule(number) => whole.push_str(&format!("${{{}}}", number + 1)),
-                Token::Condition(number) => whole.push_str(&format!("${{c{number}}}")),
-                Token::Variable(name) => whole.push_str(match name.as_str() {
-                    "HTTP_HOST" => "${authority}",
-                    "SERVER_NAME" => "${host}",
-                    "URL" | "PATH_INFO" => "${path}",
-                    "QUERY_STRING" => "${query}",
-                    "REQUEST_URI" => {
-                        query = true;
-                        "${path}"
-                    }
-                    name => return Err(format!("{{{name}}} is not known here")),
-                }),
-                Token::Map(name, _) => return Err(format!("{{{name}:...}} is not known here")),
-            }
+    /// A target of ours, and whether the query is kept behind it, where the target says so: one with
+    /// `{REQUEST_URI}` has it, once.
+    fn target(&self, to: &Template) -> Result<(String, Option<bool>), String> {
+        const PATHS: [&str; 4] = ["${path}", "${lower:path}", "${uri}", "${lower:uri}"];
+        if let Some(Token::Variable(name)) = to.0.first()
+            && (field_of(name).is_some_and(|_| name != "HTTP_HOST") || name == "QUERY_STRING")
+        {
+            return Err(format!("it leads to {{{name}}}, wherever a client wants"));
+        }
+        let mut whole = to.written()?;
+        let query_at = whole.find('?').unwrap_or(whole.len());
+        let mut query = None;
+        let (path, behind) = whole.split_at(query_at);
+        if path.contains("${uri}") {
+            query = Some(true);
+            whole = format!("{}{behind}", path.replace("${uri}", "${path}"));
+        } else if path.contains("${lower:uri}") {
+            query = Some(false);
         }
         let begins = |start: &str| whole.starts_with(start);
-        if whole.contains("://") || begins("/") || begins("${path}") {
+        if whole.contains("://") || begins("/") || PATHS.into_iter().any(begins) {
             // Two slashes come of a path behind one.
-            return Ok((whole.replace("/${path}", "${path}"), query));
+            let whole = PATHS
+                .iter()
+                .fold(whole.clone(), |whole, path| whole.replace(&format!("/{path}"), path));
+            return Ok((whole, query));
         }
         Ok((format!("{}/{whole}", self.base.trim_end_matches('/')), query))
     }
@@ -477,7 +488,7 @@ impl Action {
         let status = element.value("statusCode").and_then(|text| text.trim().parse::<u16>().ok());
         let kinds = [
             ("None", 0, Self::Nothing { stop }),
-            ("Rewrite", 1, Self::Rewrite),
+            ("Rewrite", 1, Self::Rewrite { stop }),
             ("Redirect", 2, Self::Redirect),
             ("CustomResponse", 3, Self::Refuse(status.unwrap_or_default())),
             ("AbortRequest", 4, Self::Refuse(ABORTED)),
@@ -537,11 +548,7 @@ impl Wanted {
     }
 
     /// Conditions of ours; its groups are called after numbers from `first` on, where that is said.
-    fn conditions(
-        &self,
-        rule: &Rule<'_>,
-        first: Option<usize>,
-    ) -> Result<(Vec<Condition>, usize), String> {
+    fn conditions(&self, first: Option<usize>) -> Result<(Vec<Condition>, usize), String> {
         let pattern = match &self.test {
             Find::File => {
                 return Ok((vec![Condition { test: Test::File, negate: self.negate }], 0));
@@ -551,31 +558,25 @@ impl Wanted {
             }
             Find::Pattern(pattern) => pattern,
         };
-        let shown = || format!("its condition on {} cannot be said here", self.input.shown());
         if self.negate && !pattern.not.is_empty() {
             return Err(NOT_UNDERSTOOD.to_owned());
         }
-        let (of, below) = match self.input.0.as_slice() {
-            [Token::Variable(name)] => (part(name).ok_or_else(shown)?, false),
-            // The path below the level.
-            [Token::Rule(0)] => (Part::Path, true),
-            [Token::Rule(1)] if rule.url.is_everything() => (Part::Path, true),
-            _ => return Err(shown()),
+        let shown = |_| format!("its condition on {} cannot be said here", self.input.shown());
+        let asks_for_port = pattern.text.replace("(?:", "").contains(':');
+        let of = match self.input.0.as_slice() {
+            [Token::Variable(name)] if name == "HTTP_HOST" && asks_for_port => {
+                Part::Template("${lower:authority}".to_owned())
+            }
+            [Token::Variable(name)] if part(name).is_some() => part(name).unwrap_or(Part::Path),
+            _ if self.input.has_condition() => return Err(shown(String::new())),
+            _ => Part::Template(self.input.written().map_err(shown)?),
         };
-        if of == Part::Host && pattern.text.contains(":\\d") {
-            return Err("its condition on {HTTP_HOST} asks for a port".to_owned());
-        }
-        let (mut whole, not, groups) = match (below, first) {
-            (true, Some(_)) => return Err(shown()),
-            (true, None) => {
-                let (whole, not) = pattern.below(rule.base)?;
-                (whole, not, 0)
-            }
-            (false, None) => {
+        let (mut whole, not, groups) = match first {
+            None => {
                 let mut all = pattern.all();
-                (all.next().unwrap_or_default(), all.collect(), 0)
+                (all.next().unwrap_or_default(), all.collect::<Vec<_>>(), 0)
             }
-            (false, Some(first)) => {
+            Some(first) => {
                 let (named, groups) = with_names(&pattern.text, first)?;
                 let whole = format!("{}(?P<c{}>{named})", pattern.case(), first - 1);
                 (whole, pattern.all().skip(1).collect(), groups)
@@ -597,17 +598,12 @@ fn part(name: &str) -> Option<Part> {
     Some(match name {
         "HTTP_HOST" | "SERVER_NAME" => Part::Host,
         "SERVER_PORT" => Part::Port,
-        "URL" | "PATH_INFO" => Part::Path,
-        "REQUEST_URI" | "UNENCODED_URL" => Part::Uri,
+        "URL" | "PATH_INFO" | "SCRIPT_NAME" => Part::Path,
+        "REQUEST_URI" | "UNENCODED_URL" | "HTTP_URL" => Part::Uri,
         "QUERY_STRING" => Part::Query,
-        "REQUEST_METHOD" => Part::Method,
+        "REQUEST_METHOD" | "HTTP_METHOD" => Part::Method,
         "REMOTE_ADDR" | "REMOTE_HOST" => Part::Client,
-        "CONTENT_TYPE" => Part::Field("content-type".to_owned()),
-        name => {
-            let field = name.strip_prefix("HTTP_").filter(|field| !field.is_empty())?;
-            let field = field.to_ascii_lowercase().replace('_', "-");
-            is_token(&field).then_some(Part::Field(field))?
-        }
+        name => Part::Field(field_of(name)?),
     })
 }
 

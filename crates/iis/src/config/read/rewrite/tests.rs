@@ -4,6 +4,7 @@ use bindery_model::{
     decide::{
         condition::Asked,
         rewrite::{Replacement, Target},
+        route::decoded_path,
     },
     rules::Test,
 };
@@ -45,17 +46,18 @@ fn asked(rules: &Rules, url: &str) -> String {
         None => (target, None),
     };
     let https = scheme == "https";
-    let asked = Asked { query, authority, https, ..Asked::of(path.as_bytes()) };
-    let held = |path: &_, when: &_, to: Option<&str>, keep: bool| -> Option<Target> {
+    let port = if https { 443 } else { 80 };
+    let asked = Asked { query, authority, https, port, ..Asked::of(path.as_bytes()) };
+    let held = |path: &_, when: &_, to: Option<&str>, keep: bool, asked: &Asked<'_>| {
         let made = Replacement::new(path, when, to).unwrap();
-        made.target(&asked, keep).filter(|_| made.admits(false, false))
+        made.target(asked, keep).filter(|_| made.admits(false, false))
     };
     for rule in rules.redirects() {
         let to = match &rule.to {
             RedirectTo::Target(to) => Some(to.as_str()),
             _ => None,
         };
-        if let Some(target) = held(&rule.path, &rule.when, to, rule.keep_query) {
+        if let Some(target) = held(&rule.path, &rule.when, to, rule.keep_query, &asked) {
             match rule.to {
                 RedirectTo::Target(_) => return format!("{} {}", rule.status, target.text),
                 RedirectTo::Refused => return rule.status.to_string(),
@@ -63,12 +65,31 @@ fn asked(rules: &Rules, url: &str) -> String {
             }
         }
     }
-    for RewriteRule { path, when, to } in rules.rewrites() {
-        if let Some(target) = held(&path, &when, to.as_deref(), true) {
-            return if to.is_some() { target.text } else { "here".to_owned() };
+    let (mut now, mut from) = (None::<String>, 0);
+    let rewrites = rules.rewrites();
+    while let Some(RewriteRule { path, when, to }) = rewrites.get(from) {
+        from += 1;
+        let target = now.clone().unwrap_or_else(|| target.to_owned());
+        let (own, query) = match target.split_once('?') {
+            Some((own, query)) => (own, Some(query)),
+            None => (target.as_str(), None),
+        };
+        let own = decoded_path(own).unwrap();
+        let asked = Asked { query, authority, https, port, ..Asked::of(&own) };
+        let Some(Target { text, .. }) = held(path, when, to.target(), to.keeps_query(), &asked)
+        else {
+            continue;
+        };
+        match to {
+            RewriteTo::Path { next: 0, .. } => return text,
+            RewriteTo::Path { next, .. } => from += usize::from(*next) - 1,
+            RewriteTo::Answer { to: Some(_), status, .. } => return format!("{status} {text}"),
+            RewriteTo::Answer { to: None, status, .. } => return status.to_string(),
+            RewriteTo::Here => return now.unwrap_or_else(|| "here".to_owned()),
         }
+        now = Some(text);
     }
-    "nothing".to_owned()
+    now.unwrap_or_else(|| "nothing".to_owned())
 }
 
 #[track_caller]
@@ -192,7 +213,8 @@ fn the_order_of_rules_counts() {
     let text = "<rules>\
         <rule stopProcessing='true'><match url='^\\.well-known/acme-challenge/'/>\
         <action type='None'/></rule>\
-        <rule><match url='^in/'/><action type='Rewrite' url='/inner'/></rule>\
+        <rule stopProcessing='true'><match url='^in/'/>\
+        <action type='Rewrite' url='/inner'/></rule>\
         <rule><match url='(.*)'/><conditions><add input='{HTTPS}' pattern='off'/></conditions>\
         <action type='Redirect' url='https://{HTTP_HOST}/{R:1}'/></rule>\
         <rule><match url='.*'/><action type='Rewrite' url='/index.html'/></rule></rules>";
@@ -227,6 +249,18 @@ fn what_must_not_fit_does_not() {
     let refuse = "<action type='AbortRequest'/>";
     let text = format!("<rule><match url='^open/' negate='true'/>{refuse}</rule>");
     check(&text, "/app", &[("http://a/app/x", "403"), ("http://a/app/open/x", "nothing")]);
+    check(
+        &rule("\\.(inc|po)$|^(\\..*|entries)$", refuse),
+        "/app",
+        &[
+            ("http://a/app/x/y.inc", "403"),
+            ("http://a/app/.git", "403"),
+            ("http://a/app/Entries", "403"),
+            ("http://a/app/x/entries", "nothing"),
+            ("http://a/app/x.incl", "nothing"),
+            ("http://a/x.inc", "nothing"),
+        ],
+    );
     check(
         &rule("^(?!api/)(?!img/).*$", refuse),
         "/",
@@ -344,22 +378,129 @@ fn what_cannot_be_said_is_refused_with_its_reason() {
     assert_eq!(refused(go), "it has no match");
     assert!(refused(&format!("<match url='(?=a)'/>{go}")).contains("look-around"));
     assert!(refused(&format!("<match url='(^a|b)'/>{go}")).contains("^ within"));
-    assert!(refused(&format!("<match url='^a|b'/>{go}")).contains("some of its alternatives"));
+    let whole = "<action type='Redirect' url='/{R:0}'/>";
+    assert!(refused(&format!("<match url='^a|b'/>{whole}")).contains("some of its alternatives"));
     let on = |input: &str| {
         let list = format!("<conditions><add input='{input}' pattern='a'/></conditions>");
         refused(&format!("<match url='(a).*'/>{list}{go}"))
     };
     assert!(on("{APPL_PHYSICAL_PATH}").contains("{APPL_PHYSICAL_PATH}"));
-    assert!(on("{HTTP_HOST}{URL}").contains("{HTTP_HOST}{URL}"));
-    assert!(on("{R:1}").contains("{R:1}"));
+    assert!(on("{ToLower:{C:1}}").contains("{ToLower:{C:1}}"));
+    assert!(on("{Map:{R:1}}").contains("not known"));
     let to =
         |url: &str| refused(&format!("<match url='(.*)'/><action type='Redirect' url='{url}'/>"));
     assert!(to("{Map:{R:1}}").contains("not known"));
-    assert!(to("{ToLower:{R:1}}").contains("{tolower:...} is not known"));
+    assert!(to("{ToUpper:{R:1}}").contains("{toupper:...} is not known"));
+    assert!(to("{HTTP_REFERER}").contains("wherever a client wants"));
     assert!(to("/{C:1}").contains("stands for nothing"));
     assert!(to("{").contains("does not end"));
     assert!(
         refused("<match url='a'/><action type='CustomResponse' statusCode='200'/>")
             .contains("answers 200")
     );
+}
+
+#[test]
+fn the_templates_of_iis_manager_are_served() {
+    let lower = "<rule name='l' stopProcessing='true'><match url='[A-Z]' ignoreCase='false'/>\
+        <action type='Redirect' url='{ToLower:{URL}}'/></rule>";
+    check(
+        lower,
+        "/",
+        &[("http://a/About/Us?Q=A", "301 /about/us?Q=A"), ("http://a/about", "nothing")],
+    );
+    let lower_host =
+        lower.replace("{ToLower:{URL}}", "https://{ToLower:{HTTP_HOST}}{ToLower:{URL}}");
+    check(&lower_host, "/", &[("http://A.example/X", "301 https://a.example/x")]);
+    let nothing_there = "<conditions>\
+        <add input='{REQUEST_FILENAME}' matchType='IsDirectory' negate='true'/>\
+        <add input='{REQUEST_FILENAME}' matchType='IsFile' negate='true'/></conditions>";
+    let to = |url: &str| format!("{nothing_there}<action type='Redirect' url='{url}'/>");
+    check(
+        &rule("(.*)/$", &to("{R:1}")),
+        "/",
+        &[("http://a/b/c/?d", "301 /b/c?d"), ("http://a/b", "nothing"), ("http://a/", "nothing")],
+    );
+    check(
+        &rule("(.*[^/])$", &to("{R:1}/")),
+        "/app",
+        &[("http://a/app/b?d", "301 /app/b/?d"), ("http://a/app/b/", "nothing")],
+    );
+    let canonical = "<conditions>\
+        <add input='{HTTP_HOST}' pattern='^www\\.a\\.example$' negate='true'/></conditions>\
+        <action type='Redirect' url='http://www.a.example/{R:1}'/>";
+    check(
+        &rule("(.*)", canonical),
+        "/",
+        &[
+            ("https://a.example/x?y", "301 http://www.a.example/x?y"),
+            ("http://www.a.example/x", "nothing"),
+        ],
+    );
+}
+
+#[test]
+fn later_rules_see_the_path_that_a_rewrite_gave() {
+    let text = "<rules>\
+        <rule name='1'><match url='^old/(.*)'/><action type='Rewrite' url='new/{R:1}'/></rule>\
+        <rule name='2'><match url='^new/secret'/><action type='AbortRequest'/></rule>\
+        <rule name='3'><match url='^new/(.*)\\.asp$'/>\
+        <action type='Redirect' url='/moved/{R:1}' appendQueryString='false'/></rule>\
+        <rule name='4' stopProcessing='true'><match url='^new/(.*)'/>\
+        <action type='Rewrite' url='page?p={R:1}' appendQueryString='false'/></rule>\
+        <rule name='5'><match url='.*'/><action type='Rewrite' url='/last'/></rule></rules>";
+    check(
+        text,
+        "/",
+        &[
+            ("http://a/old/x", "/page?p=x"),
+            ("http://a/new/x?q", "/page?p=x"),
+            ("http://a/old/secret", "403"),
+            ("http://a/new/secret", "403"),
+            ("http://a/old/x.asp?q", "301 /moved/x"),
+            ("http://a/other", "/last"),
+        ],
+    );
+}
+
+#[test]
+fn a_rule_is_for_a_request_once_whatever_it_is_taken_apart_into() {
+    let any = "<rules><rule><match url='(.*)'/><conditions logicalGrouping='MatchAny'>\
+        <add input='{URL}' pattern='a'/><add input='{URL}' pattern='x'/></conditions>\
+        <action type='Rewrite' url='x{R:1}'/></rule>\
+        <rule><match url='(.*)'/><action type='Rewrite' url='{R:1}z'/></rule></rules>";
+    check(any, "/", &[("http://h/a", "/xaz"), ("http://h/x", "/xxz"), ("http://h/b", "/bz")]);
+    let map = "<rewrite><rewriteMap name='M'><add key='/1' value='/2'/><add key='/2' value='/3'/>\
+        </rewriteMap><rule><match url='.*'/>\
+        <conditions><add input='{M:{ToLower:{REQUEST_URI}}}' pattern='(.+)'/></conditions>\
+        <action type='Rewrite' url='{C:1}'/></rule></rewrite>";
+    check(map, "/", &[("http://h/1", "/2"), ("http://h/2", "/3"), ("http://h/3", "nothing")]);
+}
+
+#[test]
+fn conditions_look_at_several_parts_and_at_groups() {
+    let when = |input: &str, pattern: &str| {
+        format!(
+            "<conditions><add input='{input}' pattern='{pattern}'/></conditions>\
+             <action type='Redirect' url='https://n/{{C:1}}'/>"
+        )
+    };
+    let go = |input: &str, pattern: &str, url: &str, expected: &str| {
+        check(&rule("^([a-z]+)/(.*)$", &when(input, pattern)), "/", &[(url, expected)]);
+    };
+    go("{HTTP_HOST}{URL}", "^h/(b/.*)$", "http://h/b/c", "301 https://n/b/c");
+    go("{HTTP_HOST}", "^h:(81)$", "http://H:81/b/c", "301 https://n/81");
+    go("{HTTP_HOST}", "^h:(81)$", "http://h/b/c", "nothing");
+    go("{R:2}", "^(x)y", "http://h/b/xy", "301 https://n/x");
+    go("{R:2}", "^(x)y", "http://h/xy/b", "nothing");
+    go("{CACHE_URL}", "^https://(.*):443/b", "https://h/b/c", "301 https://n/h");
+    go("{QUERY_STRING}", "q=([^&amp;]*)", "http://h/b/c?q=a%20b", "301 https://n/a%20b?q=a%20b");
+    let decoded = "<conditions><add input='{UrlDecode:{QUERY_STRING}}' pattern='^q=(.* .*)$'/>\
+        </conditions><action type='Redirect' url='/s?t={UrlEncode:{C:1}}' appendQueryString='false'/>";
+    check(&rule(".*", decoded), "/", &[("http://h/?q=a%20b", "301 /s?t=a%20b")]);
+    let login = "<action type='Redirect' url='/login?to={UrlEncode:{REQUEST_URI}}' \
+        appendQueryString='false'/>";
+    check(&rule("^in/", login), "/", &[("http://h/in/x?y=z", "301 /login?to=%2Fin%2Fx%3Fy%3Dz")]);
+    let port = "<action type='Redirect' url='https://{SERVER_NAME}:{SERVER_PORT}/{R:1}'/>";
+    check(&rule("^(in)$", port), "/", &[("http://h:99/in", "301 https://h:80/in")]);
 }

@@ -1,6 +1,9 @@
 //! What the samples come to.
 
-use super::*;
+use super::{
+    handlers::{PHP, WITH_PHP, scripts},
+    *,
+};
 
 #[test]
 fn the_sample_is_served_without_an_error() {
@@ -37,14 +40,16 @@ fn the_sample_is_served_without_an_error() {
     );
     assert_eq!(contoso.root.rules.rewrites[0].when.len(), 2);
     let to = RedirectTo::Target("https://www.contoso.example/${2}".to_owned());
-    let apex = &contoso.root.rules.redirects[0];
+    // TRACE, which requestFiltering refuses, comes first.
+    let [trace, apex, ..] = &contoso.root.rules.redirects[..] else { panic!() };
+    assert_eq!((&trace.to, trace.status), (&RedirectTo::Refused, 404));
     assert_eq!((&apex.to, apex.status, apex.when.len()), (&to, 301, 1));
     assert!(!contoso.root.rules.https_only);
     assert_eq!(site(&document, "staging").state, SiteState::Stopped);
     let log = document.configuration.settings.access_log.as_ref().unwrap();
     assert_eq!(log.folder, Path::new("/srv/inetpub/logs/LogFiles"));
     let redirect = &site(&document, "legacy-redirect").root.rules.redirects;
-    assert_eq!(redirect.iter().map(|rule| rule.status).collect::<Vec<_>>(), [308, 308]);
+    assert_eq!(redirect.iter().map(|rule| rule.status).collect::<Vec<_>>(), [404, 308, 308]);
 }
 
 #[test]
@@ -187,4 +192,125 @@ fn fragments_are_read_as_whole_files() {
     assert_eq!(site(&document, "one").limits.requests_max, Some(100));
     let document = Given::text("<html/>").read();
     assert_eq!(codes(&document), ["missing-key"]);
+}
+
+/// What is told of a `web.config` at the root of a site with PHP, beside what stays unsaid.
+fn told_of(text: &str) -> String {
+    let mut given = sections("");
+    given.companion = "version = 1\n[paths]\n'D:' = \"/srv/d\"\n[fastcgi]\n'C:\\PHP\\8.2\\php-cgi.exe' = \"unix:/run/php.sock\"\n";
+    given.web_configs.insert(PathBuf::from("/srv/d/a"), text.to_owned());
+    let document = given.read();
+    let told = told(&document, &given.text);
+    told.replace("2 hint not-supported-here: /srv/d/a/web.config:", "hint ")
+        .replace("/srv/d/a/", "")
+}
+
+#[test]
+fn what_web_configs_of_well_known_programs_have_is_served_or_told() {
+    const ASPNET: &str = "does not run: ASP.NET and ISAPI stay on Windows";
+    for (name, text, expected) in [
+        (
+            "wordpress",
+            include_str!("../../../../tests/web_configs/wordpress.config"),
+            vec!["23: maxQueryString"],
+        ),
+        (
+            "drupal",
+            include_str!("../../../../tests/web_configs/drupal.config"),
+            vec![
+                "below [fastcgi]: 'C:\\Program Files\\PHP\\php-cgi.exe' = \"unix:",
+                "38: ExecuteURL \"/index.php\": only static files",
+            ],
+        ),
+        ("laravel", include_str!("../../../../tests/web_configs/laravel.config"), vec![]),
+        (
+            "umbraco",
+            include_str!("../../../../tests/web_configs/umbraco.config"),
+            vec![
+                "6: <appSettings>",
+                "7: <connectionStrings>",
+                "8: <system.web>",
+                ASPNET,
+                "37: rewrite/outboundRules",
+                "41: <runtime>",
+            ],
+        ),
+        (
+            "dotnetnuke",
+            include_str!("../../../../tests/web_configs/dotnetnuke.config"),
+            vec![ASPNET, ASPNET, "10: maxUrl"],
+        ),
+        ("single-page", include_str!("../../../../tests/web_configs/single-page.config"), vec![]),
+        (
+            "aspnet-core",
+            include_str!("../../../../tests/web_configs/aspnet-core.config"),
+            vec![
+                "6: the handler of \"*\" does not run: run the ASP.NET Core program",
+                "8: aspNetCore",
+            ],
+        ),
+        (
+            "static",
+            include_str!("../../../../tests/web_configs/static.config"),
+            vec![
+                "23: the rewrite rule \"Without ending\" is not done: its condition on {REQUEST_FILENAME}.html",
+            ],
+        ),
+    ] {
+        let told = told_of(text);
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{name}\n{told}");
+        for (line, part) in lines.iter().zip(expected) {
+            assert!(line.contains(part), "{name}: {part}\n{line}");
+        }
+        assert!(!told.contains("not-to-be-shown"), "{told}");
+    }
+}
+
+#[test]
+fn what_requests_may_not_have_is_refused() {
+    let server = "<security><requestFiltering>\
+        <denyUrlSequences><add sequence='wp-config'/><add sequence='..'/></denyUrlSequences>\
+        <alwaysAllowedUrls><add url='/wp-config/open'/></alwaysAllowedUrls>\
+        <denyQueryStringSequences><add sequence='&lt;script'/></denyQueryStringSequences>\
+        <verbs allowUnlisted='false'><add verb='GET' allowed='true'/><add verb='TRACE' allowed='false'/></verbs>\
+        <fileExtensions><add fileExtension='.php' allowed='false'/></fileExtensions>\
+        </requestFiltering></security>";
+    let mut given = sections(&format!("{server}<handlers>{PHP}</handlers>"));
+    given.companion = WITH_PHP;
+    let document = given.read();
+    let root = route(&document, "/");
+    assert_eq!(codes(&document), [""; 0]);
+    assert_eq!(scripts(&root), None, "an ending that is refused is not run either");
+    let refused = |method: &str, path: &[u8], query: Option<&str>| {
+        let asked = bindery_model::decide::condition::Asked {
+            method,
+            query,
+            ..bindery_model::decide::condition::Asked::of(path)
+        };
+        root.rules.redirects.iter().any(|rule| {
+            assert_eq!((&rule.to, rule.status), (&RedirectTo::Refused, 404));
+            let made = Replacement::new(&rule.path, &rule.when, None).unwrap();
+            made.target(&asked, true).is_some()
+        })
+    };
+    assert!(refused("GET", b"/a/WP-Config.php", None) && refused("GET", b"/wp-config\xff", None));
+    assert!(!refused("GET", b"/wp-config/open", None) && !refused("GET", b"/a", Some("b=c")));
+    assert!(refused("GET", b"/a", Some("b=<SCRIPT")) && refused("GET", b"/a", Some("b=%3cscript")));
+    assert!(refused("TRACE", b"/a", None) && refused("PUT", b"/a", None));
+}
+
+#[test]
+fn a_rule_that_refuses_and_is_not_done_is_a_warning() {
+    for (action, code) in [
+        ("type='AbortRequest'", Code::NotEnforced),
+        ("type='CustomResponse' statusCode='403'", Code::NotEnforced),
+        ("type='Redirect' url='/x'", Code::NotSupportedHere),
+    ] {
+        let inner = format!(
+            "<rewrite><rules><rule name='r'><match url='(?=a)'/><action {action}/></rule></rules></rewrite>"
+        );
+        let given = web_config("", "/srv/d/a", &inner);
+        has(&given.read(), &given.text, code, "is not done: its regular expression");
+    }
 }

@@ -115,6 +115,8 @@ const RULES: &[(&str, &[&str])] = &[
             "[{ prefix = '/r', to = '/s' }, { suffix = '.x', to = '/y?z=1' }]",
             "[{ regex = '.', to = '/i', unless = { file = true, folder = true, fields = { A = 'b' } } }]",
             "[{ regex = '.', to = false, when = { folder = true, method = 'P', uri = 'x' } }]",
+            "[{ regex = 'a', to = '${lower:path}', keep_query = false, next = 2 }, { suffix = '.x', status = 404 }]",
+            "[{ regex = '(a)', to = 'https://${host}/', status = 301, unless = { texts = { '$1${encode:uri}' = ['b', 'c'] } } }]",
         ],
     ),
     ("request_bytes_max", &["0", "1000", "false"]),
