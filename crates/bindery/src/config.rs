@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bindery_control::home::{Home, HomeError, Loaded};
 use bindery_model::{document::Settings, problem::Way};
 
-use crate::{ConfigOption, output::Failure};
+use crate::{ConfigOption, commands::change::ways_text, output::Failure};
 
 /// The folders in which a configuration is looked for when none is named.
 const FOLDERS: [&str; 2] = ["", "/etc/bindery"];
@@ -54,14 +54,10 @@ fn found_in(folder: &Path) -> Option<PathBuf> {
 
 /// Names the configuration at `path` in commands that are printed, where it would not be found.
 pub(crate) fn name_in_commands<'a>(path: &Path, ways: impl IntoIterator<Item = &'a mut Way>) {
-    if ConfigOption::default().path().is_ok_and(|found| found == path) {
+    let option = option_for(path);
+    if option.is_empty() {
         return;
     }
-    let text = path.display().to_string();
-    let option = match text.contains(|c: char| !c.is_alphanumeric() && !"/._-".contains(c)) {
-        true => format!(" --config '{}'", text.replace('\'', "'\\''")),
-        false => format!(" --config {text}"),
-    };
     for command in ways.into_iter().flat_map(|way| &mut way.commands) {
         // Behind the subcommand.
         let words = if command.starts_with("bindery binding") { 3 } else { 2 };
@@ -71,9 +67,40 @@ pub(crate) fn name_in_commands<'a>(path: &Path, ways: impl IntoIterator<Item = &
     }
 }
 
+/// What names the configuration at `path` in a command; nothing where it is found.
+fn option_for(path: &Path) -> String {
+    match ConfigOption::default().path().is_ok_and(|found| found == path) {
+        true => String::new(),
+        false => format!(" --config {}", as_word(path)),
+    }
+}
+
+/// A path as a word of a shell.
+fn as_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.contains(|c: char| !c.is_alphanumeric() && !"/._-".contains(c)) {
+        true => format!("'{}'", text.replace('\'', "'\\''")),
+        false => text,
+    }
+}
+
 /// Reads a configuration. What is wrong inside it is no failure: the document lists it.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
-    Home::load(path).map_err(failure)
+    Home::load(path).map_err(|error| match error {
+        HomeError::Records { ref file, .. } => {
+            let way = Way {
+                what: "move it away, and go back to the last revision of the history, which has \
+                       them with their configuration"
+                    .to_owned(),
+                commands: vec![
+                    format!("mv {0} {0}.broken", as_word(file)),
+                    format!("bindery undo{}", option_for(path)),
+                ],
+            };
+            failure(error).with(&ways_text(&[way]))
+        }
+        error => failure(error),
+    })
 }
 
 fn failure(error: HomeError) -> Failure {
@@ -81,6 +108,7 @@ fn failure(error: HomeError) -> Failure {
     match error {
         HomeError::Io { source, .. } => Failure::because(what, source),
         HomeError::NotText { source, .. } => Failure::because(what, source),
+        HomeError::Records { source, .. } => Failure::because(what, source),
         HomeError::Edited { .. } => Failure::new(what),
     }
 }

@@ -10,12 +10,12 @@ use std::{
 
 use bindery_control::{
     api::{CertificateRecord, ProblemDocument, certificates, user_name},
-    applier::{Applier, Outcome, Refused, Request, What},
+    applier::{Applier, Outcome, Past, Refused, Request, What},
     backup::Backups,
     client::{Client, ClientError, Refusal, Terms, all},
     history::{self, Actor, Record},
     home::{Home, HomeError, Loaded},
-    problems::PlacedProblem,
+    problems::{FilePlace, PlacedProblem},
     steps::Observer,
     things,
 };
@@ -24,10 +24,12 @@ use bindery_model::{
     change::{Difference, Fields, Place},
     document::{Configuration, Document, Settings},
 };
-use bindery_server::text_of;
+use bindery_server::{inspect::has_errors, text_of};
 
 use crate::{
-    ConfigOption, config,
+    ConfigOption,
+    commands::change::{helped, problems_text},
+    config,
     output::{self, Failure},
     privileges::User,
 };
@@ -104,9 +106,7 @@ impl Seen {
         let (document, beside) = self.home.read(text, &self.records);
         match beside.first() {
             None => Ok(document),
-            Some(PlacedProblem { file, line, message, .. }) => {
-                Err(Failure::new(format!("{file}:{line}: {message}")))
-            }
+            Some(problem) => Err(Failure::new(problem.said())),
         }
     }
 
@@ -186,6 +186,31 @@ impl Things {
                 all(None, |wanted| client.certificates(wanted)).map_err(failure)
             }
             Self::Files(document) => Ok(certificates(&document.configuration.table)),
+        }
+    }
+}
+
+/// What was, where no server runs and the file has errors, so that it is not in force.
+pub(crate) fn past(config: &ConfigOption) -> Result<Option<Past>, Failure> {
+    let began = Instant::now();
+    loop {
+        let (home, settings) = config.find()?;
+        if server_of(&settings, &home, history::Door::Cli)?.is_some() {
+            return Ok(None);
+        }
+        let loaded = config.load()?;
+        if !has_errors(&loaded.document.problems) && loaded.beside.is_empty() {
+            return Ok(None);
+        }
+        // What a broken file says of it may be read in part only.
+        let folder = home.state_folder(&settings);
+        match Past::open(home, &folder) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < LOCK_TIMEOUT =>
+            {
+                thread::sleep(LOCK_INTERVAL);
+            }
+            opened => return opened.map_err(unread),
         }
     }
 }
@@ -330,32 +355,32 @@ impl From<ClientError> for NotMade {
             return Self { what: text_of(&error), help, is_unknown, ..Self::default() };
         };
         let Refusal(ProblemDocument { detail, help, problems, .. }) = *refusal;
-        let problems = problems.into_iter().filter(|own| own.file.is_some());
+        // What the whole says already is not said again.
+        let problems = problems.into_iter().filter(|own| own.message != detail);
         let problems = problems.map(|own| PlacedProblem {
             severity: own.severity,
             code: own.code,
-            file: own.file.unwrap_or_default(),
-            line: own.line.unwrap_or(1),
-            column: own.column.unwrap_or(1),
+            place: own.file.map(|file| FilePlace {
+                file,
+                line: own.line.unwrap_or(1),
+                column: own.column.unwrap_or(1),
+            }),
             message: own.message,
             help: own.help,
             ways: own.ways,
         });
-        Self { what: detail, problems: problems.collect(), help, is_unknown }
+        let problems = problems.collect();
+        Self { what: detail, problems, help, is_unknown }
     }
 }
 
 impl From<NotMade> for Failure {
     fn from(refused: NotMade) -> Self {
-        let mut text = refused.what;
-        for problem in &refused.problems {
-            let PlacedProblem { file, line, column, message, code, .. } = problem;
-            text.push_str(&format!("\n{file}:{line}:{column}: {message} [{code}]"));
+        let mut below = problems_text(&refused.problems);
+        if let Some(help) = &refused.help {
+            below.push_str(&helped(help));
         }
-        if let Some(help) = refused.help {
-            text.push_str(&format!("\n  help: {help}"));
-        }
-        Self::new(text)
+        Self::new(refused.what).with(&below)
     }
 }
 
@@ -368,13 +393,13 @@ impl Door {
             if let Some(client) = server_of(&settings, &home, door)? {
                 return Ok(Self::Server(Box::new(client), home));
             }
-            let applier = Applier::open(config.load()?, Observer::default()).map_err(|refused| {
-                let problems = "it has errors and cannot be changed by commands; `bindery check` \
-                                explains them";
-                let NotMade { problems: all, .. } = NotMade::from(refused);
-                let what = problems.to_owned();
-                Failure::from(NotMade { what, problems: all, ..NotMade::default() })
-            })?;
+            let applier =
+                Applier::open(config.load()?, Observer::default()).map_err(|refused| {
+                    let file = home.path.display();
+                    let what = format!("{file} has errors, and cannot be changed by commands");
+                    let help = Some("`bindery check` shows them in their lines".to_owned());
+                    Failure::from(NotMade { what, help, ..NotMade::from(refused) })
+                })?;
             let busy = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
             if applier.state().is_err_and(busy) && began.elapsed() < LOCK_TIMEOUT {
                 // Another command, which ends soon, or a server that begins, which answers soon.
@@ -532,7 +557,8 @@ impl Door {
     }
 }
 
-fn unread(error: io::Error) -> Failure {
+/// Why the history cannot be shown.
+pub(crate) fn unread(error: io::Error) -> Failure {
     Failure::because("the history cannot be read", error)
 }
 

@@ -15,17 +15,19 @@ pub(crate) struct Failure {
     what: String,
     source: Option<Box<dyn Error + Send + Sync>>,
     usage: bool,
+    /// Lines that stand below it.
+    below: String,
 }
 
 impl Failure {
     /// A failure that says all itself.
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, usage: false }
+        Self { what: what.into(), source: None, usage: false, below: String::new() }
     }
 
     /// What was typed makes no sense.
     pub(crate) fn usage(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, usage: true }
+        Self { usage: true, ..Self::new(what) }
     }
 
     /// How the program ends: 2 where what was typed makes no sense, as when an option is unknown.
@@ -38,7 +40,13 @@ impl Failure {
         what: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self { what: what.into(), source: Some(source.into()), usage: false }
+        Self { source: Some(source.into()), ..Self::new(what) }
+    }
+
+    /// The same with lines below it, each with its end: problems one by one, or what to do.
+    pub(crate) fn with(mut self, below: &str) -> Self {
+        self.below.push_str(below);
+        self
     }
 }
 
@@ -70,12 +78,13 @@ pub(crate) fn note_text(text: &str) {
 }
 
 /// Prints why a command failed; lines are broken where people read them.
-pub(crate) fn error(error: &(dyn Error + 'static)) {
+pub(crate) fn error(error: &Failure) {
     let text = format!("bindery: {}", bindery_server::text_of(error));
     match io::stderr().is_terminal() {
         true => note(wrapped(&text, COLUMNS).join("\n")),
         false => note(text),
     }
+    note_text(&error.below);
 }
 
 /// Whether standard output is a terminal that takes colours (<https://no-color.org>).

@@ -16,8 +16,9 @@ const HELP_COLUMNS: usize = COLUMNS - 13;
 /// Problems of files beside the configuration, a line each.
 pub(crate) fn beside(problems: &[PlacedProblem]) -> String {
     let mut out = String::new();
-    for PlacedProblem { severity, code, file, line, column, message, .. } in problems {
-        writeln!(out, "{severity}[{code}]: {file}:{line}:{column}: {message}\n").ok();
+    for problem in problems {
+        let PlacedProblem { severity, code, .. } = problem;
+        writeln!(out, "{severity}[{code}]: {}\n", problem.said()).ok();
     }
     out
 }

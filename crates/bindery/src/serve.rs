@@ -1,12 +1,15 @@
 //! `bindery run`: wires configuration, sockets, server, signals and the API together.
 
-use std::{net::TcpListener, num::NonZero, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener, num::NonZero, path::Path, process::ExitCode, sync::Arc, time::Duration,
+};
 
 use bindery_control::{
-    api::{self, Api},
+    api::{self, About, Api},
     applier::{Applier, Outcome, Request, What},
+    client::Client,
     history::{Actor, Door},
-    home::Loaded,
+    home::{Home, Loaded},
     problems::PlacedProblem,
     steps::Observer,
     watch,
@@ -16,7 +19,8 @@ use bindery_server::{
     blocking::{self, Background},
     inspect::has_errors,
     limits::BLOCKING_THREADS_MAX,
-    listener, scheduling,
+    listener::{self, ListenError},
+    scheduling,
     server::Server,
     text_of,
 };
@@ -36,6 +40,7 @@ use tracing_subscriber::{
 use crate::{
     ConfigOption,
     admin::{self, Admin, Answers, Metrics},
+    commands::change::helped,
     config,
     output::{self, Failure},
     privileges::{self, User},
@@ -94,7 +99,7 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     let user = settings.user.as_deref().map(User::to_become).transpose()?.flatten();
     let sockets =
         listener::prepare(&loaded.document.configuration.table, &Default::default(), inherited())
-            .map_err(|error| Failure::because("cannot listen", error))?;
+            .map_err(|error| not_listening(error, &loaded.home, &state_dir))?;
     // Before giving up root, as the others.
     let admin_socket = admin::prepare(settings.admin)?;
     let state_folder = privileges::make_state_folder(&state_dir, user.as_ref());
@@ -149,6 +154,24 @@ pub(crate) fn serve(loaded: Loaded, ready: impl FnOnce(&Server)) -> Result<ExitC
     // What the end of the drain time left is not waited for again.
     runtime.shutdown_background();
     code
+}
+
+/// Why sockets cannot be opened: the port is taken by a server of the same file, as a rule.
+fn not_listening(error: ListenError, home: &Home, state_dir: &Path) -> Failure {
+    let is_taken = matches!(error, ListenError::Taken { .. });
+    let running = Client::new(state_dir, Door::Cli).and_then(|client| client.about());
+    match running {
+        Ok(About { pid, file, .. }) if is_taken && file == home.file => {
+            let what = format!("a server of {} runs already, process {pid}", home.path.display());
+            let help = format!(
+                "it takes up what is changed in the file at once, and reads everything again on \
+                 `kill -HUP {pid}`; `bindery status` shows what it does; to start another one, \
+                 end it first, by `kill {pid}` or by systemctl where systemd has started it"
+            );
+            Failure::new(what).with(&helped(&help))
+        }
+        _ => Failure::because("cannot listen", error),
+    }
 }
 
 /// What a server counts, for as long as it is there.
@@ -277,12 +300,13 @@ async fn inspect_in_background(applier: Applier, known: Arc<Vec<PlacedProblem>>)
         background.run("inspect the configuration", move || applier.inspect_untold(&known));
     let Ok(problems) = inspected.await else { return };
     for problem in &problems {
-        let PlacedProblem { severity, file, line, column, code, message, .. } = problem;
+        let PlacedProblem { severity, code, .. } = problem;
+        let said = problem.said();
         match severity.as_str() {
             "error" => {
-                error!("{file}:{line}:{column}: {message} [{code}]{}", problem.advice());
+                error!("{said} [{code}]{}", problem.advice());
             }
-            "warning" => warn!("{file}:{line}:{column}: {message} [{code}]"),
+            "warning" => warn!("{said} [{code}]"),
             _ => {}
         }
     }

@@ -16,6 +16,7 @@
 //! What a crash leaves at each of them is told in [`crate::history`].
 
 mod machine;
+mod past;
 mod plan;
 
 use std::{
@@ -55,6 +56,10 @@ use crate::{
     things::list,
     written::{Author, Replaced},
 };
+
+use past::{between, kept};
+
+pub use past::Past;
 
 /// Who listens to events and falls behind by more has to look at the history again.
 const EVENTS_KEPT: usize = 256;
@@ -98,6 +103,22 @@ pub enum What {
     Reload,
     /// Whatever the file says now, with everything it names read and looked at again.
     Anew,
+}
+
+impl Request {
+    /// Whether who asks has the text that comes of it, and can look at a place in it.
+    fn has_text(&self) -> bool {
+        match self.what {
+            // appcmd has changed what it was given.
+            What::Text(_) => self.actor.door != Door::Appcmd,
+            What::Reload | What::Anew => true,
+            What::Changes(_)
+            | What::Records(_)
+            | What::Both(..)
+            | What::Undo(_)
+            | What::Restore(_) => false,
+        }
+    }
 }
 
 impl What {
@@ -533,11 +554,7 @@ impl Applier {
     ///
     /// When the history cannot be read.
     pub fn kept(&self, revision: u64) -> io::Result<Option<Kept>> {
-        let state = self.inner.state.as_ref().map_err(again)?;
-        let Some(Texts { config, records }) = state.history.texts(revision)? else {
-            return Ok(None);
-        };
-        Ok(Some(Kept { text: config, records: serde_json::from_str(&records)? }))
+        kept(&self.inner.state.as_ref().map_err(again)?.history, revision)
     }
 
     /// What the revision `to` has otherwise than `from`, each read with its own certificate
@@ -547,14 +564,8 @@ impl Applier {
     ///
     /// [`Refused::NoRevision`], or that the history cannot be read.
     pub fn difference(&self, from: u64, to: u64) -> Result<Difference, Refused> {
-        let home = &self.current().home;
-        let read = |revision| -> Result<(Configuration, Records), Refused> {
-            let kept = self.kept(revision).map_err(|error| unkept(revision, error))?;
-            let Kept { text, records } = kept.ok_or(Refused::NoRevision(revision))?;
-            Ok((home.holding(&text).read(&text, &records).0.configuration, records))
-        };
-        let ((before, records), after) = (read(from)?, read(to)?);
-        Ok(difference((&before, &records), (&after.0, &after.1)))
+        let state = self.inner.state.as_ref().map_err(|error| Refused::State(again(error)))?;
+        between(&self.current().home, &state.history, [from, to])
     }
 
     /// What was kept under names.
@@ -698,14 +709,6 @@ fn again(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
 }
 
-/// Why a revision of the history cannot be brought back.
-fn unkept(revision: u64, source: io::Error) -> Refused {
-    match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Refused::Lost { revision, source },
-        _ => Refused::State(source),
-    }
-}
-
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -764,8 +767,7 @@ impl Inner {
         shown.edited = Arc::new(problems.to_vec());
         drop(shown);
         for problem in problems.iter().filter(|one| one.is_error()) {
-            let PlacedProblem { file, line, column, code, message, .. } = problem;
-            error!("{file}:{line}:{column}: {message} [{code}]{}", problem.advice());
+            error!("{} [{}]{}", problem.said(), problem.code, problem.advice());
         }
         // Nobody may be listening.
         drop(self.events.send(Event::Refused { problems: problems.to_vec() }));

@@ -179,6 +179,11 @@ pub(crate) struct Unfinished {
 }
 
 impl History {
+    /// Whether a state folder has one.
+    pub(crate) fn is_in(state_dir: &Path) -> bool {
+        state_dir.join("history").join("records.jsonl").is_file()
+    }
+
     /// Opens the history of a state folder, and repairs what a crash left in its files.
     pub(crate) fn open(state_dir: &Path) -> io::Result<Self> {
         let folder = state_dir.join("history");

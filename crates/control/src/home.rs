@@ -15,7 +15,7 @@ use bindery_iis::{
 use bindery_model::{
     change::{Change, EditError},
     document::{self, Before, Document, Settings, edit},
-    problem::Severity,
+    problem::{Problem, Severity},
 };
 use serde::{Deserialize, Serialize};
 
@@ -236,10 +236,11 @@ impl Home {
         let (document, beside) = self.read(&text, &Records::default());
         // Where records are is known when the settings are.
         let records = read_records(&self.state_folder(&document.configuration.settings))?;
-        let (document, beside) = match records == Records::default() {
+        let (mut document, beside) = match records == Records::default() {
             true => (document, beside),
             false => self.read(&text, &records),
         };
+        document.problems.iter_mut().for_each(Problem::stands_in_file);
         Ok(Loaded { home: self, text, records, document, beside })
     }
 
@@ -562,7 +563,8 @@ pub fn read_records(state_dir: &Path) -> Result<Records, HomeError> {
     let file = records_file(state_dir);
     let failed = |source| HomeError::Io { what: "read", file: file.clone(), source };
     match fs::read(&file) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(error.into())),
+        Ok(text) => serde_json::from_slice(&text)
+            .map_err(|source| HomeError::Records { file: file.clone(), source }),
         // Nobody but the server may look into its state folder; then nobody has records.
         Err(error)
             if matches!(
@@ -676,6 +678,14 @@ pub enum HomeError {
         file: PathBuf,
         /// What it is, or where it is none.
         source: NotUtf8,
+    },
+    /// The file of certificate records is not as it was written.
+    #[error("{} cannot be read as certificate records", file.display())]
+    Records {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and where.
+        source: serde_json::Error,
     },
     /// Somebody else has changed it meanwhile.
     #[error("{} was changed by somebody else meanwhile", file.display())]

@@ -3,20 +3,28 @@
 use bindery_model::problem::{Problem, Severity, Way};
 use serde::{Deserialize, Serialize};
 
-/// A problem with its place in lines and columns, both from 1; columns count characters.
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePlace {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+}
+
+/// A problem with its place in lines and columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedProblem {
     /// `error`, `warning` or `hint`.
     pub severity: String,
     /// Its stable code.
     pub code: String,
-    /// The file.
-    pub file: String,
-    /// The line.
-    pub line: usize,
-    /// The column.
-    pub column: usize,
-    /// What is wrong.
+    /// Where. None in a text that nobody can look at: one that a change would have made.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub place: Option<FilePlace>,
+    /// What is wrong, with the names of the objects.
     pub message: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -33,13 +41,28 @@ impl PlacedProblem {
         Self {
             severity: Severity::Error.to_string(),
             code: "file".to_owned(),
-            file: file.to_owned(),
-            line: 1,
-            column: 1,
+            place: Some(FilePlace { file: file.to_owned(), line: 1, column: 1 }),
             message: message.to_owned(),
             help: String::new(),
             ways: Vec::new(),
         }
+    }
+
+    /// Where it is, as far as that can be looked at, and what is wrong.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match &self.place {
+            Some(FilePlace { file, line, column }) => {
+                format!("{file}:{line}:{column}: {}", self.message)
+            }
+            None => self.message.clone(),
+        }
+    }
+
+    /// The line, where it is in a file.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.line)
     }
 
     /// What to do about it, on one line: for a log.
@@ -95,12 +118,11 @@ pub fn all_placed<'a>(
 fn at_line(problem: &Problem, file: &str, text: &str, line: usize) -> PlacedProblem {
     let before = text.get(..problem.span.start).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
     PlacedProblem {
         severity: problem.severity().to_string(),
         code: problem.code.to_string(),
-        file: file.to_owned(),
-        line,
-        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        place: Some(FilePlace { file: file.to_owned(), line, column }),
         message: problem.message.clone(),
         help: problem.help.clone(),
         ways: problem.ways.clone(),

@@ -83,6 +83,14 @@ impl Problem {
         self
     }
 
+    /// Says that commands come when it is out of the file: as long as the file has it, none is
+    /// obeyed.
+    pub fn stands_in_file(&mut self) {
+        for way in self.ways.iter_mut().filter(|way| !way.commands.is_empty()) {
+            way.what.push_str("; take it out of the file, and then type");
+        }
+    }
+
     /// How bad it is: a matter of its kind.
     #[must_use]
     pub fn severity(&self) -> Severity {

@@ -19,7 +19,7 @@ use crate::{
     document::{Configuration, Parts},
     name::HostPattern,
     problem::{Code, Problem, Span, Way},
-    record::{CENTRAL, RecordKey, SNI},
+    record::{CENTRAL, RecordKey, Records, SNI},
 };
 
 /// Who makes records, as IIS writes it.
@@ -245,14 +245,9 @@ pub(crate) fn held_twice(all: &Parts, problem: Problem, [first, second]: [usize;
     if shown == wanted && all.records.is_none() {
         return problem;
     }
+    // What somebody called it tells people more than its digest, which is none of a name.
+    let shown = shown.filter(|shown| all.certificates.iter().any(|own| own.name == *shown));
     let site = |own: u32| all.sites.get(own as usize).map_or("", |site| site.name.as_str());
-    // A name that the site answers for already is the one that is meant.
-    let mut own = all.bindings.iter().filter(|own| own.site == other.site);
-    let host = own.find_map(|own| match &own.information.host {
-        HostPattern::Any => None,
-        host => Some(host.to_string()),
-    });
-    let host = host.unwrap_or_else(|| "NAME".to_owned());
     let endpoint = information.endpoint;
     let mut problem = problem;
     let shown_text = shown.as_ref().map_or_else(String::new, |shown| format!(", {shown:?}"));
@@ -263,10 +258,22 @@ pub(crate) fn held_twice(all: &Parts, problem: Problem, [first, second]: [usize;
         site(one.site)
     )
     .ok();
+    let host = match host_of(all, other) {
+        Host::Own(host) => host.to_string(),
+        Host::HasAll(host) => {
+            let name = site(other.site);
+            let what = format!(
+                "leave it away: by its name, site {name:?} answers on https/{endpoint}:{host} \
+                 already"
+            );
+            return problem.with_ways([Way { what, commands: Vec::new() }]);
+        }
+        Host::Unknown => "NAME".to_owned(),
+    };
     let (site, holder) = (quoted(site(other.site)), quoted(site(one.site)));
     let by_name = format!("let the server name choose: give it its host, https/{endpoint}:{host}");
-    let both = "the same, with one certificate that covers both";
-    let ways = match all.records {
+    let both = "the same, with one certificate that covers both".to_owned();
+    let [named, shared] = match &all.records {
         None => {
             let add = |certificate: &str| {
                 format!(
@@ -275,27 +282,71 @@ pub(crate) fn held_twice(all: &Parts, problem: Problem, [first, second]: [usize;
             };
             let set =
                 format!("bindery binding set {holder} {information} --certificate CERTIFICATE");
-            [
-                (by_name, vec![add(wanted.as_deref().unwrap_or("CERTIFICATE"))]),
-                (both.to_owned(), vec![set, add("CERTIFICATE")]),
-            ]
+            let wanted = wanted.map_or_else(|| "CERTIFICATE".to_owned(), |own| as_word(&own));
+            [vec![add(&wanted)], vec![set, add("CERTIFICATE")]]
         }
-        Some(_) => {
-            let add = |flags| {
-                format!(
-                    "bindery appcmd set site {site} \"/+bindings.[protocol='https',bindingInformation='{endpoint}:{host}'{flags}]\""
-                )
-            };
-            let own = format!(
-                "bindery netsh http add sslcert hostnameport={host}:{} certhash={HASH} {OWNER}",
-                endpoint.port
-            );
-            let record = RecordKey::IpPort(endpoint);
-            let all = format!("bindery netsh http update sslcert ipport={record} certhash={HASH}");
-            [(by_name, vec![own, add(",sslFlags='1'")]), (both.to_owned(), vec![all, add("")])]
-        }
+        Some(records) => by_records(records, endpoint, &host, &site),
     };
+    let ways = [(by_name, named), (both, shared)];
     problem.with_ways(ways.map(|(what, commands)| Way { what, commands }))
+}
+
+/// What is typed where certificates stand in records, for either way out. Keys that have a record
+/// are not added, and those that have none are not updated.
+fn by_records(records: &Records, endpoint: Endpoint, host: &str, site: &str) -> [Vec<String>; 2] {
+    let add = |flags| {
+        format!(
+            "bindery appcmd set site {site} \"/+bindings.[protocol='https',bindingInformation='{endpoint}:{host}'{flags}]\""
+        )
+    };
+    let has = |key: &str| {
+        let key = key.parse().ok();
+        key.is_some_and(|key: RecordKey| records.certificates.contains_key(&key))
+    };
+    let key = format!("hostnameport={host}:{}", endpoint.port);
+    let own = format!("bindery netsh http add sslcert {key} certhash={HASH} {OWNER}");
+    let own = (!has(&key)).then_some(own);
+    let key = format!("ipport={}", RecordKey::IpPort(endpoint));
+    let all = match has(&key) {
+        true => format!("bindery netsh http update sslcert {key} certhash={HASH}"),
+        false => format!("bindery netsh http add sslcert {key} certhash={HASH} {OWNER}"),
+    };
+    let named = own.into_iter().chain([add(",sslFlags='1'")]).collect();
+    [named, vec![all, add("")]]
+}
+
+/// The host that a binding without one is meant for.
+enum Host<'a> {
+    /// One that its site answers for, and not on this address and port.
+    Own(&'a HostPattern),
+    /// Its site answers here for all that it answers for, this one first.
+    HasAll(&'a HostPattern),
+    /// The site has none.
+    Unknown,
+}
+
+fn host_of<'a>(all: &'a Parts, meant: &Binding) -> Host<'a> {
+    let own = all.bindings.iter().filter(|own| own.site == meant.site);
+    let hosts =
+        || own.clone().map(|own| &own.information.host).filter(|own| **own != HostPattern::Any);
+    let is_free = |host: &&HostPattern| {
+        let key = BindingInformation { host: (**host).clone(), ..meant.information.clone() };
+        !all.bindings.iter().any(|own| own.information == key)
+    };
+    match (hosts().find(is_free), hosts().next()) {
+        (Some(free), _) => Host::Own(free),
+        (None, Some(first)) => Host::HasAll(first),
+        (None, None) => Host::Unknown,
+    }
+}
+
+/// A word of a command line, in quotes only where it needs them.
+fn as_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match word.chars().all(plain) {
+        true => word.to_owned(),
+        false => quoted(word),
+    }
 }
 
 /// What the first certificate that a binding names is called.
@@ -340,7 +391,7 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use super::*;
-    use crate::{document::parse, record::Records};
+    use crate::document::parse;
 
     /// A configuration of IIS's form: bindings with their `sslFlags`, and records.
     fn configuration(bindings: &[(&str, u32)], records: &[&str]) -> Configuration {
@@ -453,5 +504,78 @@ mod tests {
         let new = told(Stand::InForce, RecordStand::Asked);
         assert!(new.ways[1].commands[0].contains("http add sslcert ipport="), "{new:?}");
         assert!(new.ways[0].what.ends_with(", and then ask again"), "{new:?}");
+    }
+
+    /// What is said of two sites of `bindery.toml` that hold one key, the second with these others.
+    fn held_by_two(others: &str, wanted: &str) -> Problem {
+        let text = format!(
+            "[[certificate]]\nname = \"one\"\nfile = \"1\"\n[[certificate]]\nname = \"the two\"\n\
+             file = \"2\"\n[[site]]\nname = \"a\"\nrespond = \"\"\n\
+             bindings = [{{ on = \"https/*:443:\", certificate = \"one\" }}]\n\
+             [[site]]\nname = \"b\"\nrespond = \"\"\n\
+             bindings = [{others}{{ on = \"https/*:443:\", certificate = \"{wanted}\" }}]\n"
+        );
+        let document = parse(&format!("version = 1\n{text}"), Path::new("/"));
+        let twice = |one: &Problem| one.code == Code::DuplicateBinding;
+        document.problems.into_iter().find(twice).unwrap()
+    }
+
+    #[test]
+    fn the_host_that_is_proposed_is_one_that_the_site_does_not_have_there() {
+        let commands = |others: &str| {
+            let ways = held_by_two(others, "the two").ways;
+            let all = ways.into_iter().map(|way| (way.what, way.commands));
+            all.collect::<Vec<_>>()
+        };
+        let add = |host: &str| {
+            format!("bindery binding add \"b\" https/*:443:{host} --certificate \"the two\"")
+        };
+        for (others, host) in [
+            ("", "NAME"),
+            ("\"http/*:80:b.c\", ", "b.c"),
+            ("\"https/*:443:b.c\", \"http/*:80:d.c\", ", "d.c"),
+            ("\"https/*:444:b.c\", ", "b.c"),
+        ] {
+            assert_eq!(commands(others)[0].1, [add(host)], "{others}");
+        }
+        let known = commands("\"https/*:443:b.c\", \"http/*:80:b.c\", ");
+        let [(what, none)] = known.as_slice() else { panic!("{known:?}") };
+        assert_eq!(none.len(), 0);
+        assert!(what.contains("site \"b\" answers on https/*:443:b.c already"), "{what}");
+    }
+
+    #[test]
+    fn a_certificate_is_called_by_its_name_or_not_at_all() {
+        let by_name = held_by_two("", "the two");
+        assert!(by_name.message.ends_with("that of site \"a\", \"one\""), "{by_name:?}");
+        let hash = "05".repeat(20);
+        let by_hash = held_by_two("", &hash);
+        assert!(by_hash.ways[0].commands[0].ends_with(&hash), "{by_hash:?}");
+        assert!(!by_hash.message.contains(&hash), "{by_hash:?}");
+    }
+
+    #[test]
+    fn in_a_file_it_comes_out_before_commands_are_typed() {
+        let mut problem = held_by_two("", "the two");
+        problem.stands_in_file();
+        assert!(problem.ways[0].what.ends_with("take it out of the file, and then type"));
+    }
+
+    #[test]
+    fn records_are_added_where_there_are_none_and_else_updated() {
+        let keys = |all: &[&str]| Records {
+            ssl_flags: Vec::new(),
+            certificates: all.iter().map(|key| (key.parse().unwrap(), None)).collect(),
+        };
+        let endpoint = Endpoint { address: None, port: 443 };
+        let verbs = |all: &[&str]| {
+            let [named, shared] = by_records(&keys(all), endpoint, "b.c", "\"b\"");
+            let verb = |line: &String| line.split(' ').nth(3).map(str::to_owned);
+            (named.len(), verb(&shared[0]).unwrap())
+        };
+        assert_eq!(verbs(&[]), (2, "add".to_owned()));
+        assert_eq!(verbs(&["ipport=0.0.0.0:443"]), (2, "update".to_owned()));
+        assert_eq!(verbs(&["hostnameport=b.c:443"]), (1, "add".to_owned()));
+        assert_eq!(verbs(&["hostnameport=*.b.c:443"]), (2, "add".to_owned()));
     }
 }

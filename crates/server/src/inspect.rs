@@ -262,10 +262,17 @@ impl Inspector<'_> {
             return self.without((place, binding), position);
         }
         let information = &binding.information;
+        let in_store = self.has_central_file(&information.host);
         let (message, help) = match &information.host {
             HostPattern::Any => (
                 format!("{information} has no host name to choose a certificate by"),
                 "say which: { on = \"...\", certificate = \"...\" }".to_owned(),
+            ),
+            host if in_store => (
+                format!("no certificate covers {host}"),
+                "the central store has a file for it, which certificate = \"central\" takes; that \
+                 is --certificate central of `bindery binding`, and sslFlags 3 of appcmd"
+                    .to_owned(),
             ),
             host => (
                 format!("no certificate covers {host}"),
@@ -273,6 +280,18 @@ impl Inspector<'_> {
             ),
         };
         self.report(Code::NoCertificate, position.certificate.clone(), message, help);
+    }
+
+    /// Whether the central store has a file for a host.
+    fn has_central_file(&mut self, host: &HostPattern) -> bool {
+        let HostPattern::Exact(name) = host else { return false };
+        if self.central.is_none()
+            && let Some(store) = &self.configuration.settings.central_store
+        {
+            let folder = CentralFolder::open(store.folder.clone(), store.password_file.clone());
+            self.central = folder.refresh().is_ok().then_some(folder);
+        }
+        self.central.as_ref().is_some_and(|central| central.find(name.as_str()).is_some())
     }
 
     fn without(&mut self, (place, binding): (usize, &Binding), position: &BindingPosition) {

@@ -8,6 +8,7 @@ use bindery_control::{
     applier::{Refused, Request, What},
     history,
     home::Form,
+    problems::PlacedProblem,
     words::timestamp,
 };
 use bindery_iis::{
@@ -16,8 +17,10 @@ use bindery_iis::{
     netsh::records::Records,
 };
 use bindery_model::{
+    certificate::CertificateChoice,
     change::{Difference, Entry, How, Place},
     document::{Configuration, Document, write},
+    name::HostPattern,
     problem::{Code, Problem, Severity},
 };
 use bindery_server::{clock, text_of};
@@ -177,9 +180,9 @@ fn refuse(refused: &NotMade) -> Result<ExitCode, Failure> {
     // What is wrong in the file already is not wrong with what was asked for.
     let edited = refused.what == Refused::Edited(Vec::new()).to_string();
     let said = match refused.problems.first() {
-        Some(first) if edited => &format!(
-            "Configuration error in {}, line {}: {}; {}",
-            first.file, first.line, first.message, refused.what
+        Some(PlacedProblem { place: Some(place), message, .. }) if edited => &format!(
+            "Configuration error in {}, line {}: {message}; {}",
+            place.file, place.line, refused.what
         ),
         Some(first) => &first.message,
         None => &refused.what,
@@ -372,7 +375,7 @@ fn read(seen: &Seen, text: &str) -> Document {
     let configuration = Configuration { settings, ..Configuration::default() };
     let positions = Default::default();
     let companion = Document { configuration, positions, problems: Vec::new() };
-    config::read(&Sources {
+    let mut document = config::read(&Sources {
         text,
         folder: &seen.home.folder,
         companion: &companion,
@@ -381,7 +384,20 @@ fn read(seen: &Seen, text: &str) -> Document {
         folders_with_web_config: &|_| Vec::new(),
         folder_named: &|folder| Some(folder.to_owned()),
         environment: &|name| std::env::var_os(name)?.into_string().ok(),
-    })
+    });
+    let Configuration { table, records, .. } = &mut document.configuration;
+    for (place, binding) in table.bindings.iter_mut().enumerate() {
+        let asks = records.as_ref().is_some_and(|records| records.asks_central(place));
+        if binding.certificate == CertificateChoice::Central && !asks {
+            // Beside IIS's form a store is for every binding without a record. Here it is for those
+            // that say so, and the others have the best, as from every other door.
+            binding.certificate = match binding.information.host {
+                HostPattern::Any => CertificateChoice::None,
+                HostPattern::Exact(_) | HostPattern::Wildcard(_) => CertificateChoice::Best,
+            };
+        }
+    }
+    document
 }
 
 /// Where a site has one binding less and one more, it is the same one with another text: it keeps

@@ -147,8 +147,8 @@ pub(crate) fn coloured(text: &str, colour: bool) -> String {
 pub(crate) fn problems_text(problems: &[PlacedProblem]) -> String {
     let mut out = String::new();
     for problem in problems {
-        let PlacedProblem { severity, code, file, line, column, message, help, ways } = problem;
-        let text = format!("{severity}[{code}]: {file}:{line}:{column}: {message}");
+        let PlacedProblem { severity, code, help, ways, .. } = problem;
+        let text = format!("{severity}[{code}]: {}", problem.said());
         writeln!(out, "{}", wrapped(&text, COLUMNS - 2).join("\n  ")).ok();
         if !help.is_empty() {
             out.push_str(&helped(help));
@@ -165,7 +165,7 @@ pub(crate) fn warned_said(problems: &[PlacedProblem]) {
 }
 
 /// Ways out of a problem, numbered; commands stand on lines of their own, as they are typed.
-fn ways_text(ways: &[Way]) -> String {
+pub(crate) fn ways_text(ways: &[Way]) -> String {
     let mut out = String::new();
     for (number, Way { what, commands }) in (1..).zip(ways) {
         let what = format!("{number}. {what}{}", if commands.is_empty() { "" } else { ":" });
@@ -177,7 +177,8 @@ fn ways_text(ways: &[Way]) -> String {
     out
 }
 
-fn helped(help: &str) -> String {
+/// What to do, below what it is about.
+pub(crate) fn helped(help: &str) -> String {
     format!("  help: {}\n", wrapped(help, COLUMNS - 8).join("\n        "))
 }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     ConfigOption,
-    door::Door,
+    door::{Door, NotMade, past, unread},
     output::{self, Failure},
 };
 
@@ -48,8 +48,11 @@ pub(crate) struct HistoryArguments {
 
 /// Lists changes.
 pub(crate) fn history(arguments: &HistoryArguments) -> Result<ExitCode, Failure> {
-    let door = Door::open(&arguments.config, By::Cli)?;
-    let records = door.history(arguments.before, arguments.count.into())?;
+    let HistoryArguments { count, before, ref config, .. } = *arguments;
+    let records = match past(config)? {
+        Some(past) => past.history(before, count.into()).map_err(unread)?,
+        None => Door::open(config, By::Cli)?.history(before, count.into())?,
+    };
     if arguments.json {
         output::print_json(&records)?;
         return Ok(ExitCode::SUCCESS);
@@ -153,11 +156,15 @@ pub(crate) struct DiffArguments {
 /// Shows what differs.
 pub(crate) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
     let DiffArguments { from, to, config, json } = arguments;
-    let door = Door::open(config, By::Cli)?;
-    let difference = match from {
-        Some(from) => door.difference(*from, *to)?,
-        None => {
-            let seen = door.seen()?;
+    // What was needs no file without errors.
+    let past = if from.is_some() && to.is_some() { past(config)? } else { None };
+    let difference = match (from, to, past) {
+        (Some(from), Some(to), Some(past)) => {
+            past.difference(*from, *to).map_err(|refused| Failure::from(NotMade::from(refused)))?
+        }
+        (Some(from), ..) => Door::open(config, By::Cli)?.difference(*from, *to)?,
+        (None, ..) => {
+            let seen = Door::open(config, By::Cli)?.seen()?;
             let text = seen.home.text();
             let text =
                 text.map_err(|error| Failure::because("the file cannot be compared", error))?;

@@ -44,6 +44,8 @@ const ENDINGS: [&str; 5] = ["pfx", "p12", "pem", "crt", "cer"];
 
 /// The key of the server that has application pools.
 const POOLS: &str = "application_pools";
+/// The key of the server that has the folder which bindings take their certificates from.
+const CENTRAL_STORE: &str = "central_store";
 
 /// From where.
 #[derive(clap::Subcommand)]
@@ -160,10 +162,11 @@ fn find(arguments: &Arguments, is_new: bool, plain: bool) -> Result<Found, Failu
     let Document { problems, .. } = &document;
     let name = file.display().to_string();
     let problems = [beside, all_placed(problems, &name, &text)].concat();
-    // Settings of the whole server are those of the one that takes the sites, which have their pools.
+    // Settings of the whole server are those of the one that takes the sites, which have their
+    // pools, and a place that their certificates come from.
     difference.0.retain_mut(|entry| match &mut entry.how {
         How::Changed(keys) if entry.at == Place::Server => {
-            keys.retain(|key, _| key == POOLS);
+            keys.retain(|key, _| [POOLS, CENTRAL_STORE].contains(&key.as_str()));
             !keys.is_empty()
         }
         _ => entry.at != Place::Server,
@@ -354,8 +357,8 @@ fn report(found: &Found, is_new: bool) -> String {
     }
     if !not_supported.is_empty() {
         out.push_str("\nnot supported, and without effect here:\n");
-        for PlacedProblem { line, message, .. } in &not_supported {
-            let text = format!("line {line}: {message}");
+        for problem in &not_supported {
+            let text = format!("line {}: {}", problem.line().unwrap_or(1), problem.message);
             writeln!(out, "{}", wrapped(&text, COLUMNS).join("\n  ")).ok();
         }
     }
@@ -455,7 +458,7 @@ fn pools_of(act: &Act) -> Option<&Fields> {
 
 /// What of a change is not there yet: certificates and listeners may stand there as they are, from
 /// an earlier import or as those of the `bindery.toml` beside both; pools are added to those that
-/// are there.
+/// are there; the central store is the one that is there.
 fn not_there(mut change: Change, there: &Configuration) -> Option<Change> {
     let own = things::one(there, &change.at);
     match (&change.at, &mut change.act) {
@@ -465,19 +468,24 @@ fn not_there(mut change: Change, there: &Configuration) -> Option<Change> {
             (own != *fields).then_some(change)
         }
         (Place::Server, Act::Set(keys)) => {
-            let Some(Some(Value::Table(pools))) = keys.get_mut(POOLS) else { return Some(change) };
-            let Some(Value::Table(mut all)) = own.and_then(|mut own| own.remove(POOLS)) else {
-                return Some(change);
-            };
-            let is_there =
-                |name: &String| all.keys().any(|known| known.to_lowercase() == name.to_lowercase());
-            pools.retain(|name, _| !is_there(name));
-            if pools.is_empty() {
-                return None;
+            let mut own = own.unwrap_or_default();
+            keys.retain(|key, _| key != CENTRAL_STORE || !own.contains_key(key));
+            if let Some(Some(Value::Table(pools))) = keys.get_mut(POOLS)
+                && let Some(Value::Table(mut all)) = own.remove(POOLS)
+            {
+                let is_there = |name: &String| {
+                    all.keys().any(|known| known.to_lowercase() == name.to_lowercase())
+                };
+                pools.retain(|name, _| !is_there(name));
+                match pools.is_empty() {
+                    true => drop(keys.remove(POOLS)),
+                    false => {
+                        all.append(pools);
+                        *pools = all;
+                    }
+                }
             }
-            all.append(pools);
-            *pools = all;
-            Some(change)
+            (!keys.is_empty()).then_some(change)
         }
         _ => Some(change),
     }
@@ -492,6 +500,16 @@ fn into_what_is_there(found: Found, options: &ChangeOptions) -> Result<ExitCode,
     let there = seen.configuration();
     let changes = found.changes.into_iter().filter_map(|change| not_there(change, there));
     let mut changes: Vec<_> = changes.collect();
+    if seen.home.form == Form::Iis {
+        // There it stands in the bindery.toml beside it.
+        changes.retain_mut(|change| match &mut change.act {
+            Act::Set(keys) if change.at == Place::Server => {
+                keys.remove(CENTRAL_STORE);
+                !keys.is_empty()
+            }
+            _ => true,
+        });
+    }
     for change in &mut changes {
         if let (Place::Site(_), Act::Add(fields)) = (&change.at, &mut change.act)
             && fields.get("id").is_some_and(|id| taken.contains(id))

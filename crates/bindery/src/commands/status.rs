@@ -123,8 +123,7 @@ fn edited(out: &mut String, all: &[PlacedProblem]) -> std::fmt::Result {
     }
     writeln!(out, "edited         the file, which is not in force: errors {}", errors.len())?;
     for error in errors.iter().take(PROBLEMS_SHOWN) {
-        let PlacedProblem { file, line, column, message, code, .. } = error;
-        let text = format!("{file}:{line}:{column}: {message} [{code}]");
+        let text = format!("{} [{}]", error.said(), error.code);
         writeln!(out, "  {}", wrapped(&text, COLUMNS - 4).join("\n    "))?;
     }
     more(out, errors.len(), PROBLEMS_SHOWN, "errors; `bindery check` explains them")

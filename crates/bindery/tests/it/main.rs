@@ -17,6 +17,7 @@ mod names;
 mod netsh;
 mod probe;
 mod program;
+mod refused;
 mod reload;
 mod requests;
 mod root;

@@ -68,7 +68,7 @@ fn site(name: &str, id: u8, on: &str) -> String {
     )
 }
 
-fn application_host(sites: &[String]) -> String {
+pub(crate) fn application_host(sites: &[String]) -> String {
     format!(
         "<configuration>\n  <system.applicationHost>\n    <sites>\n{}    </sites>\n  \
          </system.applicationHost>\n</configuration>\n",

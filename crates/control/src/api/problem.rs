@@ -12,7 +12,11 @@ use http::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{applier::Refused, home::HomeError, problems::PlacedProblem};
+use crate::{
+    applier::Refused,
+    home::HomeError,
+    problems::{FilePlace, PlacedProblem},
+};
 
 /// The media type of a problem document.
 pub(crate) const PROBLEM: &str = "application/problem+json";
@@ -95,7 +99,11 @@ impl ProblemItem {
 
 impl From<PlacedProblem> for ProblemItem {
     fn from(placed: PlacedProblem) -> Self {
-        let PlacedProblem { severity, code, file, line, column, message, help, ways } = placed;
+        let PlacedProblem { severity, code, place, message, help, ways } = placed;
+        let (file, at) = match place {
+            Some(FilePlace { file, line, column }) => (Some(file), Some((line, column))),
+            None => (None, None),
+        };
         Self {
             severity,
             code,
@@ -103,9 +111,9 @@ impl From<PlacedProblem> for ProblemItem {
             help,
             ways,
             pointer: None,
-            file: Some(file),
-            line: Some(line),
-            column: Some(column),
+            file,
+            line: at.map(|(line, _)| line),
+            column: at.map(|(_, column)| column),
         }
     }
 }

@@ -22,7 +22,8 @@ use tracing::{error, warn};
 use super::{
     Adopt, Current, Inner, Outcome, Refused, Request, State, What, Writer, again, difference,
     machine::{self, inspected},
-    seconds, unkept,
+    past::unkept,
+    seconds,
 };
 use crate::{
     backup::Backups,
@@ -57,6 +58,25 @@ impl Plan {
             && self.home.file == current.home.file
             && self.text == current.text
             && self.records == current.records
+    }
+
+    /// Problems of its text with their places.
+    fn placed<'a>(&self, problems: impl IntoIterator<Item = &'a Problem>) -> Vec<PlacedProblem> {
+        all_placed(problems, &self.home.path.display().to_string(), &self.text)
+    }
+
+    /// The same for who asks, before it is made: without places in a text that nobody has.
+    fn told<'a>(
+        &self,
+        problems: impl IntoIterator<Item = &'a Problem>,
+        current: &Current,
+        request: &Request,
+    ) -> Vec<PlacedProblem> {
+        let mut placed = self.placed(problems);
+        if !self.in_file && !request.has_text() && self.text != current.text {
+            placed.iter_mut().for_each(|problem| problem.place = None);
+        }
+        placed
     }
 
     /// Records that a binding takes up when this change makes one with their key. None where
@@ -166,8 +186,9 @@ impl Inner {
         let mut problem = PlacedProblem::of_file(&file, &text_of(refused));
         if let Refused::Home(HomeError::NotText { source: NotUtf8::At { line, column }, .. }) =
             refused
+            && let Some(place) = &mut problem.place
         {
-            (problem.line, problem.column) = (*line, *column);
+            (place.line, place.column) = (*line, *column);
         }
         problem
     }
@@ -274,7 +295,7 @@ impl Inner {
         request: &Request,
     ) -> Result<Outcome, Refused> {
         let current = Arc::clone(&self.shown().current);
-        let mut next = self.understood(plan, &current)?;
+        let mut next = self.understood(plan, &current, request)?;
         if !next.plan.anew
             && next.difference.0.is_empty()
             && next.plan.text == current.text
@@ -287,9 +308,8 @@ impl Inner {
         let anew = next.plan.anew;
         let by_hand = next.plan.in_file;
         let found = inspected(writer, current.read(), read, serving.as_deref(), (anew, by_hand));
-        let file = next.plan.home.path.display().to_string();
         if !request.force && !found.new_errors.is_empty() {
-            return Err(Refused::Inspected(all_placed(&found.new_errors, &file, &next.plan.text)));
+            return Err(Refused::Inspected(next.plan.told(&found.new_errors, &current, request)));
         }
         next.machine = found.machine;
         self.done(Step::Inspected)?;
@@ -299,11 +319,12 @@ impl Inner {
         });
         self.done(Step::Listening)?;
         let all = machine::all(&next.problems, &next.machine);
-        let placed = all_placed(&all, &file, &next.plan.text);
-        let news = self.news(&placed);
         if request.dry_run {
+            let news = self.news(&next.plan.told(&all, &current, request));
             return Ok(unchanged(&current, next.difference, news));
         }
+        let placed = next.plan.placed(&all);
+        let news = self.news(&placed);
         let record = Record {
             revision: current.revision + 1,
             at: seconds(clock::now()),
@@ -325,7 +346,12 @@ impl Inner {
     }
 
     /// Reads the new text and finds what differs. An error in it ends here.
-    fn understood(&self, mut plan: Plan, current: &Current) -> Result<Next, Refused> {
+    fn understood(
+        &self,
+        mut plan: Plan,
+        current: &Current,
+        request: &Request,
+    ) -> Result<Next, Refused> {
         let read =
             |plan: &Plan| plan.home.read_after(&plan.text, &plan.records, current.in_force());
         let (mut document, mut errors) = read(&plan);
@@ -343,10 +369,12 @@ impl Inner {
                 (document, errors) = read(&plan);
             }
         }
+        if plan.in_file {
+            document.problems.iter_mut().for_each(Problem::stands_in_file);
+        }
         self.done(Step::Read)?;
-        let file = plan.home.path.display().to_string();
         let wrong = document.problems.iter().filter(|one| one.severity() == Severity::Error);
-        errors.extend(all_placed(wrong, &file, &plan.text));
+        errors.extend(plan.told(wrong, current, request));
         if !errors.is_empty() {
             return Err(Refused::Problems(errors));
         }
@@ -549,8 +577,7 @@ fn unchanged(current: &Current, difference: Difference, problems: Vec<PlacedProb
 /// Writes what an edited file is warned of, since nobody else is there to be told.
 fn warn_of(news: &[PlacedProblem]) {
     for problem in news.iter().filter(|one| one.severity == "warning") {
-        let PlacedProblem { file, line, column, code, message, .. } = problem;
-        warn!("{file}:{line}:{column}: {message} [{code}]");
+        warn!("{} [{}]", problem.said(), problem.code);
     }
 }
 

@@ -20,7 +20,7 @@ use bindery_server::{
     },
 };
 
-use crate::home::Loaded;
+use crate::{home::Loaded, problems::PlacedProblem};
 
 /// A configuration with what is known about it as a whole.
 pub struct Unserved {
@@ -40,12 +40,7 @@ pub fn unserved(loaded: Loaded, order: Option<Order>) -> Unserved {
     let mut problems = Vec::new();
     let config = loaded.home.path.clone();
     let folder = loaded.home.folder.clone();
-    problems.extend(
-        loaded
-            .beside
-            .iter()
-            .map(|problem| format!("{}:{}: {}", problem.file, problem.line, problem.message)),
-    );
+    problems.extend(loaded.beside.iter().map(PlacedProblem::said));
     if has_errors(&loaded.document.problems) {
         problems.push(format!(
             "{} has errors and cannot be served as it is; `bindery check` shows them",

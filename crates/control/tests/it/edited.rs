@@ -40,7 +40,7 @@ async fn an_edit_that_cannot_be_served_is_told_and_kept_and_nothing_is_written_o
     assert!(matches!(refused, Refused::Problems(_)), "{refused}");
     let edited = applier.edited();
     assert_eq!(edited.iter().filter(|one| one.is_error()).count(), edited.len());
-    assert_eq!(edited[0].line, setup.text(&["a"]).lines().count() + 1);
+    assert_eq!(edited[0].line(), Some(setup.text(&["a"]).lines().count() + 1));
     let Event::Refused { problems } = events.try_recv().unwrap() else { panic!("it is broken") };
     assert_eq!(problems, *edited);
     let refused = apply(&applier, What::Changes(vec![add("b", setup.port)])).await.unwrap_err();
@@ -185,7 +185,7 @@ async fn an_edit_is_taken_up_at_once_however_it_is_written() {
     // Wrong, and mended.
     setup.write("version = 1\n[[site]]\n");
     let Event::Refused { problems } = told(&mut events).await else { panic!("it is wrong") };
-    assert!(problems.iter().any(|one| one.line == 2), "{problems:?}");
+    assert!(problems.iter().any(|one| one.line() == Some(2)), "{problems:?}");
     assert_eq!(setup.answer("c").await.as_deref(), Some("c"));
     setup.write(&setup.text(&["d"]));
     let Event::Changed(record) = told(&mut events).await else { panic!("it is right") };

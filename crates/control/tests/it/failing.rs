@@ -10,11 +10,14 @@ use std::{
     },
 };
 
-use crate::setup::{Setup, add, apply, both, free_port, has_texts, site};
+use crate::setup::{Setup, add, apply, both, free_port, has_texts, request, site};
 use bindery_control::{
-    applier::{Refused, What},
+    applier::{Refused, Request, What},
+    history::{Actor, Door},
+    home::Form,
     steps::{Observer, Step},
 };
+use bindery_model::change::{Act, Change, Value};
 
 #[tokio::test]
 async fn a_step_that_fails_leaves_everything_as_it_was() {
@@ -60,12 +63,63 @@ async fn errors_of_the_text_refuse_with_their_places() {
         panic!("it is wrong")
     };
     assert_eq!(problems.len(), 1);
-    assert_eq!((problems[0].code.as_str(), problems[0].line), ("unknown-key", 10));
+    assert_eq!((problems[0].code.as_str(), problems[0].line()), ("unknown-key", Some(10)));
     // Two bindings with one key, by whichever door.
     let again = site("b", setup.port).replace("b.example", "a.example");
     let refused = apply(&applier, What::Text(setup.text(&["a"]) + &again)).await.unwrap_err();
     assert!(matches!(refused, Refused::Problems(_)), "{refused}");
     assert_eq!(setup.read(), setup.text(&["a"]));
+}
+
+#[tokio::test]
+async fn a_change_is_refused_without_places_in_a_text_that_nobody_has() {
+    let setup = Setup::new();
+    let applier = setup.offline();
+    let with = |key: &str, value: Value| {
+        let Change { at, act: Act::Add(mut fields) } = add("b", setup.port) else {
+            panic!("it adds")
+        };
+        fields.insert(key.to_owned(), value);
+        if key == "root" {
+            fields.remove("respond");
+        }
+        What::Changes(vec![Change { at, act: Act::Add(fields) }])
+    };
+    let Err(Refused::Problems(problems)) = apply(&applier, with("colour", "red".into())).await
+    else {
+        panic!("no site has that key")
+    };
+    assert_eq!(problems[0].place, None);
+    assert!(problems[0].said().starts_with("site \"b\": \"colour\""), "{problems:?}");
+    let Err(Refused::Inspected(problems)) =
+        apply(&applier, with("root", "/nowhere/at/all".into())).await
+    else {
+        panic!("there is no such folder")
+    };
+    assert_eq!(problems[0].place, None, "{problems:?}");
+    // What it is warned of stands in the file when it is made, and not before.
+    let change = with("bindings", Value::List(Vec::new()));
+    for (dry_run, is_placed) in [(true, false), (false, true)] {
+        let made = applier.apply(&Request { dry_run, ..request(change.clone()) }).unwrap();
+        assert_eq!(made.problems[0].code, "no-binding");
+        assert_eq!(made.problems[0].place.is_some(), is_placed, "dry run: {dry_run}");
+    }
+}
+
+#[tokio::test]
+async fn appcmd_has_changed_the_text_that_it_sends() {
+    let setup = Setup::of(Form::Iis);
+    let applier = setup.offline();
+    let text = setup.text(&["a"]).replace("protocol=\"http\"", "");
+    for (door, is_placed) in [(Door::Api, true), (Door::Appcmd, false)] {
+        let what = What::Text(text.clone());
+        let actor = Actor { name: "admin".to_owned(), door };
+        let Err(Refused::Problems(problems)) = applier.apply(&Request { actor, ..request(what) })
+        else {
+            panic!("a binding has a protocol")
+        };
+        assert_eq!(problems[0].place.is_some(), is_placed, "{problems:?}");
+    }
 }
 
 #[tokio::test]

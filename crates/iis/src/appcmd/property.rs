@@ -1,11 +1,14 @@
 //! Properties of an element: found without regard to case, set as the schema writes them.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use super::{
     Done, Failure, Run,
     grammar::{Act, Item, Parameter, Place, Segment},
     locks, schema,
 };
 use crate::xml::{
+    Element,
     draft::{Draft, Node},
     edit::{NewElement, Position},
 };
@@ -200,8 +203,8 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Gives a site other bindings: `http/*:80:a.com,https/*:443:a.com`. Those that stay are not
-    /// touched.
+    /// Gives a site other bindings, in this order: `http/*:80:a.com,https/*:443:a.com`. Those that
+    /// stay have what they had, and are not touched as long as they follow one another.
     pub(super) fn set_bindings(&mut self, site: Node, list: &str) -> Done {
         let host = &mut self.host;
         let bindings = host.draft.ensure(site, "bindings");
@@ -217,20 +220,42 @@ impl Run<'_, '_> {
             }
             wanted.push((text, protocol, information));
         }
+        let mut staying = HashMap::new();
         for own in host.draft.children_named(bindings, "binding") {
-            let text = crate::config::text_of(&host.draft, own);
-            match wanted.iter().position(|(wanted, ..)| wanted.eq_ignore_ascii_case(&text)) {
-                Some(at) => drop(wanted.remove(at)),
-                None => host.draft.remove(own),
+            let text = crate::config::text_of(&host.draft, own).to_ascii_lowercase();
+            match staying.entry(text) {
+                Entry::Vacant(free) => drop(free.insert(own)),
+                Entry::Occupied(_) => host.draft.remove(own),
             }
         }
-        for (_, protocol, information) in wanted {
-            let new = NewElement::new("binding").with("protocol", protocol);
-            host.draft.insert(
-                bindings,
-                Position::End,
-                &new.with("bindingInformation", information),
-            );
+        let wanted: Vec<_> = wanted
+            .into_iter()
+            .map(|(text, protocol, information)| {
+                let new = NewElement::new("binding").with("protocol", protocol);
+                let new = new.with("bindingInformation", information);
+                (staying.remove(&text.to_ascii_lowercase()), new)
+            })
+            .collect();
+        staying.into_values().for_each(|own| host.draft.remove(own));
+        let place = |node: &Node| host.draft.element(*node).map(Element::id);
+        let places: Vec<_> = wanted.iter().map(|(own, _)| own.as_ref().and_then(place)).collect();
+        let mut before = None;
+        for ((own, new), place) in wanted.into_iter().zip(&places) {
+            if place.is_some() && *place > before {
+                before = *place;
+                continue;
+            }
+            let new = own.map_or(new, |own| {
+                let same = host.draft.copy(own);
+                host.draft.remove(own);
+                same
+            });
+            let at = match (before, places.iter().flatten().next()) {
+                (Some(before), _) => Position::After(before),
+                (None, Some(first)) => Position::Before(*first),
+                (None, None) => Position::End,
+            };
+            host.draft.insert(bindings, at, &new);
         }
         Ok(())
     }

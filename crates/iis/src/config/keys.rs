@@ -6,7 +6,7 @@ use bindery_model::{
     rules::{PathPattern, RedirectRule, RedirectTo},
 };
 
-use super::{edit::Editor, host::Host, pools, read};
+use super::{SERVER_FIELD, edit::Editor, host::Host, pools, read};
 use crate::xml::{
     draft::{Draft, Node},
     edit::{NewElement, Position},
@@ -23,6 +23,8 @@ const HTTP_REDIRECT: &str = "system.webServer/httpRedirect";
 const HTTP_ERRORS: &str = "system.webServer/httpErrors";
 const STATIC_CONTENT: &str = "system.webServer/staticContent";
 const REQUEST_FILTERING: &str = "system.webServer/security/requestFiltering";
+/// Whether the field `Server` is not sent.
+const SERVER_HIDDEN: &str = "removeServerHeader";
 /// The ending that stands for all others.
 const ANY_ENDING: &str = ".*";
 /// `maxAllowedContentLength` where content is not bounded.
@@ -585,18 +587,26 @@ fn remove_types(editor: &mut Editor<'_>, location: &str, of_any: bool) {
     unset_section(editor, location, STATIC_CONTENT, &[]);
 }
 
-/// `customHeaders`: fields that are set. What is added beside others, or removed from the answers of
-/// applications, IIS cannot say.
+/// `customHeaders`: fields that are set; and `removeServerHeader`. What is added beside others, or
+/// removed from the answers of applications, IIS cannot say.
 fn set_headers(
     editor: &mut Editor<'_>,
     at: &Place,
     location: &str,
     value: Option<&Value>,
 ) -> Result<(), EditError> {
+    let mut hides_server = false;
     let adds = match value {
         None => None,
         Some(Value::Table(table)) => {
-            for key in table.keys().filter(|key| *key != "set") {
+            let is_server = |name: &String| name.eq_ignore_ascii_case(SERVER_FIELD);
+            let removed = table.get("remove").map(|own| texts(at, "response_headers.remove", own));
+            let removed = removed.transpose()?.unwrap_or_default();
+            hides_server = removed.iter().any(is_server);
+            if !removed.iter().all(is_server) {
+                editor.no_place(at, "response_headers.remove")?;
+            }
+            for key in table.keys().filter(|key| !["set", "remove"].contains(&key.as_str())) {
                 editor.no_place(at, &format!("response_headers.{key}"))?;
             }
             let set = match table.get("set") {
@@ -615,7 +625,31 @@ fn set_headers(
         Some(_) => return Err(wrong(at, "response_headers", "a table")),
     };
     set_collection(editor, location, (HTTP_PROTOCOL, Some("customHeaders")), adds);
+    match value {
+        None => unset_section(editor, location, REQUEST_FILTERING, &[SERVER_HIDDEN]),
+        Some(_) => set_server_hidden(editor, location, hides_server),
+    }
     Ok(())
+}
+
+/// `removeServerHeader`, written where it differs from what is inherited.
+fn set_server_hidden(editor: &mut Editor<'_>, location: &str, hidden: bool) {
+    let mut outer = location;
+    let mut inherited = false;
+    while !outer.is_empty() {
+        outer = outer.rsplit_once('/').map_or("", |(outer, _)| outer);
+        let node = editor.host.section(outer, REQUEST_FILTERING);
+        if let Some(own) = node.and_then(|node| editor.host.draft.value(node, SERVER_HIDDEN)) {
+            inherited = own == "true";
+            break;
+        }
+    }
+    if hidden == inherited {
+        unset_section(editor, location, REQUEST_FILTERING, &[SERVER_HIDDEN]);
+    } else {
+        let section = editor.host.ensure_section(location, REQUEST_FILTERING);
+        editor.host.draft.set(section, SERVER_HIDDEN, hidden.to_string());
+    }
 }
 
 /// `httpRedirect`. A URL without a path gets that of the request, as in bindery.

@@ -18,6 +18,9 @@ pub use write::{BARE, write};
 
 use crate::netsh::records::Records;
 
+/// The field that `removeServerHeader` is about.
+const SERVER_FIELD: &str = "Server";
+
 /// The text of a `web.config`, or why it cannot be read.
 pub type WebConfigText = Result<String, String>;
 

@@ -172,6 +172,28 @@ fn bindings_of_a_site_are_set() {
     );
 }
 
+#[test]
+fn bindings_stand_in_the_order_of_the_list() {
+    let http = "<binding protocol=\"http\" bindingInformation=\"*:80:x.com\" />";
+    let https = "<binding protocol=\"https\" bindingInformation=\"*:443:x.com\" />";
+    let new = "<binding protocol=\"http\" bindingInformation=\"*:81:x.com\" />";
+    for (list, changed) in [
+        ("http/*:80:x.com,https/*:443:x.com", String::new()),
+        ("HTTP/*:80:X.com,https/*:443:x.com", String::new()),
+        ("https/*:443:x.com,http/*:80:x.com", format!("-{http}\n+{http}")),
+        ("http/*:81:x.com,http/*:80:x.com,https/*:443:x.com", format!("+{new}")),
+        ("http/*:80:x.com,http/*:81:x.com,https/*:443:x.com", format!("+{new}")),
+        ("http/*:81:x.com,https/*:443:x.com", format!("-{http}\n+{new}")),
+        ("http/*:80:x.com", format!("-{https}")),
+    ] {
+        let line = format!("set site X /bindings:{list}");
+        does(&line, "SITE object \"X\" changed", &changed);
+        let text = on(SAMPLE, &line, None).text.unwrap_or_else(|| SAMPLE.to_owned());
+        let listed = on(&text, "list site X /text:bindings", None).output;
+        assert_eq!(listed.trim().to_lowercase(), list.to_lowercase());
+    }
+}
+
 /// Said by appcmd where an object or an element of a collection lacks what tells it apart.
 fn lacks(what: &str, attribute: &str) -> String {
     format!(

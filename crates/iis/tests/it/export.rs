@@ -102,6 +102,8 @@ fn what_sites_say_of_files_comes_back() {
         "state = \"stopped\"",
         "limits = { requests_max = 5, bytes_per_second_max = 7 }",
         "response_headers = { set = { H = \"v\" } }",
+        "response_headers = { remove = [\"Server\"] }",
+        "response_headers = { set = { H = \"v\" }, remove = [\"Server\"] }",
         "error_pages = { 404 = \"/srv/404.html\" }",
         "[[site.virtual_directories]]\npath = \"/img\"\nroot = \"/srv/img\"\nlisting = true",
         "default_documents = [\"home.html\"]\n[[site.applications]]\npath = \"/b\"\n\

@@ -8,7 +8,7 @@ use bindery_model::{
 };
 use hashbrown::{HashMap, HashSet};
 
-use super::sections::Sections;
+use super::{super::SERVER_FIELD, sections::Sections};
 
 /// So many rules of other sites are compared with new ones: where more differ, little is shared.
 const COMPARED_MAX: usize = 64;
@@ -110,7 +110,10 @@ fn make(
     hsts: Option<Hsts>,
     file_of: impl Fn(&str) -> Option<PathBuf>,
 ) -> Ruled {
+    let server = sections.filtering.is_server_hidden;
+    let server = server.then(|| HeaderRule::Remove(SERVER_FIELD.to_owned()));
     let headers = sections.headers.iter().cloned();
+    let headers = headers.map(|(name, value)| HeaderRule::Set(name, value));
     let refused = sections.filtering.denied.rules().into_iter();
     let rewritten = sections.rules.redirects().into_iter();
     let rules = Rules {
@@ -122,7 +125,7 @@ fn make(
             .collect(),
         rewrites: sections.rules.rewrites(),
         request_bytes_max: sections.filtering.bytes_max(),
-        response_headers: headers.map(|(name, value)| HeaderRule::Set(name, value)).collect(),
+        response_headers: server.into_iter().chain(headers).collect(),
         hsts,
         compress: sections.compress(),
         error_pages: sections.errors.pages(file_of),

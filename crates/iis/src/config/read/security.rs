@@ -122,6 +122,8 @@ pub(super) struct Filtering {
     /// Endings with whether they are sent, lower case, without the dot.
     endings: Vec<(String, bool)>,
     unlisted_refused: bool,
+    /// Whether answers do not say which server they come from.
+    pub(super) is_server_hidden: bool,
     /// What is refused by its text.
     pub(super) denied: Denied,
 }
@@ -243,6 +245,9 @@ impl Sections {
     }
 
     pub(super) fn read_filtering(&mut self, written: &Written<'_, '_>, shared: &mut Shared<'_>) {
+        if let Some(hidden) = written.values(shared).boolean("removeServerHeader") {
+            Rc::make_mut(&mut self.filtering).is_server_hidden = hidden;
+        }
         for child in written.children() {
             let path = format!("{}/{}", written.path, child.name());
             match child.name() {

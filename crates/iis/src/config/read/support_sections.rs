@@ -200,7 +200,7 @@ pub(super) const SECTIONS: &[Kind] = &[
         locked: false,
         meaning: "what is refused",
         attributes: &[
-            kept("removeServerHeader", "there is no Server field"),
+            served("removeServerHeader", "the field Server is not sent"),
             kept("allowDoubleEscaping", "paths are decoded once"),
             reported("allowHighBitCharacters", Some("true"), "letters beyond ASCII are allowed"),
             kept("unescapeQueryString", "queries are looked at as they are sent and decoded"),

@@ -372,6 +372,24 @@ fn locked_sections_of_a_web_config_are_not_obeyed() {
 }
 
 #[test]
+fn the_server_is_not_named_where_its_field_is_removed() {
+    let hidden = "<security><requestFiltering removeServerHeader='true'/></security>";
+    let shown = hidden.replace("true", "false");
+    let own =
+        "<httpProtocol><customHeaders><add name='X' value='1'/></customHeaders></httpProtocol>";
+    let removed = HeaderRule::Remove("Server".to_owned());
+    let set = HeaderRule::Set("X".to_owned(), "1".to_owned());
+    let both = [removed, set];
+    let given = web_config("", "/srv/d/a/f", &format!("{own}{hidden}"));
+    assert_eq!(route(&given.read(), "/f").rules.response_headers, both);
+    let [removed, set] = both;
+    let given = web_config(hidden, "/srv/d/a/f", &format!("{shown}{own}"));
+    let document = given.read();
+    assert_eq!(route(&document, "/").rules.response_headers, [removed]);
+    assert_eq!(route(&document, "/f").rules.response_headers, [set]);
+}
+
+#[test]
 fn entries_that_are_locked_stay_as_they_are() {
     let server = "<httpProtocol><customHeaders><add name='X-A' value='1' lockItem='true'/><add name='X-B' value='1'/></customHeaders></httpProtocol><urlCompression lockItem='true' doStaticCompression='true'/><staticContent lockAllElementsExcept='mimeMap,remove'><mimeMap fileExtension='.a' mimeType='a/a' lockItem='true'/><mimeMap fileExtension='.b' mimeType='b/b'/></staticContent><defaultDocument lockAllAttributesExcept='x'/>";
     let inner = "<httpProtocol><customHeaders><remove name='x-a'/><remove name='X-B'/><clear/></customHeaders></httpProtocol>\
