@@ -1,7 +1,7 @@
 //! `bindery appcmd`, also through a link named `appcmd`: the program of IIS, on either form of
 //! configuration.
 
-use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
+use std::{collections::HashSet, ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use bindery_control::{
     api::RequestRecord,
@@ -18,7 +18,7 @@ use bindery_iis::{
 use bindery_model::{
     change::{Difference, Entry, How, Place},
     document::{Configuration, Document, write},
-    problem::{Problem, Severity},
+    problem::{Code, Problem, Severity},
 };
 use bindery_server::{clock, text_of};
 
@@ -110,7 +110,7 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
         answer.notes.extend(asked_without_sni(seen.configuration(), &after));
     }
     let what = match (&answer.text, &answer.effect) {
-        (Some(new), _) => Some(change_of(&seen, words, (&text, new))?),
+        (Some(_), _) => Some(change_of(&seen, words, &text, &mut answer)?),
         (None, Some(Effect::RestoreBackup(name))) => Some(Ok(What::Restore(name.clone()))),
         (None, _) => None,
     };
@@ -212,14 +212,28 @@ fn take_config(words: &mut Vec<String>, config: &mut ConfigOption) {
     });
 }
 
-/// Whether nothing was asked for but a pool that an application is in already.
-fn is_same_pool(words: &[String]) -> bool {
-    grammar::parse(words).is_ok_and(|command| {
-        let mut properties = command.properties();
-        command.object == "APP"
-            && command.verb == "SET"
-            && properties.all(|own| own.is("applicationPool"))
-    })
+/// Whether everything that was set was so already: what an application has of its pool is not
+/// written where it is the default.
+fn is_so(words: &[String], answer: &Answer) -> bool {
+    let Ok(command) = grammar::parse(words) else { return false };
+    let is_pool = |name: &String| name == "applicationPool" && command.object != "CONFIG";
+    command.verb == "SET" && answer.changed.iter().all(is_pool)
+}
+
+/// What was set of IIS and is not served here is not written into `bindery.toml`, where nothing
+/// would keep it.
+fn is_lost(problem: &Problem) -> Option<&'static str> {
+    match problem.code {
+        Code::NotEnforced => Some(
+            "bindery.toml has its own: client certificates by `tls` of a binding, names and \
+             passwords by `basic_auth` (docs/configuration.md)",
+        ),
+        Code::NotSupportedHere => Some(
+            "leave it out; docs/configuration.md says what there is, and `bindery site set` sets it",
+        ),
+        Code::UnmappedPath => Some("name a folder of this machine, as in /srv/shop"),
+        _ => None,
+    }
 }
 
 /// What `bindery.toml` cannot keep of what a command says, though it keeps the rest, and what to do
@@ -306,12 +320,14 @@ fn request(own: RequestRecord) -> appcmd::Request {
 fn change_of(
     seen: &Seen,
     words: &[String],
-    (text, after): (&str, &str),
+    text: &str,
+    answer: &mut Answer,
 ) -> Result<Result<What, NotMade>, Failure> {
+    let after = answer.text.clone().unwrap_or_default();
     if seen.home.form == Form::Iis {
-        return Ok(Ok(What::Text(after.to_owned())));
+        return Ok(Ok(What::Text(after)));
     }
-    let (before, after) = (read(seen, text), read(seen, after));
+    let (before, after) = (read(seen, text), read(seen, &after));
     let is_new = |problem: &&Problem| {
         problem.severity() == Severity::Error
             && !before.problems.iter().any(|own| own.message == problem.message)
@@ -320,11 +336,24 @@ fn change_of(
         let help = Some(problem.help.clone()).filter(|help| !help.is_empty());
         return Ok(Err(NotMade { what: problem.message.clone(), help, ..NotMade::default() }));
     }
+    let known: HashSet<&str> = before.problems.iter().map(|own| own.message.as_str()).collect();
+    let new = after.problems.iter().filter(|own| !known.contains(own.message.as_str()));
+    for (problem, help) in new.filter_map(|own| Some((own, is_lost(own)?))) {
+        // A whole site of another server is taken without what has no place.
+        if has_input(words) {
+            answer.notes.push(format!("left out: {}", problem.message));
+        } else {
+            let (what, help) = (problem.message.clone(), Some(help.to_owned()));
+            return Ok(Err(NotMade { what, help, ..NotMade::default() }));
+        }
+    }
     let mut difference = write::difference(&before.configuration, &after.configuration);
     let (empty, _) = config::write(&Configuration::default());
     without_standards(&empty, &|text| read(seen, text), &mut difference, &["root"]);
-    if difference.0.is_empty() && !is_same_pool(words) {
-        let what = "bindery.toml has no place for what was changed".to_owned();
+    if difference.0.is_empty() && !is_so(words, answer) {
+        let names = answer.changed.join(", ");
+        let names = if names.is_empty() { "what was changed" } else { &names };
+        let what = format!("bindery.toml has no place for {names}");
         let help = "it would stay without effect, and be lost; docs/configuration.md says what \
                     there is, and `bindery site set` sets it";
         let help = Some(help.to_owned());

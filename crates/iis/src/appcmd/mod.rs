@@ -65,6 +65,9 @@ pub struct Answer {
     pub text: Option<String>,
     /// What is to be done besides, by the caller.
     pub effect: Option<Effect>,
+    /// Attributes and collections that are otherwise now: not those that were set to what they were,
+    /// be it written, from above or by default.
+    pub changed: Vec<String>,
     /// What has no counterpart here. No part of the output, which scripts read.
     pub notes: Vec<String>,
 }

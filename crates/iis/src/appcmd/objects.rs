@@ -24,6 +24,7 @@ impl Run<'_, '_> {
         if command.verb == "ADD" {
             return self.add(command, None);
         }
+        let command = &with_identifier(command);
         let Command { object, verb, .. } = command;
         let Some(identifier) = &command.identifier else {
             return Err(Failure::usage(format!(
@@ -83,6 +84,7 @@ impl Run<'_, '_> {
         match (kind, parameter.name().to_lowercase().as_str(), parameter.act, value) {
             ("site", "bindings", Act::Set, Some(list)) => self.set_bindings(node, list),
             ("site", "name", Act::Set, Some(name)) => {
+                self.answer.changed.push("name".to_owned());
                 if self.host.site(name).is_some_and(|other| other != node) {
                     return Err(Failure::exists(name));
                 }
@@ -90,6 +92,7 @@ impl Run<'_, '_> {
                 Ok(())
             }
             ("site", "id", Act::Set, Some(id)) => {
+                self.answer.changed.push("id".to_owned());
                 let id = site_id(id)?;
                 let name = self.host.draft.value(node, "name").unwrap_or_default().into_owned();
                 let own =
@@ -375,6 +378,19 @@ impl Run<'_, '_> {
         }
         self.add(&own, config)
     }
+}
+
+/// A command with its object's name where that is looked for: scripts also write `/site.name:X`.
+fn with_identifier(command: &Command) -> Command {
+    let mut own = command.clone();
+    let name = format!("{}.name", own.object);
+    let is_name = |given: &Parameter| given.act == Act::Set && given.is(&name);
+    if own.identifier.is_none() {
+        let named = own.properties().find(|given| is_name(given));
+        own.identifier = named.and_then(|given| given.value.clone());
+        own.parameters.retain(|given| !is_name(given));
+    }
+    own
 }
 
 fn filter(name: &str, value: &str) -> Parameter {

@@ -1,5 +1,7 @@
 //! Properties of an element: found without regard to case, set as the schema writes them.
 
+use std::{borrow::Cow, net::Ipv4Addr};
+
 use super::{
     Done, Failure, Run,
     grammar::{Act, Item, Parameter, Place, Segment},
@@ -72,14 +74,26 @@ impl Run<'_, '_> {
                 };
                 check_value(&kind, &name, value)?;
                 locks::check_attribute(inherited.as_ref(), &kind, &name)?;
+                let above = || inherited.as_ref()?.value(&name).map(str::to_owned);
+                let own = self.host.draft.value(node, &name).map(Cow::into_owned);
+                let default = || schema::at(&kind)?.attribute(&name)?.1.map(str::to_owned);
+                let before = own.or_else(above).or_else(default);
+                if !before.is_some_and(|before| schema::is_same(&before, value)) {
+                    self.answer.changed.push(name.clone());
+                }
                 self.host.draft.set(node, &name, value.as_str());
                 Ok(())
             }
-            (Act::Add, Segment::Item(item)) => self.add_item(node, &kind, item, inherited.as_ref()),
+            (Act::Add, Segment::Item(item)) => {
+                self.answer.changed.push(last_name(&kind));
+                self.add_item(node, &kind, item, inherited.as_ref())
+            }
             (Act::Remove, Segment::Item(item)) => {
+                self.answer.changed.push(last_name(&kind));
                 self.remove_item(node, &kind, item, inherited.as_ref())
             }
             (Act::Remove | Act::Clear, Segment::Name(name)) => {
+                self.answer.changed.push(name.clone());
                 if let Ok(attribute) = attribute_name(&self.host.draft, node, &kind, name) {
                     locks::check_attribute(inherited.as_ref(), &kind, &attribute)?;
                     if self.host.draft.unset(node, &attribute) {
@@ -200,31 +214,33 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Gives a site other bindings: `http/*:80:a.com,https/*:443:a.com`. Those that stay are not
-    /// touched.
+    /// Gives a site other bindings: `http/*:80:a.com,https/*:443:a.com`, or as addresses of pages,
+    /// `http://a.com:80`. Those that stay are not touched.
     pub(super) fn set_bindings(&mut self, site: Node, list: &str) -> Done {
+        self.answer.changed.push("bindings".to_owned());
         let host = &mut self.host;
         let bindings = host.draft.ensure(site, "bindings");
         let mut wanted = Vec::new();
         for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let Some((protocol, information)) = text.split_once('/') else {
-                let message = format!("\"{text}\" is not protocol/bindingInformation.");
+            let Some((protocol, information)) = binding(text) else {
+                let message = format!(
+                    "\"{text}\" is neither protocol/bindingInformation nor http://domain:port."
+                );
                 return Err(Failure::usage(message));
             };
-            if protocol.is_empty() || information.is_empty() {
-                let message = format!("\"{text}\" is not protocol/bindingInformation.");
-                return Err(Failure::usage(message));
-            }
-            wanted.push((text, protocol, information));
+            wanted.push((protocol, information));
         }
         for own in host.draft.children_named(bindings, "binding") {
             let text = crate::config::text_of(&host.draft, own);
-            match wanted.iter().position(|(wanted, ..)| wanted.eq_ignore_ascii_case(&text)) {
+            let is = |(protocol, information): &(&str, Cow<'_, str>)| {
+                format!("{protocol}/{information}").eq_ignore_ascii_case(&text)
+            };
+            match wanted.iter().position(is) {
                 Some(at) => drop(wanted.remove(at)),
                 None => host.draft.remove(own),
             }
         }
-        for (_, protocol, information) in wanted {
+        for (protocol, information) in wanted {
             let new = NewElement::new("binding").with("protocol", protocol);
             host.draft.insert(
                 bindings,
@@ -234,6 +250,45 @@ impl Run<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Protocol and `bindingInformation` of one binding in a list: `http/*:80:a.com`, or in the form of
+/// an address, `http://a.com:80` or `http://*:80`.
+fn binding(text: &str) -> Option<(&str, Cow<'_, str>)> {
+    let (protocol, information) = text.split_once('/').filter(|(protocol, rest)| {
+        !protocol.is_empty() && !rest.is_empty()
+    })?;
+    let Some(scheme) = protocol.strip_suffix(':') else {
+        return Some((protocol, Cow::Borrowed(information)));
+    };
+    let authority = information.strip_prefix('/')?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let usual = match scheme.to_ascii_lowercase().as_str() {
+        "http" => "80",
+        "https" => "443",
+        "ftp" => "21",
+        _ => return None,
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, usual),
+    };
+    let is_port = !port.is_empty() && port.bytes().all(|own| own.is_ascii_digit());
+    let is_host = !host.contains(['/', '?', '#', '@'])
+        && (host.starts_with('[') == host.ends_with(']'))
+        && (host.starts_with('[') || !host.contains(':'));
+    let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+    let information = match host {
+        "" | "*" => format!("*:{port}:"),
+        address if is_address => format!("{address}:{port}:"),
+        name => format!("*:{port}:{name}"),
+    };
+    (is_port && is_host).then_some((scheme, Cow::Owned(information)))
+}
+
+/// What an element is called.
+fn last_name(kind: &str) -> String {
+    kind.rsplit('/').next().unwrap_or(kind).to_owned()
 }
 
 fn no_element() -> Failure {
