@@ -84,9 +84,9 @@ fn first_line(failure: &Failure) -> String {
 fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Failure> {
     let Words { words, config, dry_run } = own;
     let seen = Seen::look(config)?;
-    let text = match seen.home.form {
-        Form::Iis => seen.text.clone(),
-        Form::Toml => config::write(seen.configuration()).0,
+    let (text, left_out) = match seen.home.form {
+        Form::Iis => (seen.text.clone(), Vec::new()),
+        Form::Toml => config::write(seen.configuration()),
     };
     let names = if is_about_backups(words) { backups(config)? } else { Vec::new() };
     let now: String = timestamp(clock::now()).chars().filter(char::is_ascii_alphanumeric).collect();
@@ -110,7 +110,7 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
         answer.notes.extend(asked_without_sni(seen.configuration(), &after));
     }
     let what = match (&answer.text, &answer.effect) {
-        (Some(_), _) => Some(change_of(&seen, words, &text, &mut answer)?),
+        (Some(_), _) => Some(change_of(&seen, words, (&text, &left_out), &mut answer)?),
         (None, Some(Effect::RestoreBackup(name))) => Some(Ok(What::Restore(name.clone()))),
         (None, _) => None,
     };
@@ -212,12 +212,43 @@ fn take_config(words: &mut Vec<String>, config: &mut ConfigOption) {
     });
 }
 
-/// Whether everything that was set was so already: what an application has of its pool is not
-/// written where it is the default.
-fn is_so(words: &[String], answer: &Answer) -> bool {
+/// Sections of which the form of IIS says here all that holds, with the keys of which it does not.
+const SAID: [(&str, &[&str]); 11] = [
+    ("access", &[]),
+    ("anonymousAuthentication", &["access", "basic_auth"]),
+    ("applicationPools", &[]),
+    ("basicAuthentication", &["basic_auth"]),
+    ("defaultDocument", &[]),
+    ("directoryBrowse", &[]),
+    ("httpErrors", &[]),
+    ("httpRedirect", &["redirect", "redirects"]),
+    ("sites", &[]),
+    ("webSocket", &[]),
+    ("windowsAuthentication", &["basic_auth"]),
+];
+
+/// Whether everything that was set was so already. `left_out` is what the form of IIS does not say
+/// of the configuration.
+fn is_so(words: &[String], answer: &Answer, left_out: &[String]) -> bool {
     let Ok(command) = grammar::parse(words) else { return false };
-    let is_pool = |name: &String| name == "applicationPool" && command.object != "CONFIG";
-    command.verb == "SET" && answer.changed.iter().all(is_pool)
+    if command.verb != "SET" {
+        return false;
+    }
+    let Some(section) = command.general("section").filter(|_| command.object == "CONFIG") else {
+        // The default pool is not written.
+        return answer.changed.iter().all(|name| name == "applicationPool");
+    };
+    let section = section.rsplit('/').next().unwrap_or_default();
+    let said = SAID.iter().find(|(name, _)| name.eq_ignore_ascii_case(section));
+    let is_otherwise = |key: &&str| left_out.iter().any(|own| own.ends_with(&format!(": {key}")));
+    // Errors always have the pages that there are.
+    let mut properties = command.properties();
+    let is_custom = properties.all(|own| {
+        own.is("errorMode")
+            && own.value.as_deref().is_some_and(|own| own.eq_ignore_ascii_case("Custom"))
+    });
+    said.is_some_and(|(_, keys)| !keys.iter().any(|key| is_otherwise(&key)))
+        && (is_custom || answer.changed.is_empty())
 }
 
 /// What was set of IIS and is not served here is not written into `bindery.toml`, where nothing
@@ -320,7 +351,7 @@ fn request(own: RequestRecord) -> appcmd::Request {
 fn change_of(
     seen: &Seen,
     words: &[String],
-    text: &str,
+    (text, left_out): (&str, &[String]),
     answer: &mut Answer,
 ) -> Result<Result<What, NotMade>, Failure> {
     let after = answer.text.clone().unwrap_or_default();
@@ -350,14 +381,32 @@ fn change_of(
     let mut difference = write::difference(&before.configuration, &after.configuration);
     let (empty, _) = config::write(&Configuration::default());
     without_standards(&empty, &|text| read(seen, text), &mut difference, &["root"]);
-    if difference.0.is_empty() && !is_so(words, answer) {
-        let names = answer.changed.join(", ");
+    if difference.0.is_empty() && !is_so(words, answer, left_out) {
+        let mut names = answer.changed.clone();
+        if let (true, Ok(command)) = (names.is_empty(), grammar::parse(words)) {
+            names.extend(command.properties().map(|own| own.name()).filter(|own| !own.is_empty()));
+        }
+        let names = names.join(", ");
         let names = if names.is_empty() { "what was changed" } else { &names };
         let what = format!("bindery.toml has no place for {names}");
         let help = "it would stay without effect, and be lost; docs/configuration.md says what \
                     there is, and `bindery site set` sets it";
         let help = Some(help.to_owned());
         return Ok(Err(NotMade { what, help, ..NotMade::default() }));
+    }
+    let set_for_all = grammar::parse(words).is_ok_and(|command| {
+        command.object == "CONFIG" && command.verb == "SET" && command.identifier.is_none()
+    });
+    let sites = difference
+        .0
+        .iter()
+        .filter(|own| matches!((&own.at, &own.how), (Place::Site(_), How::Changed(_))));
+    if set_for_all && sites.count() > 1 {
+        answer.notes.push(
+            "bindery.toml says so of each site: it was set at those there are, and sites to come \
+             do not have it"
+                .to_owned(),
+        );
     }
     let difference = moved_bindings(difference);
     Ok(Ok(What::Changes(write::changes(&difference))))

@@ -255,9 +255,8 @@ impl Run<'_, '_> {
 /// Protocol and `bindingInformation` of one binding in a list: `http/*:80:a.com`, or in the form of
 /// an address, `http://a.com:80` or `http://*:80`.
 fn binding(text: &str) -> Option<(&str, Cow<'_, str>)> {
-    let (protocol, information) = text.split_once('/').filter(|(protocol, rest)| {
-        !protocol.is_empty() && !rest.is_empty()
-    })?;
+    let (protocol, information) =
+        text.split_once('/').filter(|(protocol, rest)| !protocol.is_empty() && !rest.is_empty())?;
     let Some(scheme) = protocol.strip_suffix(':') else {
         return Some((protocol, Cow::Borrowed(information)));
     };

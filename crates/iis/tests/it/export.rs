@@ -92,6 +92,11 @@ fn what_sites_say_of_files_comes_back() {
     for own in [
         "default_documents = [\"home.html\", \"index.html\"]",
         "default_documents = []",
+        "default_documents = []\n[[site.applications]]\npath = \"/b\"\nroot = \"/srv/b\"\n\
+         default_documents = [\"b.html\"]",
+        "https_only = true",
+        "https_only = true\n[[site.applications]]\npath = \"/b\"\nroot = \"/srv/b\"\n\
+         https_only = false",
         "listing = true",
         "unknown_types = \"listed\"",
         "media_types = { \".webx\" = \"image/webx\", \".a\" = \"text/a\" }",
