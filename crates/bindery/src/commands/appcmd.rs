@@ -247,7 +247,7 @@ fn is_so(words: &[String], answer: &Answer, left_out: &[String]) -> bool {
         own.is("errorMode")
             && own.value.as_deref().is_some_and(|own| own.eq_ignore_ascii_case("Custom"))
     });
-    said.is_some_and(|(_, keys)| !keys.iter().any(|key| is_otherwise(&key)))
+    said.is_some_and(|(_, keys)| !keys.iter().any(is_otherwise))
         && (is_custom || answer.changed.is_empty())
 }
 
@@ -384,7 +384,9 @@ fn change_of(
     if difference.0.is_empty() && !is_so(words, answer, left_out) {
         let mut names = answer.changed.clone();
         if let (true, Ok(command)) = (names.is_empty(), grammar::parse(words)) {
-            names.extend(command.properties().map(|own| own.name()).filter(|own| !own.is_empty()));
+            names.extend(
+                command.properties().map(grammar::Parameter::name).filter(|own| !own.is_empty()),
+            );
         }
         let names = names.join(", ");
         let names = if names.is_empty() { "what was changed" } else { &names };

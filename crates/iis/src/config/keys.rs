@@ -400,24 +400,7 @@ pub(super) fn at_location(
     value: Option<&Value>,
 ) -> Result<(), EditError> {
     match (key, value) {
-        ("default_documents", value) => {
-            let documents = value.map(|value| texts(at, key, value)).transpose()?;
-            // None at all is said by the switch: whoever turns it on again has what there was.
-            if documents.as_ref().is_some_and(Vec::is_empty) && !is_said_below(editor, location) {
-                let section = editor.host.ensure_section(location, DEFAULT_DOCUMENT);
-                editor.host.draft.set(section, "enabled", "false");
-                return Ok(());
-            }
-            unset_section(editor, location, DEFAULT_DOCUMENT, &["enabled"]);
-            if documents.is_some() && is_off_above(editor, location) {
-                let section = editor.host.ensure_section(location, DEFAULT_DOCUMENT);
-                editor.host.draft.set(section, "enabled", "true");
-            }
-            let adds = documents.map(|all| {
-                all.into_iter().map(|name| NewElement::new("add").with("value", name)).collect()
-            });
-            set_collection(editor, location, (DEFAULT_DOCUMENT, Some("files")), adds);
-        }
+        ("default_documents", value) => return set_documents(editor, at, location, value),
         ("listing", None) => unset_section(editor, location, DIRECTORY_BROWSE, &["enabled"]),
         ("listing", Some(value)) => {
             let on = boolean(at, key, value)?;
@@ -487,6 +470,36 @@ fn location_of(editor: &Editor<'_>, at: &Place, node: Node) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// `defaultDocument`: its files, or that there are none.
+fn set_documents(
+    editor: &mut Editor<'_>,
+    at: &Place,
+    location: &str,
+    value: Option<&Value>,
+) -> Result<(), EditError> {
+    let documents = value.map(|value| texts(at, "default_documents", value)).transpose()?;
+    // None at all is said by the switch: whoever turns it on again has what there was.
+    if documents.as_ref().is_some_and(Vec::is_empty) && !is_said_below(editor, location) {
+        let section = editor.host.ensure_section(location, DEFAULT_DOCUMENT);
+        editor.host.draft.set(section, "enabled", "false");
+        return Ok(());
+    }
+    let own = editor.host.section(location, DEFAULT_DOCUMENT);
+    let own = own.and_then(|own| editor.host.draft.value(own, "enabled"));
+    if own.is_some_and(|own| own.eq_ignore_ascii_case("false")) {
+        unset_section(editor, location, DEFAULT_DOCUMENT, &["enabled"]);
+    }
+    if documents.is_some() && is_off_above(editor, location) {
+        let section = editor.host.ensure_section(location, DEFAULT_DOCUMENT);
+        editor.host.draft.set(section, "enabled", "true");
+    }
+    let adds = documents.map(|all| {
+        all.into_iter().map(|name| NewElement::new("add").with("value", name)).collect()
+    });
+    set_collection(editor, location, (DEFAULT_DOCUMENT, Some("files")), adds);
+    Ok(())
 }
 
 /// Whether a path below says which default documents it has.
