@@ -1,7 +1,7 @@
 //! `bindery appcmd`, also through a link named `appcmd`: the program of IIS, on either form of
 //! configuration.
 
-use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
+use std::{collections::HashSet, ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use bindery_control::{
     api::RequestRecord,
@@ -110,7 +110,7 @@ fn answer_once(own: &Words, input: Option<&str>) -> Result<Option<ExitCode>, Fai
         answer.notes.extend(asked_without_sni(seen.configuration(), &after));
     }
     let what = match (&answer.text, &answer.effect) {
-        (Some(new), _) => Some(change_of(&seen, (&text, new), &mut answer.notes)),
+        (Some(_), _) => Some(change_of(&seen, words, &text, &mut answer)),
         (None, Some(Effect::RestoreBackup(name))) => Some(Ok(What::Restore(name.clone()))),
         (None, _) => None,
     };
@@ -216,6 +216,23 @@ fn take_config(words: &mut Vec<String>, config: &mut ConfigOption) {
 const UNKEPT_HELP: &str = "it would stay without effect, and be lost: leave it out; \
                            docs/configuration.md says what there is, and `bindery site set` sets it";
 
+/// What was set of IIS and is not served here is not written into `bindery.toml`, where nothing
+/// would keep it: what to do then.
+fn instead_of(problem: &Problem) -> Option<&str> {
+    match problem.code {
+        Code::NotEnforced => Some(
+            "bindery.toml has its own: client certificates by `tls` of a binding, names and \
+             passwords by `basic_auth` (docs/configuration.md)",
+        ),
+        Code::NotSupportedHere if problem.help.is_empty() => Some(UNKEPT_HELP),
+        Code::UnmappedPath => Some("name a folder of this machine, as in /srv/shop"),
+        Code::NotSupportedHere => Some(&problem.help),
+        _ if problem.severity() == Severity::Error && problem.help.is_empty() => Some(UNKEPT_HELP),
+        _ if problem.severity() == Severity::Error => Some(&problem.help),
+        _ => None,
+    }
+}
+
 /// What to do instead of what `bindery.toml` has no place for; first what is said of it.
 fn instead(lost: &Lost) -> (Option<&'static str>, &'static str) {
     let kind = lost.kind.split('/').take(2).collect::<Vec<_>>().join("/");
@@ -299,26 +316,20 @@ fn request(own: RequestRecord) -> appcmd::Request {
 /// What makes the new text of IIS's form so, here. What is left out of something new is noted.
 fn change_of(
     seen: &Seen,
-    (text, after): (&str, &str),
-    notes: &mut Vec<String>,
+    words: &[String],
+    text: &str,
+    answer: &mut Answer,
 ) -> Result<What, NotMade> {
+    let after = answer.text.clone().unwrap_or_default();
     if seen.home.form == Form::Iis {
-        return Ok(What::Text(after.to_owned()));
+        return Ok(What::Text(after));
     }
-    let (before, new) = (read(seen, text), read(seen, after));
-    let counts = |problem: &&Problem| {
-        // What is not supported stays in a file of IIS's form; here it would be lost.
-        problem.severity() == Severity::Error || problem.code == Code::NotSupportedHere
-    };
-    let is_new =
-        |problem: &&Problem| !before.problems.iter().any(|own| own.message == problem.message);
-    if let Some(problem) = new.problems.iter().filter(counts).find(is_new) {
-        let help = match problem.help.as_str() {
-            "" => UNKEPT_HELP.to_owned(),
-            help => help.to_owned(),
-        };
-        let what = problem.message.clone();
-        return Err(NotMade { what, help: Some(help), ..NotMade::default() });
+    let (before, new) = (read(seen, text), read(seen, &after));
+    let known: HashSet<&str> = before.problems.iter().map(|own| own.message.as_str()).collect();
+    let found = new.problems.iter().filter(|own| !known.contains(own.message.as_str()));
+    if let Some((problem, help)) = found.filter_map(|own| Some((own, instead_of(own)?))).next() {
+        let (what, help) = (problem.message.clone(), Some(help.to_owned()));
+        return Err(NotMade { what, help, ..NotMade::default() });
     }
     let means_else = |text: &str| {
         let other = read(seen, text);
@@ -326,17 +337,31 @@ fn change_of(
         errors || !write::difference(&other.configuration, &new.configuration).0.is_empty()
     };
     let kept = config::write(&new.configuration).0;
-    let lost = appcmd::lost(text, after, &kept, &means_else);
+    let lost = appcmd::lost(text, &after, &kept, &means_else);
     if let Some(lost) = lost.iter().find(|lost| !lost.is_detail) {
         return Err(not_kept(lost));
     }
-    notes.extend(
+    answer.notes.extend(
         lost.iter()
             .map(|lost| format!("bindery.toml has no place for {}: it is left out", lost.shown)),
     );
     let mut difference = write::difference(&before.configuration, &new.configuration);
     let (empty, _) = config::write(&Configuration::default());
     without_standards(&empty, &|text| read(seen, text), &mut difference, &["root"]);
+    let set_for_all = grammar::parse(words).is_ok_and(|command| {
+        command.object == "CONFIG" && command.verb == "SET" && command.identifier.is_none()
+    });
+    let sites = difference
+        .0
+        .iter()
+        .filter(|own| matches!((&own.at, &own.how), (Place::Site(_), How::Changed(_))));
+    if set_for_all && sites.count() > 1 {
+        answer.notes.push(
+            "bindery.toml says so of each site: it was set at those there are, and sites to come \
+             do not have it"
+                .to_owned(),
+        );
+    }
     let difference = moved_bindings(difference);
     Ok(What::Changes(write::changes(&difference)))
 }

@@ -1,7 +1,7 @@
 //! `bindery netsh`, also through a link named `netsh`: what HTTP.SYS would print of the
 //! configuration.
 
-use std::{collections::HashSet, ffi::OsString, fs, process::ExitCode};
+use std::{collections::HashSet, ffi::OsString, fmt::Display, fs, process::ExitCode};
 
 use bindery_control::{
     applier::{Outcome, Request as Asked, What},
@@ -69,12 +69,19 @@ fn answer(own: Words) -> Result<ExitCode, Failure> {
         Err(error) => {
             output::print(text::not_understood(&error));
             if text::explains(&error) {
-                output::note(format_args!("bindery: {error}"));
+                noted(&error);
+            }
+            if let Some(help) = error.help() {
+                output::note(wrapped(&format!("help: {help}"), COLUMNS).join("\n"));
             }
             return Ok(ExitCode::FAILURE);
         }
     };
     let (verb, changes) = match request {
+        Request::Help => {
+            output::print(grammar::SUPPORTED);
+            return Ok(ExitCode::SUCCESS);
+        }
         Request::ShowSslcert { which, json } => return show(&config, &which, json),
         Request::ShowServicestate => return tell(&config, state::service_state),
         Request::ShowIplisten => return tell(&config, state::ip_listen),
@@ -178,7 +185,7 @@ fn change_once(
             }
             Err(error) => {
                 output::print(text::failed(verb, &error));
-                output::note(format_args!("bindery: {error}"));
+                noted(&error);
                 if matches!(error, RecordError::NoCertificate { .. }) {
                     output::note(wrapped(NO_CERTIFICATE_HELP, COLUMNS).join("\n"));
                 }
@@ -187,6 +194,15 @@ fn change_once(
         }
     }
     let mut notes = std::mem::take(&mut whole.notes);
+    if whole.changes.is_empty() && whole.records.is_empty() {
+        if dry_run {
+            noted("it is so already: nothing would be changed");
+        } else {
+            output::print(text::done(verb));
+        }
+        notes.iter().for_each(noted);
+        return Ok(Some(ExitCode::SUCCESS));
+    }
     if home == Home::Iis {
         let (document, _) = found_at.read(&text, &records);
         let after = Loaded { home: found_at, text, records, document, beside: Vec::new() };
@@ -219,9 +235,7 @@ fn said(
         false => output::print(text::done(verb)),
     }
     warned_said(&outcome.problems);
-    for note in notes {
-        output::note(wrapped(&format!("bindery: {note}"), COLUMNS).join("\n"));
-    }
+    notes.iter().for_each(noted);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -256,6 +270,11 @@ async fn left_to_choice(before: &Snapshot, changes: &[RecordChange], after: Load
         ));
     }
     notes
+}
+
+/// What is no part of netsh's own output.
+fn noted(what: impl Display) {
+    output::note(wrapped(&format!("bindery: {what}"), COLUMNS).join("\n"));
 }
 
 /// How records are kept beside a configuration of this form.

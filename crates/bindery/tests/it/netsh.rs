@@ -263,6 +263,7 @@ fn a_change_says_what_it_comes_to_and_why_not() {
     assert_eq!(code, 1);
     let text = "A specified logon session does not exist. It may already have been terminated.";
     assert_eq!(out, format!("\nSSL Certificate add failed, Error: 1312\n{text}\n\n"));
+    let err = err.replace('\n', " ");
     assert!(err.contains(&format!("there is no certificate with the thumbprint {other}")), "{err}");
     let (code, out, err) = tried(&folder, "add sslcert ipport=192.0.2.77:443 CERT", "xyz");
     assert_eq!((code, err.contains("certhash=xyz")), (1, true), "{err}");

@@ -211,6 +211,26 @@ appcmd set site X /name:Q --dry-run
 appcmd list nothing
 appcmd list site nobody
 appcmd delete backup B
+appcmd add site /name:F /bindings:http://f.com:PORT /physicalPath:FOLDER/www /applicationDefaults.applicationPool:P
+appcmd list app F/
+appcmd set site /site.name:F "/[path='/'].applicationPool:DefaultAppPool"
+appcmd set site /site.name:F "/[path='/'].applicationPool:DefaultAppPool"
+appcmd set config F /section:directoryBrowse /enabled:false /commit:apphost
+appcmd set config F /section:access /sslFlags:None /commit:apphost
+appcmd set config F /section:access /sslFlags:Ssl /commit:apphost
+appcmd list config F /section:access
+appcmd set config F /section:access /sslFlags:None /commit:apphost
+appcmd set config F /section:defaultDocument /enabled:false /commit:apphost
+appcmd set config F /section:defaultDocument /enabled:true /commit:apphost
+appcmd set config F /section:httpErrors /errorMode:Custom /commit:apphost
+appcmd set config -section:system.applicationHost/sites "/+[name='F'].bindings.[protocol='http',bindingInformation='*:PORT:g.com']" /commit:apphost
+appcmd list site F
+appcmd set site F /bindings:http/*:PORT:f.com,net.tcp/808:*
+appcmd set site F /limits.maxConnections:9 /limits.connectionTimeout:00:05:00
+appcmd set vdir F/ '/physicalPath:C:\inetpub\f'
+appcmd set config F /section:access /sslFlags:Ssl,SslRequireCert /commit:apphost
+appcmd set config /section:directoryBrowse /enabled:true
+appcmd delete site /site.name:F
 "#;
 
 /// What commands say is the same whether a server is asked or the files are changed: with one that
@@ -411,6 +431,15 @@ netsh http delete sslcert hostnameport=a.example:443
 bindery history -n 4
 "#;
 
+/// What a record cannot do, or does without anybody noticing.
+const WITHOUT_EFFECT: &str = r#"
+netsh http add sslcert hostnameport=d.example:443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914} clientcertnegotiation=enable reject=enable
+netsh http update sslcert hostnameport=d.example:443 disabletls12=enable
+netsh http update sslcert hostnameport=d.example:443 disabletls13=enable
+netsh http delete sslcert hostnameport=d.example:443
+netsh http add sslcert hostnameport=d.example:443 "certhash=ab cd" appid={4dc3e181-e14b-4a21-b022-59fc669b0914}
+"#;
+
 /// A record that is there before its binding, as scripts for IIS do it; on a catch-all too.
 const RECORD_FIRST: &str = r#"
 netsh http add sslcert ipport=0.0.0.0:8443 certhash=HASH appid={4dc3e181-e14b-4a21-b022-59fc669b0914} disablehttp2=enable
@@ -453,12 +482,43 @@ fn netsh_changes_bindings_of_bindery_toml_and_keeps_what_has_none() {
 }
 
 #[test]
+fn an_update_that_changes_nothing_is_made_with_a_server_and_without() {
+    let port = free_port().to_string();
+    let said = alike("bindery.toml", || {
+        let folder = Folder::new(&format!(
+            "\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n\n[[site]]\nname = \"a\"\n\
+             respond = \"\"\nbindings = [\"https/*:{port}:a.example\"]   # kept\n"
+        ));
+        let hash = certificate(&folder);
+        let commands = "\
+netsh http update sslcert hostnameport=a.example:PORT certhash=HASH
+netsh http update sslcert hostnameport=a.example:PORT certhash=HASH
+netsh http update sslcert hostnameport=a.example:PORT verifyclientcertrevocation=disable
+netsh http update sslcert hostnameport=a.example:PORT reject=enable
+netsh http update sslcert hostnameport=a.example:PORT clientcertnegotiation=disable --dry-run
+netsh http update sslcert hostnameport=a.example:PORT disabletls12=yes disabletls13=yes
+netsh http update sslcert hostnameport=a.example:PORT disablehttp2=on
+netsh http add sslcert /?
+"
+        .replace("PORT", &port);
+        let said = move |folder: &Folder| netsh(folder, &hash, &commands, "--config=bindery.toml ");
+        (folder, Box::new(said))
+    });
+    transcript(&said.replace(&port, "PORT"), "netsh-nothing-new");
+}
+
+#[test]
 fn netsh_changes_records_beside_application_host_config() {
     let folder = Folder::new("\n[[certificate]]\nname = \"a\"\nfile = \"a.pem\"\n");
     let text = include_str!("transcripts/import.config");
     fs::write(folder.path().join("applicationHost.config"), text).unwrap();
     let hash = certificate(&folder);
-    let said = netsh(&folder, &hash, NETSH, "--config=applicationHost.config ");
+    let said = netsh(
+        &folder,
+        &hash,
+        &(NETSH.to_owned() + WITHOUT_EFFECT),
+        "--config=applicationHost.config ",
+    );
     let after = fs::read_to_string(folder.path().join("applicationHost.config")).unwrap();
     assert_eq!(after, text, "no record stands in it");
     transcript(&said, "netsh-iis");

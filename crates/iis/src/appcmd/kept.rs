@@ -131,6 +131,10 @@ impl Fact {
         if name == "sslFlags" && self.kind == "site/bindings/binding" {
             return self.value.parse::<u32>().is_ok_and(|bits| bits & SSL_FLAGS_SERVED == 0);
         }
+        // Errors always have the pages that there are.
+        if name == "errorMode" && self.value.eq_ignore_ascii_case("Custom") {
+            return true;
+        }
         // That is the pool where none is named.
         if name == "applicationPool" && self.value == bindery_model::document::DEFAULT_POOL {
             return true;

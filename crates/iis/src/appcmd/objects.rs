@@ -24,6 +24,7 @@ impl Run<'_, '_> {
         if command.verb == "ADD" {
             return self.add(command, None);
         }
+        let command = &with_identifier(command);
         let Command { object, verb, .. } = command;
         let Some(identifier) = &command.identifier else {
             return Err(Failure::usage(format!(
@@ -375,6 +376,19 @@ impl Run<'_, '_> {
         }
         self.add(&own, config)
     }
+}
+
+/// A command with its object's name where that is looked for: scripts also write `/site.name:X`.
+fn with_identifier(command: &Command) -> Command {
+    let mut own = command.clone();
+    let name = format!("{}.name", own.object);
+    let is_name = |given: &Parameter| given.act == Act::Set && given.is(&name);
+    if own.identifier.is_none() {
+        let named = own.properties().find(|given| is_name(given));
+        own.identifier = named.and_then(|given| given.value.clone());
+        own.parameters.retain(|given| !is_name(given));
+    }
+    own
 }
 
 fn filter(name: &str, value: &str) -> Parameter {

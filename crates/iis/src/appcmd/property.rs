@@ -1,6 +1,10 @@
 //! Properties of an element: found without regard to case, set as the schema writes them.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+    net::Ipv4Addr,
+};
 
 use super::{
     Done, Failure, Run,
@@ -203,22 +207,21 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Gives a site other bindings, in this order: `http/*:80:a.com,https/*:443:a.com`. Those that
-    /// stay have what they had, and are not touched as long as they follow one another.
+    /// Gives a site other bindings, in this order: `http/*:80:a.com,https/*:443:a.com`, or as
+    /// addresses of pages, `http://a.com:80`. Those that stay have what they had, and are not touched
+    /// as long as they follow one another.
     pub(super) fn set_bindings(&mut self, site: Node, list: &str) -> Done {
         let host = &mut self.host;
         let bindings = host.draft.ensure(site, "bindings");
         let mut wanted = Vec::new();
         for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let Some((protocol, information)) = text.split_once('/') else {
-                let message = format!("\"{text}\" is not protocol/bindingInformation.");
+            let Some((protocol, information)) = binding(text) else {
+                let message = format!(
+                    "\"{text}\" is neither protocol/bindingInformation nor http://domain:port."
+                );
                 return Err(Failure::usage(message));
             };
-            if protocol.is_empty() || information.is_empty() {
-                let message = format!("\"{text}\" is not protocol/bindingInformation.");
-                return Err(Failure::usage(message));
-            }
-            wanted.push((text, protocol, information));
+            wanted.push((protocol, information));
         }
         let mut staying = HashMap::new();
         for own in host.draft.children_named(bindings, "binding") {
@@ -230,7 +233,8 @@ impl Run<'_, '_> {
         }
         let wanted: Vec<_> = wanted
             .into_iter()
-            .map(|(text, protocol, information)| {
+            .map(|(protocol, information)| {
+                let text = format!("{protocol}/{information}");
                 let new = NewElement::new("binding").with("protocol", protocol);
                 let new = new.with("bindingInformation", information);
                 (staying.remove(&text.to_ascii_lowercase()), new)
@@ -259,6 +263,39 @@ impl Run<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Protocol and `bindingInformation` of one binding in a list: `http/*:80:a.com`, or in the form of
+/// an address, `http://a.com:80` or `http://*:80`.
+fn binding(text: &str) -> Option<(&str, Cow<'_, str>)> {
+    let (protocol, information) =
+        text.split_once('/').filter(|(protocol, rest)| !protocol.is_empty() && !rest.is_empty())?;
+    let Some(scheme) = protocol.strip_suffix(':') else {
+        return Some((protocol, Cow::Borrowed(information)));
+    };
+    let authority = information.strip_prefix('/')?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let usual = match scheme.to_ascii_lowercase().as_str() {
+        "http" => "80",
+        "https" => "443",
+        "ftp" => "21",
+        _ => return None,
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, usual),
+    };
+    let is_port = !port.is_empty() && port.bytes().all(|own| own.is_ascii_digit());
+    let is_host = !host.contains(['/', '?', '#', '@'])
+        && (host.starts_with('[') == host.ends_with(']'))
+        && (host.starts_with('[') || !host.contains(':'));
+    let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+    let information = match host {
+        "" | "*" => format!("*:{port}:"),
+        address if is_address => format!("{address}:{port}:"),
+        name => format!("*:{port}:{name}"),
+    };
+    (is_port && is_host).then_some((scheme, Cow::Owned(information)))
 }
 
 fn no_element() -> Failure {

@@ -1,6 +1,8 @@
 //! The elements that IIS knows: their attributes with defaults, and what their collections hold.
 //! Words without regard to case are written as they are here.
 
+use std::borrow::Cow;
+
 /// An element.
 pub(super) struct Kind {
     /// From the object or the root on, with slashes.
@@ -94,9 +96,33 @@ const KINDS: &[Kind] = &[
     kind("system.webServer/webSocket", "enabled=true receiveBufferLimit=4194304 pingInterval=00:00:00", ""),
 ];
 
+/// Elements of sections that are objects too, or have what those have: what is known of one is known
+/// of the other.
+const OBJECTS: [(&str, &str); 6] = [
+    ("system.applicationHost/applicationPools/add", "apppool"),
+    ("system.applicationHost/applicationPools/applicationPoolDefaults", "apppool"),
+    ("system.applicationHost/sites/applicationDefaults", "site/applicationDefaults"),
+    ("system.applicationHost/sites/site", "site"),
+    ("system.applicationHost/sites/siteDefaults", "site"),
+    ("system.applicationHost/sites/virtualDirectoryDefaults", "site/virtualDirectoryDefaults"),
+];
+
+/// The path of an object, where that of a section leads to one.
+fn of_object(path: &str) -> Cow<'_, str> {
+    for (section, object) in OBJECTS {
+        let rest = path.get(..section.len()).filter(|head| head.eq_ignore_ascii_case(section));
+        let rest = rest.and_then(|_| path.get(section.len()..));
+        if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Cow::Owned(format!("{object}{rest}"));
+        }
+    }
+    Cow::Borrowed(path)
+}
+
 /// The element of a path.
 pub(super) fn at(path: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.path.eq_ignore_ascii_case(path))
+    let path = of_object(path);
+    KINDS.iter().find(|kind| kind.path.eq_ignore_ascii_case(&path))
 }
 
 /// An element and those in it that are no collection's: what a property's path leads to by names
@@ -128,6 +154,12 @@ pub(super) fn child(path: &str, name: &str) -> Option<&'static str> {
     if name.contains('/') {
         return None;
     }
+    let whole = format!("{path}/{name}");
+    let of_section = OBJECTS.iter().find(|(section, _)| section.eq_ignore_ascii_case(&whole));
+    if let Some((section, _)) = of_section {
+        return section.get(path.len() + 1..);
+    }
+    let path = of_object(path);
     let whole = format!("{path}/{name}");
     let of = |kind: &Kind| {
         kind.path.get(..whole.len()).is_some_and(|head| {

@@ -16,6 +16,7 @@ const CENTRAL: u32 = 2;
 const NO_HTTP2: u32 = 4;
 const NO_TLS13: u32 = 32;
 
+const ACCESS: &str = "system.webServer/security/access";
 const DEFAULT_DOCUMENT: &str = "system.webServer/defaultDocument";
 const DIRECTORY_BROWSE: &str = "system.webServer/directoryBrowse";
 const HTTP_PROTOCOL: &str = "system.webServer/httpProtocol";
@@ -405,19 +406,14 @@ pub(super) fn at_location(
     value: Option<&Value>,
 ) -> Result<(), EditError> {
     match (key, value) {
-        ("default_documents", value) => {
-            let documents = value.map(|value| texts(at, key, value)).transpose()?;
-            let adds = documents.map(|all| {
-                all.into_iter().map(|name| NewElement::new("add").with("value", name)).collect()
-            });
-            set_collection(editor, location, (DEFAULT_DOCUMENT, Some("files")), adds);
-        }
+        ("default_documents", value) => return set_documents(editor, at, location, value),
         ("listing", None) => unset_section(editor, location, DIRECTORY_BROWSE, &["enabled"]),
         ("listing", Some(value)) => {
             let on = boolean(at, key, value)?;
             let section = editor.host.ensure_section(location, DIRECTORY_BROWSE);
             editor.host.draft.set(section, "enabled", on.to_string());
         }
+        ("https_only", value) => return set_https_only(editor, at, location, value),
         ("response_headers", value) => return set_headers(editor, at, location, value),
         ("redirect", value) => return set_redirect(editor, at, location, value),
         ("redirects", Some(value)) => return set_redirects(editor, at, location, value),
@@ -482,6 +478,94 @@ fn location_of(editor: &Editor<'_>, at: &Place, node: Node) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// `defaultDocument`: its files, or that there are none.
+fn set_documents(
+    editor: &mut Editor<'_>,
+    at: &Place,
+    location: &str,
+    value: Option<&Value>,
+) -> Result<(), EditError> {
+    let documents = value.map(|value| texts(at, "default_documents", value)).transpose()?;
+    // None at all is said by the switch: whoever turns it on again has what there was.
+    if documents.as_ref().is_some_and(Vec::is_empty) && !is_said_below(editor, location) {
+        let section = editor.host.ensure_section(location, DEFAULT_DOCUMENT);
+        editor.host.draft.set(section, "enabled", "false");
+        return Ok(());
+    }
+    let own = editor.host.section(location, DEFAULT_DOCUMENT);
+    let own = own.and_then(|own| editor.host.draft.value(own, "enabled"));
+    if own.is_some_and(|own| own.eq_ignore_ascii_case("false")) {
+        unset_section(editor, location, DEFAULT_DOCUMENT, &["enabled"]);
+    }
+    if documents.is_some() && is_off_above(editor, location) {
+        let section = editor.host.ensure_section(location, DEFAULT_DOCUMENT);
+        editor.host.draft.set(section, "enabled", "true");
+    }
+    let adds = documents.map(|all| {
+        all.into_iter().map(|name| NewElement::new("add").with("value", name)).collect()
+    });
+    set_collection(editor, location, (DEFAULT_DOCUMENT, Some("files")), adds);
+    Ok(())
+}
+
+/// Whether a path below says which default documents it has.
+fn is_said_below(editor: &mut Editor<'_>, location: &str) -> bool {
+    let draft = &editor.host.draft;
+    let all = draft.children_named(draft.root(), "location").into_iter();
+    let mut paths: Vec<String> = all
+        .filter_map(|node| Some(draft.value(node, "path")?.trim_matches('/').to_owned()))
+        .collect();
+    paths.retain(|path| match location {
+        "" => !matches!(path.as_str(), "" | "."),
+        above => super::host::below(path, above).is_some_and(|rest| !rest.is_empty()),
+    });
+    paths.iter().any(|path| editor.host.section(path, DEFAULT_DOCUMENT).is_some())
+}
+
+/// Whether default documents are turned off for the path above.
+fn is_off_above(editor: &mut Editor<'_>, location: &str) -> bool {
+    let mut rest = location;
+    while !rest.is_empty() {
+        rest = rest.rsplit_once('/').map_or("", |(above, _)| above);
+        let section = editor.host.section(rest, DEFAULT_DOCUMENT);
+        let said = section.and_then(|section| editor.host.draft.value(section, "enabled"));
+        if let Some(said) = said {
+            return said.eq_ignore_ascii_case("false");
+        }
+    }
+    false
+}
+
+/// `access`: requests without TLS are refused. What is asked of clients besides stays.
+fn set_https_only(
+    editor: &mut Editor<'_>,
+    at: &Place,
+    location: &str,
+    value: Option<&Value>,
+) -> Result<(), EditError> {
+    let on = value.map(|value| boolean(at, "https_only", value)).transpose()?;
+    let section = editor.host.section(location, ACCESS);
+    let own = section.and_then(|section| editor.host.draft.value(section, "sslFlags"));
+    let mut flags: Vec<String> = own
+        .iter()
+        .flat_map(|own| own.split(','))
+        .map(|own| own.trim().to_owned())
+        .filter(|own| !["", "None", "Ssl", "Ssl128"].iter().any(|no| own.eq_ignore_ascii_case(no)))
+        .collect();
+    if on == Some(true) {
+        flags.insert(0, "Ssl".to_owned());
+    }
+    match (flags.is_empty(), on) {
+        (true, None) => unset_section(editor, location, ACCESS, &["sslFlags"]),
+        (is_none, _) => {
+            let section = editor.host.ensure_section(location, ACCESS);
+            let flags = if is_none { "None".to_owned() } else { flags.join(", ") };
+            editor.host.draft.set(section, "sslFlags", flags);
+        }
+    }
+    Ok(())
 }
 
 /// Gives a collection other elements than those that are inherited; takes it away without any.

@@ -52,6 +52,7 @@ pub fn write(configuration: &Configuration) -> (String, Vec<String>) {
     let mut otherwise = BTreeSet::new();
     for change in &mut changes {
         if let (Place::Site(_), Act::Add(fields)) = (&change.at, &mut change.act) {
+            without_what_comes_from_above(fields);
             adapt(fields, &mut otherwise);
         }
     }
@@ -59,6 +60,43 @@ pub fn write(configuration: &Configuration) -> (String, Vec<String>) {
     left_out.splice(0..0, otherwise.into_iter().map(|key| format!("every site: {key}")));
     (text, left_out)
 }
+
+/// What IIS says of a path holds below it: where the next path above says the same it is not said
+/// again, so that both follow when it is said otherwise there.
+fn without_what_comes_from_above(site: &mut Fields) {
+    let path = |own: &Fields| own.get("path").and_then(Value::as_text).map(str::to_owned);
+    let tables = |value: &Value| match value {
+        Value::List(all) => all.clone(),
+        _ => Vec::new(),
+    };
+    let lists = ["applications", "virtual_directories"];
+    let all = lists.iter().filter_map(|list| site.get(*list)).flat_map(tables);
+    let all: Vec<(String, Fields)> = all
+        .filter_map(|own| match own {
+            Value::Table(own) => Some((path(&own)?, own)),
+            _ => None,
+        })
+        .collect();
+    for list in lists {
+        let Some(Value::List(own)) = site.get_mut(list) else { continue };
+        for fields in own {
+            let Value::Table(fields) = fields else { continue };
+            let Some(path) = path(fields) else { continue };
+            let above = all.iter().filter(|(above, _)| {
+                path.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            });
+            if let Some((_, above)) = above.max_by_key(|(above, _)| above.len()) {
+                fields.retain(|key, own| {
+                    !PASSED_ON.contains(&key.as_str()) || above.get(key) != Some(own)
+                });
+            }
+        }
+    }
+}
+
+/// Keys of a path that hold below it in IIS, and that are no list others are added to.
+const PASSED_ON: [&str; 3] = ["default_documents", "https_only", "listing"];
+
 /// What `bindery.toml` has by default and IIS otherwise, in the words of sites.
 fn standards() -> [(&'static str, Value); 4] {
     [

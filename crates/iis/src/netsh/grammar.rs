@@ -6,6 +6,8 @@ use super::records::{ApplicationId, Flag, Record, RecordChange, RecordKey, Setti
 /// A command that is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
+    /// `/?`, or nothing behind `http`: what there is.
+    Help,
     /// `http show sslcert`.
     ShowSslcert {
         /// Which records.
@@ -115,6 +117,34 @@ pub enum GrammarError {
     Missing(&'static str),
 }
 
+impl GrammarError {
+    /// What a value should be, where one was given that is none.
+    #[must_use]
+    pub fn help(&self) -> Option<&'static str> {
+        let Self::Value { tag, .. } = self else { return None };
+        Some(match *tag {
+            "ipport" => "write ADDRESS:PORT, as in 0.0.0.0:443, 192.0.2.1:443 or [2001:db8::1]:443",
+            "hostnameport" => {
+                "write NAME:PORT, as in www.example.com:443 or *.example.com:443; a record for an \
+                 address or for every name is ipport="
+            }
+            "scopedccs" => "write NAME:PORT, as in www.example.com:443",
+            "ccs" => "write the port, as in ccs=443",
+            "certhash" => {
+                "a thumbprint has 40 hexadecimal digits, without spaces; `bindery cert list \
+                 --json` has those there are"
+            }
+            "appid" => {
+                "write a GUID in braces; IIS's is {4dc3e181-e14b-4a21-b022-59fc669b0914}. Quote \
+                 it where the shell takes braces"
+            }
+            "certstorename" | "sslctlidentifier" | "sslctlstorename" => "write a name",
+            "revocationfreshnesstime" | "urlretrievaltimeout" => "write a number",
+            _ => "write enable or disable",
+        })
+    }
+}
+
 /// Reads the words behind `netsh`.
 ///
 /// # Errors
@@ -122,6 +152,14 @@ pub enum GrammarError {
 /// When it is not a command that is answered.
 pub fn parse(words: &[String]) -> Result<Request, GrammarError> {
     let unknown = || GrammarError::UnknownCommand(words.join(" "));
+    let asks =
+        |word: &String| matches!(word.to_ascii_lowercase().as_str(), "/?" | "-?" | "?" | "help");
+    match words {
+        [] => return Ok(Request::Help),
+        [http] if is_short_for(http, "http") => return Ok(Request::Help),
+        [.., last] if asks(last) => return Ok(Request::Help),
+        _ => {}
+    }
     let [http, verb, object, rest @ ..] = words else { return Err(unknown()) };
     if !is_short_for(http, "http") {
         return Err(unknown());

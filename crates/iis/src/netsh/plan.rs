@@ -14,7 +14,9 @@ use bindery_model::{
     tls::{ClientCertificate, TlsPolicy, TlsVersion},
 };
 
-use super::records::{Flag, RecordChange, RecordError, RecordKey, Records, Settings, hex};
+use super::records::{Flag, Record, RecordChange, RecordError, RecordKey, Records, Settings, hex};
+
+const NO_VERSION: &str = "TLS 1.2 and 1.3 are both off, and no other is spoken";
 
 /// Where the certificate of a binding is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +78,14 @@ pub fn plan(change: &RecordChange, known: &Known<'_>) -> Result<Plan, RecordErro
         bindings.retain(|own| is_shown(own));
     }
     if bindings.is_empty() {
-        known.records.apply(std::slice::from_ref(change))?;
+        let after = known.records.apply(std::slice::from_ref(change))?;
+        after.find(key).map_or(Ok(()), speaks)?;
         let notes = match (known.home, change) {
             (Home::Toml, RecordChange::Add(_)) => vec![format!(
                 "no https binding has {}={key} yet: the record is kept, and the next one takes it",
                 key.tag()
             )],
+            (Home::Iis, _) => settings.map_or_else(Vec::new, |own| idle_at_record(known, &own)),
             _ => Vec::new(),
         };
         return Ok(Plan { records: vec![change.clone()], notes, ..Plan::default() });
@@ -216,6 +220,46 @@ fn change_of(table: &MemoryTable, binding: &Binding, set: Set) -> Option<Change>
     (!set.is_empty()).then_some(Change { at, act: Act::Set(set) })
 }
 
+/// That a record leaves a version of TLS to be spoken.
+fn speaks(record: &Record) -> Result<(), RecordError> {
+    let mut tls = TlsPolicy::default();
+    for (flag, on) in record.flags.iter() {
+        say(flag, on, &mut tls);
+    }
+    match tls.minimum > tls.maximum {
+        true => {
+            let reason = NO_VERSION.to_owned();
+            Err(RecordError::Parameter { key: record.key.clone(), reason })
+        }
+        false => Ok(()),
+    }
+}
+
+/// What of the settings of a record means nothing here to those who are served by it.
+fn idle_at_record(known: &Known<'_>, settings: &Settings) -> Vec<String> {
+    let mut tls = TlsPolicy::default();
+    let mut notes = Vec::new();
+    for (flag, on) in settings.flags.iter() {
+        match say(flag, on, &mut tls) {
+            Said::Done => {}
+            Said::Idle(why) => notes.push(idle(flag, on, why)),
+            Said::NoAuthorities if known.configuration.settings.client_ca.is_some() => {}
+            Said::NoAuthorities => notes.push(
+                "clientcertnegotiation=enable asks nobody yet: client_ca, below [server] in \
+                 bindery.toml, says whose certificates are good"
+                    .to_owned(),
+            ),
+        }
+    }
+    notes.extend(without_place(settings, known.home));
+    notes
+}
+
+fn idle(flag: Flag, on: bool, why: &str) -> String {
+    let word = if on { "enable" } else { "disable" };
+    format!("{}={word} changes nothing here: {why}", flag.tag())
+}
+
 /// The binding stays, as on Windows, and shows nothing: which is warned of as with any change.
 fn without_certificate(binding: &Binding) -> (Set, Vec<String>) {
     let on = &binding.information;
@@ -248,10 +292,7 @@ fn to_binding(
     for (flag, on) in settings.flags.iter() {
         match say(flag, on, &mut tls) {
             Said::Done => {}
-            Said::Idle(why) => {
-                let word = if on { "enable" } else { "disable" };
-                notes.push(format!("{}={word} changes nothing here: {why}", flag.tag()));
-            }
+            Said::Idle(why) => notes.push(idle(flag, on, why)),
             Said::NoAuthorities => {
                 return Err(refuse(format!(
                     "client certificates are verified by a file of authorities: set \
@@ -262,9 +303,9 @@ fn to_binding(
         }
     }
     if tls.minimum > tls.maximum {
-        return Err(refuse("TLS 1.2 and 1.3 are both off, and no other is spoken".to_owned()));
+        return Err(refuse(NO_VERSION.to_owned()));
     }
-    notes.extend(without_place(settings));
+    notes.extend(without_place(settings, Home::Toml));
     set.extend(difference(&binding.tls, &tls));
     Ok((set, notes))
 }
@@ -325,7 +366,11 @@ fn say(flag: Flag, on: bool, tls: &mut TlsPolicy) -> Said {
 }
 
 /// What is said of lists of revoked certificates and of issuers.
-fn without_place(settings: &Settings) -> Vec<String> {
+fn without_place(settings: &Settings, home: Home) -> Vec<String> {
+    let issuers = match home {
+        Home::Toml => "tls.client_ca of the binding",
+        Home::Iis => "client_ca, below [server] in bindery.toml,",
+    };
     let said = [
         ("revocationfreshnesstime", settings.revocation_freshness_seconds.is_some_and(|n| n > 0)),
         ("urlretrievaltimeout", settings.url_retrieval_milliseconds.is_some_and(|n| n > 0)),
@@ -334,7 +379,9 @@ fn without_place(settings: &Settings) -> Vec<String> {
     ];
     let said = said.into_iter().filter(|(_, said)| *said);
     said.map(|(tag, _)| match tag.starts_with("sslctl") {
-        true => format!("{tag} changes nothing here: tls.client_ca of the binding says whose client certificates are good"),
+        true => {
+            format!("{tag} changes nothing here: {issuers} says whose client certificates are good")
+        }
         false => format!("{tag} changes nothing here: revocation is not looked up"),
     })
     .collect()

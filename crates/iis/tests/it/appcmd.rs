@@ -27,7 +27,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-fn on(text: &str, line: &str, stdin: Option<&str>) -> Answer {
+pub(super) fn on(text: &str, line: &str, stdin: Option<&str>) -> Answer {
     let request = Request {
         id: "fb0000008000000e".to_owned(),
         verb: "GET".to_owned(),
@@ -60,12 +60,12 @@ fn says(line: &str, output: &str) {
 
 /// The file is changed, and one line says so.
 #[track_caller]
-fn does(line: &str, output: &str, changed: &str) {
+pub(super) fn does(line: &str, output: &str, changed: &str) {
     check(line, &format!("{output}\n"), 0, changed);
 }
 
 #[track_caller]
-fn fails(line: &str, message: &str, exit: u16) {
+pub(super) fn fails(line: &str, message: &str, exit: u16) {
     check(line, &format!("ERROR ( message:{message} )\n"), exit, "");
 }
 
@@ -195,7 +195,7 @@ fn bindings_stand_in_the_order_of_the_list() {
 }
 
 /// Said by appcmd where an object or an element of a collection lacks what tells it apart.
-fn lacks(what: &str, attribute: &str) -> String {
+pub(super) fn lacks(what: &str, attribute: &str) -> String {
     format!(
         "New {what} missing required attributes.  The attribute \"{attribute}\" must be specified."
     )
@@ -213,8 +213,16 @@ fn half_a_binding_is_neither_added_nor_meant() {
         let line = format!("set site X /+bindings.[{item}]");
         fails(&line, &lacks("binding element", lacking), 87);
     }
-    fails("set site X /bindings:http/", "\"http/\" is not protocol/bindingInformation.", 87);
-    fails("set site X /bindings:/*:80:", "\"/*:80:\" is not protocol/bindingInformation.", 87);
+    fails(
+        "set site X /bindings:http/",
+        "\"http/\" is neither protocol/bindingInformation nor http://domain:port.",
+        87,
+    );
+    fails(
+        "set site X /bindings:/*:80:",
+        "\"/*:80:\" is neither protocol/bindingInformation nor http://domain:port.",
+        87,
+    );
     fails(
         "set config X /section:httpProtocol /+customHeaders.[value='v']",
         &lacks("add element", "name"),

@@ -249,6 +249,14 @@ fn a_change_and_its_inverse_leave_the_text_as_it_was() {
             set(site("shop"), [("default_documents", None)]),
         ),
         (
+            set(site("shop"), [("default_documents", Some(Value::List(Vec::new())))]),
+            set(site("shop"), [("default_documents", None)]),
+        ),
+        (
+            set(site("shop"), [("https_only", Some(Value::Boolean(true)))]),
+            set(site("shop"), [("https_only", None)]),
+        ),
+        (
             set(site("shop"), [("name", Some(text("Shop2")))]),
             set(site("Shop2"), [("name", Some(text("shop")))]),
         ),
@@ -316,4 +324,24 @@ fn pools_are_set_for_the_server_and_for_applications() {
     }
     let elsewhere = edit(FILE, &[set(Place::Server, [("workers", Some(Value::Integer(2)))])]);
     assert!(matches!(elsewhere, Err(EditError::NoPlace { .. })), "{elsewhere:?}");
+}
+
+#[test]
+fn what_else_is_asked_of_clients_stays_beside_https_only() {
+    let flags = |before: &str, on: Option<bool>| {
+        let access = format!("<security>\n<access sslFlags=\"{before}\" />\n</security>\n");
+        let text = format!(
+            "<configuration><system.applicationHost><sites><site name=\"shop\" id=\"1\" /></sites>\
+             </system.applicationHost><location path=\"shop\"><system.webServer>{access}\
+             </system.webServer></location></configuration>"
+        );
+        let on = on.map(Value::Boolean);
+        let text = edit(&text, &[set(site("shop"), [("https_only", on)])]).unwrap();
+        let own = text.split_once("sslFlags=\"").map_or("", |(_, own)| own);
+        own.split('"').next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(flags("SslNegotiateCert", Some(true)), "Ssl, SslNegotiateCert");
+    assert_eq!(flags("Ssl,SslNegotiateCert, Ssl128", Some(false)), "SslNegotiateCert");
+    assert_eq!(flags("Ssl", Some(false)), "None");
+    assert_eq!(flags("Ssl", None), "");
 }

@@ -93,6 +93,11 @@ fn what_sites_say_of_files_comes_back() {
     for own in [
         "default_documents = [\"home.html\", \"index.html\"]",
         "default_documents = []",
+        "default_documents = []\n[[site.applications]]\npath = \"/b\"\nroot = \"/srv/b\"\n\
+         default_documents = [\"b.html\"]",
+        "https_only = true",
+        "https_only = true\n[[site.applications]]\npath = \"/b\"\nroot = \"/srv/b\"\n\
+         https_only = false",
         "listing = true",
         "unknown_types = \"listed\"",
         "media_types = { \".webx\" = \"image/webx\", \".a\" = \"text/a\" }",
@@ -127,4 +132,15 @@ fn what_is_as_iis_has_it_is_not_left_out() {
     for own in ["hsts = true", "hsts = true\nhttps_redirect = false"] {
         check(&format!("{PLAIN}{own}\n"), &["https_redirect"]);
     }
+}
+
+#[test]
+fn what_an_application_says_is_not_said_again_below_it() {
+    let own = "[[site.applications]]\npath = \"/b\"\nroot = \"/srv/b\"\nhttps_only = true\n\
+               listing = true\n[[site.virtual_directories]]\npath = \"/b/c\"\nroot = \"/srv/c\"\n\
+               https_only = true\nlisting = true\ndefault_documents = [\"c.html\"]\n";
+    let (text, _) = config::write(&site(&format!("{PLAIN}\n{own}")));
+    assert_eq!(text.matches("sslFlags=\"Ssl\"").count(), 1, "{text}");
+    assert_eq!(text.matches("directoryBrowse enabled=\"true\"").count(), 1, "{text}");
+    assert!(text.contains("<add value=\"c.html\" />"), "{text}");
 }

@@ -5,3 +5,4 @@ mod edit;
 mod export;
 mod netsh;
 mod sample;
+mod scripts;

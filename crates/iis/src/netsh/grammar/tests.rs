@@ -151,9 +151,10 @@ fn what_else_there_is() {
 
 #[test]
 fn everything_else_is_told_apart() {
+    for text in ["", "http", "http /?", "http add sslcert -?", "HTTP HELP", "http sh ?"] {
+        assert_eq!(ask(text), Ok(Request::Help), "{text}");
+    }
     for text in [
-        "",
-        "http",
         "http show",
         "http show cachestate",
         "http add urlacl",
@@ -169,6 +170,19 @@ fn everything_else_is_told_apart() {
         "http show sslcert hostnameport=:443",
         "The parameter is incorrect: hostnameport=:443.",
     );
+    for (tag, value, help) in [
+        ("certhash", "ab-cd", "40 hexadecimal digits"),
+        ("appid", "x", "in braces"),
+        ("ipport", "localhost:443", "0.0.0.0:443"),
+        ("hostnameport", "*:443", "ipport="),
+        ("disablehttp2", "maybe", "enable or disable"),
+        ("urlretrievaltimeout", "soon", "number"),
+    ] {
+        let error = ask(&format!("http add sslcert {tag}={value}")).unwrap_err();
+        let said = error.help().unwrap_or_default();
+        assert!(said.contains(help), "{tag}: {said}");
+    }
+    assert_eq!(GrammarError::TwoKeys.help(), None);
     refused("http show sslcert ccs=0", "The parameter is incorrect: ccs=0.");
     refused("http show sslcert ccs=1 ccs=2", "The parameter is incorrect: ccs is given twice.");
     assert_eq!(ask("http show sslcert ccs=1 ipport=1.2.3.4:1"), Err(GrammarError::TwoKeys));

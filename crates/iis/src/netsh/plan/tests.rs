@@ -242,8 +242,35 @@ fn on_windows_own_home_all_of_it_is_a_record() {
         ["add sslcert hostnameport=a.example:443 CERT reject=enable", "add sslcert ccs=443 CERT"]
     {
         let plan = planned(Home::Iis, words).unwrap();
-        assert_eq!(plan, Plan { records: vec![request(words)], ..Plan::default() });
+        assert_eq!((plan.changes, plan.records), (vec![], vec![request(words)]));
     }
+}
+
+#[test]
+fn a_record_is_told_what_of_it_means_nothing_there_too() {
+    let add = |more: &str| format!("add sslcert hostnameport=a.example:443 CERT {more}");
+    let notes = |more: &str| planned(Home::Iis, &add(more)).unwrap().notes;
+    assert_eq!(notes("disablehttp2=enable verifyclientcertrevocation=disable"), [""; 0]);
+    for (more, told) in [
+        ("reject=enable", "stop the site"),
+        ("clientcertnegotiation=enable", "client_ca, below [server]"),
+        ("sslctlstorename=CA", "client_ca, below [server]"),
+    ] {
+        let notes = notes(more);
+        assert!(notes.len() == 1 && notes[0].contains(told), "{more}: {notes:?}");
+    }
+    let none = add("disabletls12=enable disabletls13=enable");
+    assert!(refused(Home::Iis, &none, 87).contains("both off"));
+    // What the record says already counts.
+    let records = Records::default().apply(&[request(&add("disabletls12=enable"))]).unwrap();
+    let known = Known {
+        home: Home::Iis,
+        configuration: &configuration(),
+        records: &records,
+        has_certificate: &|_| true,
+    };
+    let rest = request("update sslcert hostnameport=a.example:443 disabletls13=enable");
+    assert_eq!(plan(&rest, &known).unwrap_err().number(), 87);
 }
 
 #[test]
