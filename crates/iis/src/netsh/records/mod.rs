@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 pub use bindery_model::record::{RecordKey, RecordKeyError};
 pub use json::changes_of_json;
@@ -32,8 +32,8 @@ const VERSION: u32 = 1;
 
 /// Records in the order of their keys, each key once. Its serialized form is that of
 /// `sslcert.json` in the state folder. Clones share them until one is changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Records(Arc<BTreeMap<RecordKey, Record>>);
 
 /// A change to records.
@@ -210,16 +210,26 @@ impl FromIterator<Record> for Records {
 }
 
 /// The stored form. What it has besides is passed over.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Stored {
     version: u32,
     #[serde(default)]
     records: Vec<Record>,
 }
 
-impl From<Records> for Stored {
-    fn from(records: Records) -> Self {
-        Self { version: VERSION, records: Arc::unwrap_or_clone(records.0).into_values().collect() }
+impl Serialize for Records {
+    /// As [`Stored`].
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct All<'a>(&'a BTreeMap<RecordKey, Record>);
+        impl Serialize for All<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.0.values())
+            }
+        }
+        let mut stored = serializer.serialize_struct("Stored", 2)?;
+        stored.serialize_field("version", &VERSION)?;
+        stored.serialize_field("records", &All(&self.0))?;
+        stored.end()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use bindery_model::record::RecordKey;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Who made a record: a GUID. It only tells; nothing is allowed or refused by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -174,8 +174,8 @@ impl Flag {
 }
 
 /// The flags that something was said of: on, off, or nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<String, bool>", into = "BTreeMap<String, bool>")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<String, bool>")]
 pub struct Flags(BTreeMap<Flag, bool>);
 
 impl Flags {
@@ -208,9 +208,12 @@ impl FromIterator<(Flag, bool)> for Flags {
     }
 }
 
-impl From<Flags> for BTreeMap<String, bool> {
-    fn from(flags: Flags) -> Self {
-        flags.iter().map(|(flag, on)| (flag.tag().to_owned(), on)).collect()
+impl Serialize for Flags {
+    /// By their tags, in alphabetical order.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut said: Vec<_> = self.iter().map(|(flag, on)| (flag.tag(), on)).collect();
+        said.sort_unstable();
+        serializer.collect_map(said)
     }
 }
 
