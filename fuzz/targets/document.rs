@@ -46,7 +46,7 @@ fuzz_target!(|text: &str| {
                 RedirectTo::Refused | RedirectTo::Here => (&rule.path, &rule.when, None),
             });
             let rewrites =
-                rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.as_deref()));
+                rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.target()));
             let asked = Asked { query: Some("a=b"), authority: "a.example", ..Asked::of(path) };
             for (pattern, when, to) in redirects.chain(rewrites) {
                 let made = Replacement::new(pattern, when, to).expect("a rule that works");

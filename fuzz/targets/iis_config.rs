@@ -25,7 +25,7 @@ fuzz_target!(|text: &str| {
         folder: Path::new("/etc/iis"),
         companion: &parse(paths, Path::new("/etc/iis")),
         records: &records,
-        web_config: &|_| (!web_config.is_empty()).then(|| web_config.to_owned()),
+        web_config: &|_| (!web_config.is_empty()).then(|| Ok(web_config.to_owned())),
         folders_with_web_config: &found,
         folder_named: &|folder| Some(folder.to_owned()),
         environment: &|_| None,
@@ -46,7 +46,7 @@ fuzz_target!(|text: &str| {
             RedirectTo::Refused | RedirectTo::Here => (&rule.path, &rule.when, None),
         });
         let rewrites =
-            route.rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.as_deref()));
+            route.rules.rewrites.iter().map(|rule| (&rule.path, &rule.when, rule.to.target()));
         let asked = Asked { query: Some("c=d"), authority: "a.example:80", ..Asked::of(b"/a/b") };
         for (pattern, when, to) in redirects.chain(rewrites) {
             let made = Replacement::new(pattern, when, to).expect("a rule that works");
