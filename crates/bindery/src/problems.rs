@@ -6,34 +6,32 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use bindery_control::problems::PlacedProblem;
 use bindery_model::problem::{Problem, Severity, Way};
 
-use crate::commands::steps::wrapped;
+use crate::commands::{change::problems_text, steps::wrapped};
 
 /// The width of the terminal that everything is laid out for.
 const COLUMNS: usize = 80;
 /// What is left of it beside a line number of four digits and the word help.
 const HELP_COLUMNS: usize = COLUMNS - 13;
 
-/// Problems of files beside the configuration, a line each.
-pub(crate) fn beside(problems: &[PlacedProblem]) -> String {
-    let mut out = String::new();
-    for problem in problems {
-        let PlacedProblem { severity, code, .. } = problem;
-        writeln!(out, "{severity}[{code}]: {}\n", problem.said()).ok();
-    }
-    out
-}
-
-/// Problems for people: the line of each with the place marked, and what to do. With a count at
-/// the end.
-pub(crate) fn rendered(problems: &[Problem], file: &str, text: &str, colour: bool) -> String {
+/// Problems for people: those of files beside the configuration, and of each in its text the line
+/// with the place marked, and what to do. With a count of all at the end.
+pub(crate) fn rendered(
+    beside: &[PlacedProblem],
+    problems: &[Problem],
+    (file, text): (&str, &str),
+    colour: bool,
+) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.term_width(COLUMNS);
-    let mut out = String::new();
+    let mut out = problems_text(beside);
+    if !beside.is_empty() {
+        out.push('\n');
+    }
     for problem in problems {
         let report = renderer.render(&[report(problem, file, text)]);
         writeln!(out, "{report}\n").ok();
     }
-    writeln!(out, "{}", counted(problems)).ok();
+    writeln!(out, "{}", counted(beside, problems)).ok();
     out
 }
 
@@ -100,8 +98,11 @@ fn snippet<'a>(
 }
 
 /// How many problems of each kind there are, in words.
-pub(crate) fn counted(problems: &[Problem]) -> String {
-    let count = |severity| problems.iter().filter(|p| p.severity() == severity).count();
+fn counted(beside: &[PlacedProblem], problems: &[Problem]) -> String {
+    let count = |severity: Severity| {
+        problems.iter().filter(|own| own.severity() == severity).count()
+            + beside.iter().filter(|own| own.severity == severity.to_string()).count()
+    };
     let parts: Vec<String> = [Severity::Error, Severity::Warning, Severity::Hint]
         .into_iter()
         .map(|severity| (count(severity), severity))

@@ -67,8 +67,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     let loaded = config::load(&path)?;
     if has_errors(&loaded.document.problems) || !loaded.beside.is_empty() {
         let file = path.display().to_string();
-        let own = problems::rendered(&loaded.document.problems, &file, &loaded.text, false);
-        output::note(problems::beside(&loaded.beside) + &own);
+        let (found, own) = (&loaded.document.problems, (file.as_str(), loaded.text.as_str()));
+        output::note(problems::rendered(&loaded.beside, found, own, false));
         return Err(Failure::new(format!("{file} cannot be served")));
     }
     serve(loaded, |_| {})

@@ -5,7 +5,7 @@ use std::{collections::HashSet, ffi::OsString, io, path::PathBuf, process::ExitC
 
 use bindery_control::{
     api::RequestRecord,
-    applier::{Refused, Request, What},
+    applier::{Request, What},
     history,
     home::Form,
     problems::PlacedProblem,
@@ -177,10 +177,9 @@ fn told(answer: &Answer) {
 
 /// A change that was understood and cannot be made.
 fn refuse(refused: &NotMade) -> Result<ExitCode, Failure> {
-    // What is wrong in the file already is not wrong with what was asked for.
-    let edited = refused.what == Refused::Edited(Vec::new()).to_string();
     let said = match refused.problems.first() {
-        Some(PlacedProblem { place: Some(place), message, .. }) if edited => &format!(
+        // What has a place in the file already is not wrong with what was asked for.
+        Some(PlacedProblem { place: Some(place), message, .. }) => &format!(
             "Configuration error in {}, line {}: {message}; {}",
             place.file, place.line, refused.what
         ),

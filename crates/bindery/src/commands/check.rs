@@ -42,8 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         output::print_json(&placed)?;
     } else {
         let colour = output::is_colourful();
-        output::print(problems::beside(&loaded.beside));
-        output::print(problems::rendered(&problems, &file, &loaded.text, colour));
+        let own = (file.as_str(), loaded.text.as_str());
+        output::print(problems::rendered(&loaded.beside, &problems, own, colour));
     }
     Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

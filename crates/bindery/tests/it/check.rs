@@ -318,3 +318,15 @@ fn many_mistakes_are_readable() {
     let folder = Folder::new(include_str!("transcripts/mistakes.toml"));
     transcript(&folder, "mistakes");
 }
+
+#[test]
+fn errors_of_the_file_beside_are_counted_and_fail() {
+    let folder = Folder::new("[fastcgi]\n'C:\\php.exe' = 'ftp:no'\n");
+    let sites = "<configuration><system.applicationHost><sites></sites>\
+                 </system.applicationHost></configuration>";
+    fs::write(folder.path().join("applicationHost.config"), sites).unwrap();
+    let done = folder.run("check");
+    assert!(done.out.contains("error[bad-value]: "), "{}", done.out);
+    assert!(done.out.contains("bindery.toml:"), "{}", done.out);
+    assert_eq!((done.out.lines().last(), done.code), (Some("1 error"), 1), "{}", done.out);
+}

@@ -10,7 +10,7 @@ use super::{boolean, number, set_flag, text, texts, wrong};
 use crate::{
     config::{SERVER_FIELD, edit::Editor, host, read},
     xml::{
-        draft::Node,
+        draft::{Draft, Node},
         edit::{NewElement, Position},
     },
 };
@@ -254,10 +254,20 @@ fn unset_section(editor: &mut Editor<'_>, location: &str, section: &str, names: 
 
 /// Removes all elements of a name from a section, and the `remove` elements that go before them.
 fn remove_named(editor: &mut Editor<'_>, location: &str, section: &str, name: &str) {
+    remove_where(editor, (location, section), name, |_, _| true);
+}
+
+/// The same, of those that something holds for.
+fn remove_where(
+    editor: &mut Editor<'_>,
+    (location, section): (&str, &str),
+    name: &str,
+    goes: impl Fn(&Draft<'_>, Node) -> bool,
+) {
     let Some(node) = editor.host.section(location, section) else { return };
     let draft = &mut editor.host.draft;
     for child in draft.children(node) {
-        if draft.name(child) == name || draft.name(child) == "remove" {
+        if [name, "remove"].contains(&draft.name(child)) && goes(draft, child) {
             draft.remove(child);
         }
     }
@@ -307,15 +317,9 @@ fn set_types(
 /// Removes types, and the `remove` elements that go before them: what is said of all endings that
 /// have none, or of all others.
 fn remove_types(editor: &mut Editor<'_>, location: &str, of_any: bool) {
-    let Some(node) = editor.host.section(location, STATIC_CONTENT) else { return };
-    let draft = &mut editor.host.draft;
-    for child in draft.children(node) {
-        let is_any = draft.value(child, "fileExtension").is_some_and(|own| own == ANY_ENDING);
-        if matches!(draft.name(child), "mimeMap" | "remove") && is_any == of_any {
-            draft.remove(child);
-        }
-    }
-    unset_section(editor, location, STATIC_CONTENT, &[]);
+    remove_where(editor, (location, STATIC_CONTENT), "mimeMap", |draft, child| {
+        draft.value(child, "fileExtension").is_some_and(|own| own == ANY_ENDING) == of_any
+    });
 }
 
 /// `customHeaders`: fields that are set; and `removeServerHeader`. What is added beside others, or
