@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Instant,
 };
@@ -29,6 +29,7 @@ use super::{
     content::Content,
     error::{Fault, RequestError},
     framing::Refusal,
+    logged::{Logged, Seen, TunnelLog, Waiting},
     malformed, page,
     passage::{self, Passage, Stage},
     tunnel::Tunnel,
@@ -41,10 +42,9 @@ use crate::{
     limits::{LINGER_TIMEOUT, UNWANTED_CONTENT_BYTES_MAX},
     log::{
         errors::{ErrorsLine, Reason},
-        line::{Connected, Head, Line, SiteLog, asked},
+        line::{Connected, SiteLog, asked},
         substatus::Substatus,
     },
-    metrics::{HandlerKind, Outcome},
     rules::{self, site::Share},
     running::{self, Noted},
     snapshot::{Revision, Snapshot},
@@ -58,7 +58,7 @@ pub struct ConnInfo {
     pub connection: Arc<Connection>,
     /// What its handshake came to; `None` without TLS.
     pub tls: Option<TlsInfo>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The last answer to "whose is this host?". Valid for its revision; nearly every request of
     /// a connection asks for the same host. Handed out in an `Arc` of the connection's own: one
     /// that all connections share would be fought over by all cores.
@@ -73,17 +73,7 @@ pub(super) struct Remembered {
     revision: Revision,
     pub(super) runtime: Arc<SiteRuntime>,
     /// How its requests are logged and counted, where somebody wants to know.
-    log: Option<SiteLog>,
-}
-
-/// What is found out about a request on its way, for the access log.
-#[derive(Default)]
-struct Seen {
-    /// When it began; `None` where nobody wants to know.
-    begun: Option<Instant>,
-    site: Option<Arc<Remembered>>,
-    kind: HandlerKind,
-    received: Option<Arc<AtomicU64>>,
+    pub(super) log: Option<SiteLog>,
 }
 
 impl ConnInfo {
@@ -232,24 +222,26 @@ fn answer_now(request: &mut http::request::Parts, info: &ConnInfo, seen: &mut Se
 }
 
 async fn answer_later(
-    mut request: http::request::Parts,
+    request: http::request::Parts,
     mut content: Content,
-    mut seen: Seen,
+    seen: Seen,
     info: Arc<ConnInfo>,
     (begun, in_flight, waits): (Option<Begun>, InFlight, Arc<Waits>),
 ) -> Response<Counted> {
     let mut passage = None;
-    let known = (begun, &mut seen, &*waits);
-    let answer = answer(&mut request, &mut content, &info, known, &mut passage);
+    let mut waiting = Waiting { request, seen, info };
+    let Waiting { request, seen, info } = &mut waiting;
+    let known = (begun, &mut *seen, &*waits);
+    let answer = answer(request, &mut content, info, known, &mut passage);
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answer.unwrap_or(Err(RequestError::Panicked));
-    if let Err(error) = drop_content(content, &request).await {
+    if let Err(error) = drop_content(content, request).await {
         answer = Err(error);
     }
     if let Some(passage) = &passage {
         seen.kind = passage.route().kind;
     }
-    finish(answer, &request, seen, &info, (in_flight, passage))
+    finish(answer, request, std::mem::take(seen), info, (in_flight, passage))
 }
 
 /// Takes a request from where it is to its answer. `kept` gets the request on its way, where there
@@ -384,42 +376,14 @@ fn finish(
     let logged = seen.begun.and_then(|begun| {
         // An error with a page of the administrator's.
         let substatus = response.extensions_mut().remove().unwrap_or(substatus);
-        logged((begun, seen), request, &response, substatus, info)
+        let answered = (response.status().as_u16(), substatus);
+        let logged = Logged::begin((begun, seen), request, answered, info)?;
+        match response.extensions_mut().remove::<TunnelLog>() {
+            Some(tunnel) => tunnel.begin(logged),
+            None => Some(logged),
+        }
     });
     response.map(|body| Counted { body, share, logged, in_flight })
-}
-
-/// Begins the line of the access log. A request without a site has none and is only counted.
-fn logged(
-    (begun, seen): (Instant, Seen),
-    request: &http::request::Parts,
-    response: &Response<Body>,
-    substatus: Substatus,
-    info: &ConnInfo,
-) -> Option<Box<Logged>> {
-    let (status, kind) = (response.status().as_u16(), seen.kind);
-    let Some(site) = seen.site else {
-        let (version, taken) = (request.version, begun.elapsed());
-        info.shared.process.logs.inner().count(&Outcome {
-            version,
-            status,
-            kind,
-            taken,
-            sent: 0,
-            received: 0,
-            complete: true,
-        });
-        return None;
-    };
-    let client = match site.runtime.trusted_proxies.is_empty() {
-        true => None,
-        false => Some(rules::client(request, info, &site.runtime).0),
-    };
-    let head = Head { request, begun, client, received: seen.received, status, substatus, kind };
-    let line = Line::begin(site.log.as_ref()?, head);
-    // These have no content, whatever the body says (RFC 9110, 6.4.1).
-    let ended = request.method == Method::HEAD || matches!(status, 100..200 | 204 | 304);
-    Some(Box::new(Logged { line, site, sent: 0, ended, failed: false }))
 }
 
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way
@@ -592,23 +556,10 @@ pub struct Counted {
     in_flight: InFlight,
 }
 
-/// A line of the access log that ends with the body.
-struct Logged {
-    line: Line,
-    site: Arc<Remembered>,
-    sent: u64,
-    /// Whether there is no more to come.
-    ended: bool,
-    failed: bool,
-}
-
 impl Drop for Counted {
     fn drop(&mut self) {
-        let Some(logged) = self.logged.take() else { return };
-        let Logged { line, site, sent, ended, failed } = *logged;
-        if let Some(log) = &site.log {
-            let complete = !failed && (ended || self.body.is_end_stream());
-            line.end(log, sent, complete);
+        if let Some(logged) = self.logged.take() {
+            logged.end(self.body.is_end_stream());
         }
     }
 }
@@ -631,7 +582,7 @@ impl http_body::Body for Counted {
                 Some(Ok(frame)) => {
                     logged.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
                 }
-                Some(Err(_)) => logged.failed = true,
+                Some(Err(_)) => logged.fail(),
                 None => logged.ended = true,
             }
         }

@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod error;
 pub mod forwarded;
 pub mod framing;
+mod logged;
 pub mod malformed;
 pub mod page;
 mod passage;

@@ -25,7 +25,7 @@ use hyper::{
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::{body::Body, tasks::NewTasks, waits::Waits};
+use super::{body::Body, logged::TunnelLog, tasks::NewTasks, waits::Waits};
 use crate::{
     connections::Connection,
     limits::{CONNECTION_TICK, TUNNEL_READ_BYTES},
@@ -44,6 +44,9 @@ pub(crate) struct Tunnel {
     to_client: Half,
     /// How long no byte may move in either direction.
     pub(crate) idle: Duration,
+    log: TunnelLog,
+    /// Whether the client's side broke.
+    lost: bool,
     #[allow(dead_code, reason = "counts down when it is dropped")]
     guard: Box<dyn Any + Send>,
 }
@@ -76,6 +79,8 @@ impl Tunnel {
             to_upstream: Half::default(),
             to_client: Half { waiting: early, ..Half::default() },
             idle,
+            log: TunnelLog::default(),
+            lost: false,
             guard: Box::new(guard),
         }
     }
@@ -120,7 +125,10 @@ impl Tunnel {
             Failed::Writing(error) => Broken::Client(error),
         });
         match (there, back) {
-            (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error)),
+            (_, Poll::Ready(Err(error))) | (Poll::Ready(Err(error)), _) => {
+                self.lost = matches!(error, Broken::Client(_));
+                Poll::Ready(Err(error))
+            }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
             (Poll::Pending, _) | (_, Poll::Pending) => Poll::Pending,
         }
@@ -134,6 +142,12 @@ impl Tunnel {
     /// How many bytes were carried.
     fn carried(&self) -> u64 {
         self.to_upstream.carried + self.to_client.carried
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.log.end(self.to_client.carried, self.to_upstream.carried, self.lost);
     }
 }
 
@@ -262,6 +276,7 @@ impl Tunnel {
     /// Gives it to the connection that this answer, a 101, goes out on. Where another answer goes
     /// out in the end the tunnel is dropped with this one.
     pub(crate) fn attach(self, response: &mut Response<Body>) {
+        response.extensions_mut().insert(self.log.clone());
         let attached = Attached(Arc::new(Mutex::new(Some(Box::new(self)))));
         response.extensions_mut().insert(attached);
     }

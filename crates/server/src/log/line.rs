@@ -41,9 +41,6 @@ pub(crate) const W3C_FIELDS_SHARED: &str = "date time s-sitename s-ip cs-method 
     sc-win32-status time-taken cs-host cs-version sc-bytes cs-bytes x-tls-server-name \
     x-tls-version x-tls-cipher x-tls-group x-tls-resumed x-tls-thumbprint";
 
-/// Win32's ERROR_NETNAME_DELETED, by which IIS marks an answer that the client did not take whole.
-const CLIENT_LOST: u16 = 64;
-
 /// How requests of one connection for one host are logged and counted.
 pub(crate) struct SiteLog {
     logs: Arc<Inner>,
@@ -192,6 +189,8 @@ pub(crate) struct Line {
     win32: u16,
     version: Version,
     kind: HandlerKind,
+    /// How long the answer took that made a tunnel of the request.
+    switched: Option<Duration>,
 }
 
 /// What is known of an answer when its head is there.
@@ -218,24 +217,43 @@ impl Line {
             }
         }
         let Head { request, begun, received, status, substatus, kind, .. } = head;
-        let win32 = substatus.win32;
-        Self { text, splits, begun, received, status, win32, version: request.version, kind }
+        let (version, win32, switched) = (request.version, substatus.win32, None);
+        Self { text, splits, begun, received, status, win32, version, kind, switched }
     }
 
-    /// The answer has come to its end, or to an end, after so many bytes of content.
-    pub(crate) fn end(self, log: &SiteLog, sent: u64, complete: bool) {
+    /// What answers.
+    pub(crate) fn kind(&self) -> HandlerKind {
+        self.kind
+    }
+
+    /// What follows the head of the answer is no answer but a tunnel, however long that lasts.
+    /// What goes through it to the upstream server is counted in `received`.
+    pub(crate) fn becomes_tunnel(&mut self, received: Arc<AtomicU64>) {
+        self.switched = Some(self.begun.elapsed());
+        self.received = Some(received);
+    }
+
+    /// The answer has come to its end after so many bytes of content, or to an end before it, for
+    /// the reason that Win32 has this number for.
+    pub(crate) fn end(self, log: &SiteLog, sent: u64, broken: Option<u16>) {
         let now = Instant::now();
         let received = self.received.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed));
         let taken = now - self.begun;
         let (version, status, kind) = (self.version, self.status, self.kind);
-        let outcome = Outcome { version, status, kind, taken, sent, received, complete };
-        let Some(line) = &log.line else { return log.logs.count_at(log.place, &outcome) };
-        let numbers = Numbers {
-            taken,
-            win32: if complete { self.win32 } else { CLIENT_LOST },
+        // A tunnel says nothing of how fast answers are.
+        let answered = self.switched.unwrap_or(taken);
+        let outcome = Outcome {
+            version,
+            status,
+            kind,
+            taken: answered,
             sent,
             received,
+            complete: broken.is_none(),
         };
+        let Some(line) = &log.line else { return log.logs.count_at(log.place, &outcome) };
+        let win32 = broken.unwrap_or(self.win32);
+        let numbers = Numbers { taken, win32, sent, received };
         let at = (log.place, line.revision, line.site);
         log.logs.write(
             &outcome,

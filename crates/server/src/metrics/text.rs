@@ -102,7 +102,7 @@ impl Scrape {
         let (all, out) = self.upstream_servers;
         to.gauge("upstream_servers", "Servers that proxies may ask", all as u64)?;
         to.gauge("upstream_servers_out", "Of those, avoided because they failed", out as u64)?;
-        let help = "Answers that the client did not take whole";
+        let help = "Answers that did not come to their end";
         to.counter("requests_incomplete", help, stats.incomplete)?;
         to.bytes_counter("sent", "Content of answers", stats.sent)?;
         to.bytes_counter("received", "Content of requests", stats.received)?;

@@ -34,15 +34,15 @@ use crate::{
 };
 
 /// A line, by the names of its fields.
-type Line = BTreeMap<String, String>;
+pub(crate) type Line = BTreeMap<String, String>;
 
-fn logging(setup: &Setup) -> impl FnOnce(&mut Configuration) + use<> {
+pub(crate) fn logging(setup: &Setup) -> impl FnOnce(&mut Configuration) + use<> {
     let log = AccessLog::of(setup.folder().join("logs"));
     move |configuration| configuration.settings.access_log = Some(log)
 }
 
 /// The only file of a folder whose name begins so.
-fn file(folder: &Path, prefix: &str) -> Option<PathBuf> {
+pub(crate) fn file(folder: &Path, prefix: &str) -> Option<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with(prefix));
     assert!(files.len() < 2, "{files:?}");
@@ -50,7 +50,7 @@ fn file(folder: &Path, prefix: &str) -> Option<PathBuf> {
 }
 
 /// The lines of a W3C file.
-fn w3c(path: &Path) -> Vec<Line> {
+pub(crate) fn w3c(path: &Path) -> Vec<Line> {
     let (mut names, mut lines) = (Vec::new(), Vec::new());
     for line in fs::read_to_string(path).unwrap().lines() {
         assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line:?}");
@@ -66,11 +66,16 @@ fn w3c(path: &Path) -> Vec<Line> {
 }
 
 /// The lines of the first site, when there are as many as that.
-async fn lines(setup: &Setup, server: &TestServer, count: usize) -> Vec<Line> {
+pub(crate) async fn lines(setup: &Setup, server: &TestServer, count: usize) -> Vec<Line> {
     lines_of(&setup.folder().join("logs/W3SVC1"), "u_ex", server, count).await
 }
 
-async fn lines_of(folder: &Path, prefix: &str, server: &TestServer, count: usize) -> Vec<Line> {
+pub(crate) async fn lines_of(
+    folder: &Path,
+    prefix: &str,
+    server: &TestServer,
+    count: usize,
+) -> Vec<Line> {
     until(server, || {
         let lines = file(folder, prefix).map(|file| w3c(&file)).unwrap_or_default();
         assert!(lines.len() <= count, "{lines:?}");
@@ -80,7 +85,7 @@ async fn lines_of(folder: &Path, prefix: &str, server: &TestServer, count: usize
 }
 
 /// Waits for what is true once all lines are written. A line ends after the client has its answer.
-async fn until<T>(server: &TestServer, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(server: &TestServer, mut ready: impl FnMut() -> Option<T>) -> T {
     let wait = async {
         loop {
             server.server().flush_logs().await;
@@ -94,7 +99,7 @@ async fn until<T>(server: &TestServer, mut ready: impl FnMut() -> Option<T>) -> 
 }
 
 #[track_caller]
-fn check(line: &Line, expected: &[(&str, &str)]) {
+pub(crate) fn check(line: &Line, expected: &[(&str, &str)]) {
     for (name, value) in expected {
         assert_eq!(line.get(*name).map(String::as_str), Some(*value), "{name} of {line:?}");
     }
@@ -474,7 +479,7 @@ impl Drop for Disk {
 }
 
 /// The value of a metric without labels, or the sum over all of them.
-fn metric(server: &TestServer, name: &str) -> u64 {
+pub(crate) fn metric(server: &TestServer, name: &str) -> u64 {
     let text = server.server().metrics_text();
     let values = text.lines().filter_map(|line| {
         let (own, value) = line.rsplit_once(' ')?;

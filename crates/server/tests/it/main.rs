@@ -18,6 +18,7 @@ mod http1;
 mod http2;
 mod limits;
 mod log;
+mod log_ends;
 mod proxy;
 mod proxy_lies;
 mod proxy_protocol;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bindery_model::{
+    document::Configuration,
     site::RouteAction,
     upstream::{Proxy, ServerAddress, Upstream, UpstreamProtocol, UpstreamServer},
 };
@@ -56,7 +57,7 @@ impl Met {
         self.say(format!("{SWITCHING}Upgrade: {protocol}\r\n\r\n")).await;
     }
 
-    async fn hear(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn hear(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         soon("what the client says", self.stream.read_exact(&mut bytes)).await.unwrap();
         bytes
@@ -117,7 +118,7 @@ pub(crate) fn proxy_to(port: u16) -> Proxy {
 
 /// A site `a.example` on both protocols, which does that.
 pub(crate) struct Site {
-    setup: Setup,
+    pub(crate) setup: Setup,
     pub(crate) plain: u16,
     pub(crate) port: u16,
     proxy: Proxy,
@@ -138,10 +139,15 @@ impl Site {
     }
 
     pub(crate) fn start(&mut self) -> TestServer {
+        self.start_changed(|_| {})
+    }
+
+    pub(crate) fn start_changed(&mut self, change: impl FnOnce(&mut Configuration)) -> TestServer {
         let proxy = self.proxy.clone();
         self.setup.start_changed(|configuration| {
             Arc::make_mut(&mut configuration.table.sites[0]).root.action =
                 RouteAction::Proxy(Box::new(proxy));
+            change(configuration);
         })
     }
 }
@@ -236,7 +242,7 @@ pub(crate) async fn stream2(
 }
 
 impl Stream2 {
-    async fn say(&mut self, bytes: &[u8]) {
+    pub(crate) async fn say(&mut self, bytes: &[u8]) {
         let mut left = Bytes::copy_from_slice(bytes);
         while !left.is_empty() {
             self.send.reserve_capacity(left.len());
