@@ -485,7 +485,7 @@ fn site_log(
         peer: info.connection.peer,
         tls: info.tls.as_ref(),
         authority,
-        site: site.id,
+        site: (site.id, &site.name),
     };
     Some(SiteLog::new(logs, snapshot.revision, log, &connected))
 }

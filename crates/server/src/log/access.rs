@@ -92,14 +92,22 @@ pub(super) struct Batch {
 }
 
 /// Whose the lines are that end here and began where the last mark stood.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Mark {
     pub(super) end: usize,
     pub(super) lines: u64,
-    pub(super) revision: Revision,
-    pub(super) site: SiteId,
+    pub(super) of: OfSite,
     /// Hours since 1970.
     pub(super) hour: u32,
+}
+
+/// Whose a line is.
+#[derive(Clone, Debug)]
+pub(super) struct OfSite {
+    pub(super) revision: Revision,
+    pub(super) site: SiteId,
+    /// Its name: another site may get its number some day.
+    pub(super) name: Arc<str>,
 }
 
 impl Default for Logs {
@@ -221,7 +229,7 @@ impl Inner {
     pub(super) fn write(
         &self,
         outcome: &Outcome,
-        (place, revision, site): (usize, Revision, SiteId),
+        (place, of): (usize, &OfSite),
         now: Instant,
         (bytes, write): (usize, impl FnOnce(&mut Vec<u8>, &Date)),
     ) {
@@ -231,6 +239,8 @@ impl Inner {
         let before = batch.text.len();
         if before + bytes > LOG_SHARD_BYTES_MAX {
             batch.lost += 1;
+            // Here, because the writer may hang with the disk.
+            self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let date = match date {
@@ -239,7 +249,7 @@ impl Inner {
         };
         write(&mut batch.text, date);
         let after = batch.text.len();
-        batch.mark(Mark { end: after, lines: 1, revision, site, hour: date.hour });
+        batch.mark(after, of, date.hour);
         drop(shard);
         if before == 0 {
             self.wake();
@@ -346,16 +356,16 @@ fn second(now: Instant, time: SystemTime) -> (Date, Instant) {
 }
 
 impl Batch {
-    pub(super) fn mark(&mut self, mark: Mark) {
+    /// Another line of a site ends here.
+    fn mark(&mut self, end: usize, of: &OfSite, hour: u32) {
         match self.marks.last_mut() {
             Some(last)
-                if (last.revision, last.site, last.hour)
-                    == (mark.revision, mark.site, mark.hour) =>
+                if (last.of.revision, last.of.site, last.hour) == (of.revision, of.site, hour) =>
             {
-                last.end = mark.end;
-                last.lines += mark.lines;
+                last.end = end;
+                last.lines += 1;
             }
-            _ => self.marks.push(mark),
+            _ => self.marks.push(Mark { end, lines: 1, of: of.clone(), hour }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The files of the logs: how they are named, when a new one begins, and which are open.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, IoSlice, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
@@ -11,8 +11,9 @@ use std::{
 
 use bindery_model::log::{LogFormat, Roll};
 use rustix::fs::OFlags;
+use tracing::warn;
 
-use super::{date, line};
+use super::{access::OfSite, date, line};
 use crate::limits::LOG_FILES_OPEN_MAX;
 
 /// Where lines of one kind go: a folder, and what the files in it are called.
@@ -25,6 +26,9 @@ pub(super) struct Target {
     /// The fields of a W3C file; other formats have no head.
     fields: Option<&'static str>,
 }
+
+/// What says in the folder of a site whose it is.
+pub(super) const OWNER_FILE: &str = "site.txt";
 
 /// The folder of the errors log, as HTTP.SYS names it, and the size of its files.
 pub(super) const ERRORS_FOLDER: &str = "HTTPERR";
@@ -113,11 +117,18 @@ impl LogName {
 #[derive(Default)]
 pub(super) struct Files {
     open: HashMap<Target, OpenFile>,
-    /// Targets whose head this process has written: a file that is opened again needs none.
-    known: HashSet<Target>,
+    /// Targets whose head this process has written, with whose they are: a file that is opened
+    /// again needs none.
+    known: HashMap<Target, Option<OfSite>>,
     tick: u64,
     /// Folders in which a file that rolls by size was finished.
     pub(super) finished: Vec<PathBuf>,
+}
+
+/// Lines for a target, with the site that they are of, where the folder is one site's.
+struct Owned<'a> {
+    target: &'a Target,
+    owner: Option<&'a OfSite>,
 }
 
 struct OpenFile {
@@ -142,19 +153,20 @@ impl Files {
     /// Writes whole lines. Those that cannot be written are lost; the file keeps no half of one.
     pub(super) fn append(
         &mut self,
-        target: &Target,
+        (target, owner): (&Target, Option<&OfSite>),
         hour: u32,
         texts: &[&[u8]],
         now: SystemTime,
     ) -> Written {
+        let target = &Owned { target, owner };
         let mut written = Written::default();
-        match target.roll {
+        match target.target.roll {
             Roll::Daily | Roll::Hourly => self.append_to(target, (hour, now), texts, &mut written),
             Roll::Size(bytes_max) => {
                 for text in texts {
                     let mut rest = *text;
                     while !rest.is_empty() {
-                        let used = self.open.get(target).map_or(0, |open| open.bytes);
+                        let used = self.open.get(target.target).map_or(0, |open| open.bytes);
                         let room = usize::try_from(bytes_max.saturating_sub(used)).unwrap_or(0);
                         let (now_written, later) = rest.split_at(lines_within(rest, room));
                         self.append_to(target, (hour, now), &[now_written], &mut written);
@@ -173,7 +185,7 @@ impl Files {
 
     fn append_to(
         &mut self,
-        target: &Target,
+        target: &Owned<'_>,
         (hour, now): (u32, SystemTime),
         texts: &[&[u8]],
         written: &mut Written,
@@ -184,41 +196,63 @@ impl Files {
                 |()| (0, None),
             ),
             // Counted only where they are lost: it takes as long as writing them.
-            Err(error) => {
-                (texts.iter().map(|text| lines(text)).sum(), Some((target.folder.clone(), error)))
-            }
+            Err(error) => (
+                texts.iter().map(|text| lines(text)).sum(),
+                Some((target.target.folder.clone(), error)),
+            ),
         };
         written.lost += lost.0;
         written.error = lost.1.or_else(|| written.error.take());
     }
 
     /// The file for an hour, open, with its head, and still where its name says.
-    fn file(&mut self, target: &Target, hour: u32, now: SystemTime) -> io::Result<&mut OpenFile> {
+    fn file(&mut self, owned: &Owned<'_>, hour: u32, now: SystemTime) -> io::Result<&mut OpenFile> {
+        let Owned { target, owner } = owned;
         self.tick += 1;
         let tick = self.tick;
         let period = target.period(hour);
-        let stays = self.open.get(target).is_some_and(|open| {
-            let full = matches!(target.roll, Roll::Size(bytes_max) if open.bytes >= bytes_max);
-            // A line of the hour before that comes late goes with those of this one.
-            period <= open.period && !full && open.is_in_place()
+        let known = self.known.get(*target);
+        let is_owner = known.is_some_and(|known| {
+            known.as_ref().map(|known| &known.name) == owner.map(|owner| &owner.name)
         });
+        if !is_owner {
+            let known = known.and_then(Option::as_ref);
+            if known.is_some_and(|known| owner.is_none_or(|owner| known.revision > owner.revision))
+            {
+                return Err(io::Error::other("another site has its number by now"));
+            }
+            if let Some(owner) = owner {
+                claim(&target.folder, &owner.name)?;
+            }
+            self.open.remove(*target);
+        }
+        let stays = is_owner
+            && self.open.get_mut(*target).is_some_and(|open| {
+                let in_place = open.is_in_place();
+                let full = matches!(target.roll, Roll::Size(bytes_max) if open.bytes >= bytes_max);
+                // A line of the hour before that comes late goes with those of this one.
+                period <= open.period && !full && in_place
+            });
         if !stays {
-            let before = self.open.remove(target).map(|open| open.number);
+            let before = self.open.remove(*target).map(|open| open.number);
             self.make_room();
-            let mut open = OpenFile::open(target, hour, before)?;
+            let open = OpenFile::open(target, hour, before)?;
             if before.is_some_and(|number| number < open.number) {
                 self.finished.push(target.folder.clone());
             }
-            // After a start too, as IIS does; not where the file was only closed to open others.
-            if open.bytes == 0 || !self.known.contains(target) {
-                open.write_head(target, now)?;
-                self.known.insert(target.clone());
-            }
-            self.open.insert(target.clone(), open);
+            self.open.insert((*target).clone(), open);
         }
-        let open = self.open.get_mut(target).ok_or(io::ErrorKind::NotFound)?;
+        let open = self.open.get_mut(*target).ok_or(io::ErrorKind::NotFound)?;
         open.used = tick;
-        Ok(open)
+        // After a start too, as IIS does; not where the file was only closed to open others.
+        if open.bytes == 0 || !is_owner {
+            if let Err(error) = open.write_head(target, now) {
+                self.open.remove(*target);
+                return Err(error);
+            }
+            self.known.insert((*target).clone(), owner.cloned());
+        }
+        self.open.get_mut(*target).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Closes half of the files when there are too many: those that were not used the longest.
@@ -282,9 +316,15 @@ impl OpenFile {
         self.append(&[head.as_bytes()]).map_err(|(_, error)| error)
     }
 
-    /// Whether its name still leads to it: nobody has moved or removed it.
-    fn is_in_place(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|metadata| id_of(&metadata) == self.id)
+    /// Whether its name still leads to it: nobody has moved or removed it. Where somebody has cut it
+    /// short, as logrotate's `copytruncate` does, its length is known again.
+    fn is_in_place(&mut self) -> bool {
+        let metadata = fs::symlink_metadata(&self.path);
+        let here = metadata.ok().filter(|metadata| id_of(metadata) == self.id);
+        if let Some(metadata) = &here {
+            self.bytes = metadata.len();
+        }
+        here.is_some()
     }
 
     /// Writes all lines, or answers how many it could not.
@@ -319,6 +359,40 @@ impl OpenFile {
         // The newline of a torn line is among those that are missing.
         Err((lines(missing), error))
     }
+}
+
+/// Says in a site's folder whose it is. One that another site has left, whose number this one has
+/// now, is put aside with all that is in it: nobody gets the logs of another.
+fn claim(folder: &Path, name: &str) -> io::Result<()> {
+    let path = folder.join(OWNER_FILE);
+    match fs::read(&path) {
+        Ok(owner) if owner.strip_suffix(b"\n").unwrap_or(&owner) == name.as_bytes() => {
+            return Ok(());
+        }
+        // Cut off when it was written.
+        Ok(owner) if owner.is_empty() => {}
+        Ok(_) => {
+            let aside = (1_u32..).map(|number| aside(folder, number));
+            let free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+            let aside = aside.into_iter().find(free).ok_or(io::ErrorKind::AlreadyExists)?;
+            fs::rename(folder, &aside)?;
+            warn!(
+                folder = %folder.display(), aside = %aside.display(), site = name,
+                "a log folder of another site was put aside"
+            );
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&path)?;
+    file.write_all(format!("{name}\n").as_bytes()).inspect_err(|_| drop(fs::remove_file(&path)))
+}
+
+/// `W3SVC7.1` beside `W3SVC7`.
+fn aside(folder: &Path, number: u32) -> PathBuf {
+    folder.with_added_extension(number.to_string())
 }
 
 fn id_of(metadata: &Metadata) -> (u64, u64) {

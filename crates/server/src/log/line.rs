@@ -20,7 +20,12 @@ use http::{
     request::Parts,
 };
 
-use super::{access::Inner, date::Date, escape, substatus::Substatus};
+use super::{
+    access::{Inner, OfSite},
+    date::Date,
+    escape,
+    substatus::Substatus,
+};
 use crate::{
     http::user::User,
     metrics::{HandlerKind, Outcome},
@@ -53,8 +58,7 @@ pub(crate) struct SiteLog {
 /// What is the same in all lines of a connection for a host.
 struct SiteLine {
     /// What says where the lines go.
-    revision: Revision,
-    site: SiteId,
+    of: OfSite,
     format: LogFormat,
     /// Before the method (W3C): the server's address.
     server: Vec<u8>,
@@ -73,7 +77,8 @@ pub(crate) struct Connected<'a> {
     pub(crate) peer: SocketAddr,
     pub(crate) tls: Option<&'a TlsInfo>,
     pub(crate) authority: &'a str,
-    pub(crate) site: SiteId,
+    /// The site, by its number and name.
+    pub(crate) site: (SiteId, &'a str),
 }
 
 impl SiteLog {
@@ -98,8 +103,7 @@ impl SiteLog {
 
 fn empty_line(revision: Revision, format: LogFormat, connected: &Connected<'_>) -> SiteLine {
     SiteLine {
-        revision,
-        site: connected.site,
+        of: OfSite { revision, site: connected.site.0, name: connected.site.1.into() },
         format,
         server: Vec::new(),
         port: Vec::new(),
@@ -126,7 +130,7 @@ fn tls_fields(tls: Option<&TlsInfo>) -> [String; 6] {
 
 fn w3c_line(revision: Revision, shared: bool, connected: &Connected<'_>) -> SiteLine {
     let mut line = empty_line(revision, LogFormat::W3c, connected);
-    let Connected { local, peer, tls, authority, site } = connected;
+    let Connected { local, peer, tls, authority, site: (site, _) } = connected;
     if shared {
         line.server.extend(format!("W3SVC{site} ").as_bytes());
     }
@@ -146,7 +150,7 @@ fn w3c_line(revision: Revision, shared: bool, connected: &Connected<'_>) -> Site
 
 fn json_line(revision: Revision, connected: &Connected<'_>) -> SiteLine {
     let mut line = empty_line(revision, LogFormat::Json, connected);
-    let Connected { local, peer, tls, authority, site } = connected;
+    let Connected { local, peer, tls, authority, site: (site, _) } = connected;
     line.client.extend(peer.ip().to_string().as_bytes());
     let tail = &mut line.tail;
     json_text(tail, "s-sitename", format!("W3SVC{site}").as_bytes());
@@ -254,10 +258,9 @@ impl Line {
         let Some(line) = &log.line else { return log.logs.count_at(log.place, &outcome) };
         let win32 = broken.unwrap_or(self.win32);
         let numbers = Numbers { taken, win32, sent, received };
-        let at = (log.place, line.revision, line.site);
         log.logs.write(
             &outcome,
-            at,
+            (log.place, &line.of),
             now,
             (self.text.len() + TAIL_BYTES, |out, date| match line.format {
                 LogFormat::W3c => self.end_w3c(out, date, line, &numbers),

@@ -33,7 +33,9 @@ pub(super) fn everything(log: &AccessLog, now: SystemTime) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let site = name.to_str().and_then(|name| name.strip_prefix("W3SVC"));
-        let ours = site.is_some_and(|id| id.parse::<u32>().is_ok()) || name == ERRORS_FOLDER;
+        // `W3SVC7`, and `W3SVC7.1`, which a site has left.
+        let numbers = |id: &str| id.splitn(2, '.').all(|number| number.parse::<u32>().is_ok());
+        let ours = site.is_some_and(numbers) || name == ERRORS_FOLDER;
         if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             folder(log, &entry.path(), now);
         }

@@ -15,7 +15,7 @@ use bindery_model::{
 use http::Version;
 
 use super::{
-    access::Logs,
+    access::{Logs, OfSite},
     date,
     errors::{ErrorsLine, Reason},
     files::{Files, LogName, Part, Target},
@@ -60,7 +60,7 @@ fn entries(path: &Path) -> Vec<String> {
 
 #[track_caller]
 fn append(files: &mut Files, target: &Target, time: SystemTime, text: &str) {
-    let written = files.append(target, date::hour_of(time), &[text.as_bytes()], time);
+    let written = files.append((target, None), date::hour_of(time), &[text.as_bytes()], time);
     assert!(written.error.is_none(), "{:?}", written.error);
     assert_eq!(written.lost, 0);
 }
@@ -129,6 +129,60 @@ fn a_file_that_was_moved_or_removed_is_made_anew() {
 }
 
 #[test]
+fn a_file_that_was_cut_short_goes_on_with_a_head_and_no_hole() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::access(folder.path().to_owned(), LogFormat::W3c, false, Roll::Size(800));
+    let path = folder.path().join("u_extend1.log");
+    let mut files = Files::default();
+    append(&mut files, &target, at(HOUR), &format!("{}\n", "x".repeat(300)));
+    fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    append(&mut files, &target, at(HOUR), "two\n");
+    append(&mut files, &target, at(HOUR), &format!("{}\n", "y".repeat(300)));
+    assert_eq!(names(folder.path()), ["u_extend1.log"], "there is room again");
+    assert_eq!((lines(&path).len(), entries(&path)[0].as_str()), (4 + 2, "two"));
+}
+
+/// The site of this name, with the number 7 from a revision on.
+fn seven(name: &str, revision: u64) -> OfSite {
+    OfSite { revision: Revision(revision), site: SiteId(7), name: name.into() }
+}
+
+#[test]
+fn a_site_never_finds_the_logs_of_another_that_had_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = daily(&folder.path().join("W3SVC7"));
+    let write = |files: &mut Files, owner: &OfSite, text: &str| {
+        let hour = date::hour_of(at(HOUR));
+        files.append((&target, Some(owner)), hour, &[text.as_bytes()], at(HOUR)).lost
+    };
+    let read = |place: &str| {
+        let place = folder.path().join(place);
+        let name = fs::read_to_string(place.join("site.txt")).unwrap();
+        format!("{name}{}", entries(&place.join("u_ex261123.log")).join(" "))
+    };
+    let mut files = Files::default();
+    assert_eq!(write(&mut files, &seven("old", 1), "one\n"), 0);
+    assert_eq!(write(&mut files, &seven("new", 3), "two\n"), 0);
+    // An answer that took long. Its log is no longer where it was.
+    assert_eq!(write(&mut files, &seven("old", 2), "late\n"), 1);
+    assert_eq!(write(&mut files, &seven("new", 4), "three\n"), 0);
+    assert_eq!(read("W3SVC7.1"), "old\none");
+    assert_eq!(read("W3SVC7"), "new\ntwo three");
+    // The same after a start, whatever was between.
+    let mut files = Files::default();
+    assert_eq!(write(&mut files, &seven("new", 1), "four\n"), 0);
+    assert_eq!(read("W3SVC7"), "new\ntwo three four");
+    let mut files = Files::default();
+    assert_eq!(write(&mut files, &seven("third", 1), "five\n"), 0);
+    assert_eq!(read("W3SVC7.2"), "new\ntwo three four");
+    assert_eq!(read("W3SVC7"), "third\nfive");
+    assert_eq!(names(folder.path()), ["W3SVC7", "W3SVC7.1", "W3SVC7.2"]);
+    // What was put aside is put away as the rest.
+    sweep::everything(&log(folder.path()), at(HOUR * 24 * 5));
+    assert_eq!(names(&folder.path().join("W3SVC7.1")), ["site.txt"]);
+}
+
+#[test]
 fn a_start_writes_the_head_again_and_a_file_that_was_closed_for_others_gets_none() {
     let folder = tempfile::tempdir().unwrap();
     let target = daily(&folder.path().join("first"));
@@ -150,7 +204,8 @@ fn what_stands_in_the_place_of_a_file_loses_lines_until_it_is_gone() {
     let (mut files, target) = (Files::default(), daily(folder.path()));
     let path = folder.path().join("u_ex261123.log");
     let lost = |files: &mut Files| {
-        let written = files.append(&target, date::hour_of(at(HOUR)), &[b"a\nb\n"], at(HOUR));
+        let written =
+            files.append((&target, None), date::hour_of(at(HOUR)), &[b"a\nb\n"], at(HOUR));
         assert!(written.error.is_some());
         written.lost
     };
@@ -284,7 +339,8 @@ fn request(logs: &Logs, site: u32, text: &str) {
         out.extend_from_slice(text.as_bytes());
         out.push(b'\n');
     };
-    let at = (logs.inner().place(), Revision(1), SiteId(site));
+    let of = OfSite { revision: Revision(1), site: SiteId(site), name: format!("s{site}").into() };
+    let at = (logs.inner().place(), &of);
     logs.inner().write(&outcome, at, Instant::now(), (text.len(), write));
 }
 

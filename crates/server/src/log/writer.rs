@@ -15,7 +15,7 @@ use bindery_model::{log::AccessLog, site::SiteId};
 use tracing::error;
 
 use super::{
-    access::{Batch, Inner, Since},
+    access::{Batch, Inner, OfSite, Since},
     date,
     errors::FIELDS,
     files::{Files, Target, Written},
@@ -68,8 +68,7 @@ pub(super) struct Writer {
 
 /// Lines of a batch that go to one file.
 struct Piece {
-    revision: Revision,
-    site: SiteId,
+    of: OfSite,
     hour: u32,
     batch: usize,
     from: usize,
@@ -96,14 +95,16 @@ impl Writer {
         let settings: Vec<Since> = self.inner.settings().iter().cloned().collect();
         let batches = self.inner.drain(&mut self.spare);
         let (errors, errors_lost) = self.inner.errors.take(now);
-        self.lose(errors_lost + batches.iter().map(|batch| batch.lost).sum::<u64>());
+        self.lose(errors_lost);
+        // These are counted already.
+        self.lost += batches.iter().map(|batch| batch.lost).sum::<u64>();
         let any = !batches.is_empty() || !errors.is_empty();
         self.write_batches(&batches, &settings, now);
         let latest = settings.iter().rev().find_map(|since| since.settings.clone());
         if let Some(log) = latest.as_ref().filter(|_| !errors.is_empty()) {
             let errors_lines = errors.iter().filter(|byte| **byte == b'\n').count() as u64;
             let target = Target::errors(&log.folder, FIELDS);
-            let written = self.files.append(&target, date::hour_of(now), &[&errors], now);
+            let written = self.files.append((&target, None), date::hour_of(now), &[&errors], now);
             self.wrote(written, errors_lines);
         }
         self.keep(batches);
@@ -116,27 +117,28 @@ impl Writer {
 
     fn write_batches(&mut self, batches: &[Batch], settings: &[Since], now: SystemTime) {
         let mut pieces = pieces(batches);
+        let nobody: Arc<str> = "".into();
         let log_of = |revision: Revision| {
             let since = settings.iter().rev().find(|since| since.from <= revision)?;
             since.settings.as_deref()
         };
         for piece in &mut pieces {
-            if log_of(piece.revision).is_some_and(|log| log.shared) {
-                piece.site = SiteId(0);
+            if log_of(piece.of.revision).is_some_and(|log| log.shared) {
+                (piece.of.site, piece.of.name) = (SiteId(0), Arc::clone(&nobody));
             }
         }
+        let key = |piece: &Piece| (piece.of.revision, piece.of.site, piece.hour);
         // Stable: lines of one core stay in the order they came in.
-        pieces.sort_by_key(|piece| (piece.revision, piece.site, piece.hour));
-        let same =
-            |a: &Piece, b: &Piece| (a.revision, a.site, a.hour) == (b.revision, b.site, b.hour);
-        for group in pieces.chunk_by(same) {
+        pieces.sort_by_key(key);
+        for group in pieces.chunk_by(|a, b| key(a) == key(b)) {
             let text = |piece: &Piece| batches.get(piece.batch)?.text.get(piece.from..piece.to);
             let texts: Vec<&[u8]> = group.iter().filter_map(text).collect();
             let Some(first) = group.first() else { continue };
-            match log_of(first.revision) {
+            match log_of(first.of.revision) {
                 Some(log) => {
-                    let target = target(log, first.site);
-                    let written = self.files.append(&target, first.hour, &texts, now);
+                    let target = target(log, first.of.site);
+                    let owner = (!log.shared).then_some(&first.of);
+                    let written = self.files.append((&target, owner), first.hour, &texts, now);
                     self.wrote(written, group.iter().map(|piece| piece.lines).sum());
                 }
                 // An answer that took longer than its settings are kept.
@@ -232,8 +234,7 @@ fn pieces(batches: &[Batch]) -> Vec<Piece> {
         let mut from = 0;
         for mark in &batch.marks {
             pieces.push(Piece {
-                revision: mark.revision,
-                site: mark.site,
+                of: mark.of.clone(),
                 hour: mark.hour,
                 batch: place,
                 from,
