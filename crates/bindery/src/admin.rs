@@ -13,10 +13,10 @@ use bindery_control::{
     api::{Api, Connections, Peer, is_local, serve_connection},
     applier::Beside,
 };
-use bindery_server::blocking;
+use bindery_server::{blocking, metrics::older_text};
 use http::{
     HeaderValue, Method, Request, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE},
 };
 use hyper::body::Incoming;
 use tokio::{net::TcpListener, task::AbortHandle, time::sleep};
@@ -27,8 +27,10 @@ use crate::output::Failure;
 /// After an accept that failed for want of descriptors or memory.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What a collector is told that the text is (OpenMetrics 1.0).
-const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What a collector is told that the text is: OpenMetrics 1.0 where it asks for that, as Prometheus
+/// does, else the older text format.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OLDER: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Gives the text of all metrics. Blocks for a moment.
 pub(crate) type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -164,10 +166,19 @@ async fn answer(request: Request<Incoming>, peer: Peer, answers: Answers) -> Res
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    match blocking::run("metrics", move || (answers.metrics)()).await {
+    let mut accepted = request.headers().get_all(ACCEPT).iter();
+    let open = accepted.any(|value| {
+        value.to_str().is_ok_and(|value| value.contains("application/openmetrics-text"))
+    });
+    let tell = move || match (answers.metrics)() {
+        all if open => all,
+        all => older_text(&all),
+    };
+    match blocking::run("metrics", tell).await {
         Ok(all) => {
             let mut response = text(StatusCode::OK, all);
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+            let kind = HeaderValue::from_static(if open { OPENMETRICS } else { OLDER });
+            response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
         Err(error) => {
@@ -255,9 +266,16 @@ mod tests {
             let answer =
                 ask(address, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{host}: {answer}");
-            assert!(answer.contains("application/openmetrics-text"), "{answer}");
-            assert!(answer.ends_with("\r\n\r\nbindery_up 1\n# EOF\n"), "{answer}");
+            // Who does not ask for OpenMetrics gets what everybody reads.
+            assert!(answer.contains("text/plain; version=0.0.4"), "{answer}");
+            assert!(answer.ends_with("\r\n\r\nbindery_up 1\n"), "{answer}");
         }
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3";
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        let answer = ask(address, &request).await;
+        assert!(answer.contains("application/openmetrics-text; version=1.0.0"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nbindery_up 1\n# EOF\n"), "{answer}");
         for (request, status) in [
             ("GET /metrics HTTP/1.0\r\n\r\n", 200),
             ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),

@@ -26,7 +26,7 @@ pub mod inspect;
 pub mod limits;
 pub mod listener;
 pub mod log;
-mod metrics;
+pub mod metrics;
 pub mod process;
 pub mod rules;
 pub mod running;

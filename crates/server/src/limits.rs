@@ -542,6 +542,9 @@ pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is said that lines were lost.
 pub const LOG_LOST_SAID_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Upstream servers that metrics tell one by one. A host may have one for each of its sites.
+pub const METRICS_UPSTREAM_SERVERS_MAX: usize = 1000;
+
 /// Log files open at once. With more sites than that files are opened for a batch of lines.
 pub const LOG_FILES_OPEN_MAX: usize = 256;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Version;
 
 pub(crate) use self::text::Scrape;
+pub use self::text::older_text;
 use crate::tls::Negotiated;
 
 /// What answered a request.

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use bindery_model::certificate::CertificateFiles;
@@ -154,6 +154,14 @@ impl CertificateCache {
     pub fn problems(&self) -> Vec<(CertificateFiles, String)> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.iter().map(|(files, text)| (files.clone(), text.clone())).collect()
+    }
+
+    /// When those in memory expire.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = SystemTime> {
+        self.cache.iter().filter_map(|(_, entry)| match entry {
+            Entry::Good(certificate) => Some(certificate.facts.not_after),
+            Entry::Bad(_) => None,
+        })
     }
 
     /// How many are in memory.

@@ -15,7 +15,7 @@ use bindery_model::{
     document::Configuration,
     log::{AccessLog, LogFormat, Roll},
 };
-use bindery_server::limits::LOG_FILES_OPEN_MAX;
+use bindery_server::{limits::LOG_FILES_OPEN_MAX, metrics::older_text};
 use bindery_testkit::{
     http2::Http2,
     programs::{must_not_skip, run},
@@ -661,6 +661,20 @@ async fn metrics_count_what_happened_and_have_a_bound() {
     assert!(metric(&server, "bindery_memory_resident_bytes") > 1_000_000);
     assert!(metric(&server, "bindery_open_files") > 3);
     well_formed(&text);
+    for line in [
+        "bindery_certificates_expiring{within=\"1d\"} 0",
+        "bindery_certificates_expiring{within=\"30d\"} 0",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line} in\n{text}");
+    }
+    let first = metric(&server, "bindery_certificates_first_expiry_timestamp_seconds");
+    assert!(first > 1_700_000_000, "{first}");
+    let older = older_text(&text);
+    assert!(older.contains("\n# TYPE bindery_connections_total counter\n"), "{older}");
+    assert!(older.contains("\n# TYPE bindery_build_info gauge\n"), "{older}");
+    if let Some(said) = run("promtool", &["check", "metrics"], &older).await {
+        assert!(said.ok() && said.stdout.is_empty() && said.stderr.is_empty(), "{said:?}");
+    }
     let before = text.lines().count();
     for number in 0..50 {
         client.get("a.example", &format!("/{number}")).await.unwrap();
