@@ -27,8 +27,8 @@ use super::{
 use crate::{
     clock,
     limits::{
-        LOG_FLUSH_TIMEOUT, LOG_SETTINGS_KEPT_MAX, LOG_SHARD_BYTES_MAX, LOG_SHARD_BYTES_READY,
-        LOG_SHARDS_MAX,
+        LOG_FLUSH_TIMEOUT, LOG_SETTINGS_KEPT_MAX, LOG_SHARD_BYTES_READY, LOG_SHARDS_MAX,
+        LOG_WAITING_BYTES_MAX,
     },
     metrics::{Outcome, Stats},
     snapshot::Revision,
@@ -237,7 +237,7 @@ impl Inner {
         let Waiting { batch, date, stats } = &mut *shard;
         stats.count(outcome);
         let before = batch.text.len();
-        if before + bytes > LOG_SHARD_BYTES_MAX {
+        if before + bytes > self.shard_bytes_max() {
             batch.lost += 1;
             // Here, because the writer may hang with the disk.
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -256,6 +256,11 @@ impl Inner {
         } else if before < LOG_SHARD_BYTES_READY && after >= LOG_SHARD_BYTES_READY {
             self.wake_now();
         }
+    }
+
+    /// How much may wait in one place, in bytes.
+    pub(super) fn shard_bytes_max(&self) -> usize {
+        LOG_WAITING_BYTES_MAX / self.shards.len().max(1)
     }
 
     /// Takes all lines that wait. `spare` are batches that were written, whose room is used again.

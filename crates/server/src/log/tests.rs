@@ -23,7 +23,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    limits::{LOG_FILES_OPEN_MAX, LOG_SHARD_BYTES_MAX},
+    limits::LOG_FILES_OPEN_MAX,
     metrics::{HandlerKind, Outcome},
     snapshot::Revision,
 };
@@ -380,7 +380,7 @@ fn what_waits_has_a_bound_and_beyond_it_lines_are_counted() {
     let (logs, mut writer) = writer();
     logs.settings_for_tests(Revision(1), Some(&AccessLog::of(folder.path().to_owned())));
     let text = "x".repeat(64 * 1024);
-    let lines = LOG_SHARD_BYTES_MAX / text.len() + 1;
+    let lines = logs.inner().shard_bytes_max() / text.len() + 1;
     for _ in 0..lines {
         request(&logs, 1, &text);
     }
