@@ -82,8 +82,8 @@ impl Logged {
     }
 
     /// Nothing more is sent. `whole` says whether that was all.
-    pub(super) fn end(self: Box<Self>, whole: bool) {
-        let Self { line, site, sent, ended, failed } = *self;
+    pub(super) fn end(self, whole: bool) {
+        let Self { line, site, sent, ended, failed } = self;
         let lost = (!ended && !whole).then_some(Win32::CLIENT_LOST);
         if let Some(log) = &site.log {
             line.end(log, sent, failed.or(lost));

@@ -392,7 +392,9 @@ fn claim(folder: &Path, name: &str) -> io::Result<()> {
 
 /// `W3SVC7.1` beside `W3SVC7`.
 fn aside(folder: &Path, number: u32) -> PathBuf {
-    folder.with_added_extension(number.to_string())
+    let mut aside = folder.as_os_str().to_owned();
+    aside.push(format!(".{number}"));
+    aside.into()
 }
 
 fn id_of(metadata: &Metadata) -> (u64, u64) {
