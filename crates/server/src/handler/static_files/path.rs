@@ -33,9 +33,12 @@ pub enum PathError {
     /// No honest client sends it: 400.
     #[error("{0}")]
     Malformed(&'static str),
-    /// It has an empty segment, or one that begins with a dot: 404.
-    #[error("the path has an empty or a hidden segment")]
+    /// It has an empty segment: 404.
+    #[error("the path has an empty segment")]
     NotFound,
+    /// It has a segment that begins with a dot: 404.
+    #[error("the path has a hidden segment")]
+    Hidden,
     /// It is longer than [`limits::PATH_BYTES_MAX`]: 414.
     #[error("the path is too long")]
     TooLong,
@@ -104,7 +107,8 @@ fn read_segments(rest: &[u8]) -> Result<(), PathError> {
             b"." | b".." => return Err(PathError::Malformed("the path holds a dot segment")),
             b"" if segments.peek().is_none() => {}
             b".well-known" if first => {}
-            b"" | [b'.', ..] => return Err(PathError::NotFound),
+            b"" => return Err(PathError::NotFound),
+            [b'.', ..] => return Err(PathError::Hidden),
             _ => {}
         }
         first = false;
@@ -173,7 +177,7 @@ mod tests {
                 Ok((String::from_utf8(path.relative().to_vec()).unwrap(), path.is_folder()))
             }
             Err(PathError::Malformed(_)) => Err(400),
-            Err(PathError::NotFound) => Err(404),
+            Err(PathError::NotFound | PathError::Hidden) => Err(404),
             Err(PathError::TooLong) => Err(414),
         };
         assert_eq!(answer, expected.map(|(name, folder)| (name.to_owned(), folder)), "{raw:?}");
