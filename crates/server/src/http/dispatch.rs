@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, EXPECT, SERVER},
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -386,7 +386,19 @@ fn finish(
         let substatus = response.extensions_mut().remove().unwrap_or(substatus);
         logged((begun, seen), request, &response, substatus, info)
     });
+    if request.method == Method::HEAD {
+        take_content(&mut response);
+    }
     response.map(|body| Counted { body, share, logged, in_flight })
+}
+
+/// The answer to HEAD says how long the content would be, and has none (RFC 9110, 9.3.2). hyper
+/// sees to that on HTTP/1.1 only.
+fn take_content(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
 }
 
 /// Begins the line of the access log. A request without a site has none and is only counted.
