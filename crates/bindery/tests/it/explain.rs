@@ -630,6 +630,8 @@ fn the_file_that_is_sent_is_named_or_why_none_is() {
         ("/bin/x", 404, 8, "", "! 404.8: /bin/x was not found: a name in it is hidden"),
         ("/out", 403, 0, "", "! 403: /out is refused: a symbolic link leads out of the root"),
         ("/none", 404, 0, "", "! 404: /none was not found"),
+        ("/A.Css", 404, 0, "", "! 404: /A.Css was not found; /a.css is there: case counts"),
+        ("/web.config", 404, 8, "", "! 404.8: /web.config was not found: a name in it is hidden"),
         ("/app/x", 200, 0, "app/index.html", "200: nothing is there, so the fallback answers:"),
         ("/app/.x", 404, 8, "", "! 404.8: /app/.x was not found: a name in it is hidden"),
     ] {

@@ -232,8 +232,13 @@ async fn by_files(route: &str, files: &Files, target: &str) -> Answer {
     if let Some(problem) = unreadable(root) {
         return Answer { problem: Some(problem), ..answer };
     }
-    let told = StaticFiles::new(route, files, Arc::default()).tell(path).await;
-    let found = found(told, target);
+    let folder = StaticFiles::new(route, files, Arc::default());
+    let told = folder.tell(path).await;
+    let is_missing = matches!(told, Err(RequestError::NotFound { sub: 0, .. }));
+    let mut found = found(told, target);
+    if is_missing && let Some(other) = folder.in_other_case(path).await {
+        found.text.push_str(&format!("; {other} is there: case counts"));
+    }
     let refused = found.status >= 400;
     Answer { problem: refused.then(|| found.text.clone()), found: Some(found), ..answer }
 }

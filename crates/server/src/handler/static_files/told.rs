@@ -3,19 +3,25 @@
 
 use std::{
     ffi::OsStr,
-    os::unix::ffi::OsStrExt,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
+
+use rustix::fs::Dir;
 
 use super::{
     StaticFiles,
     find::FindError,
     folder::{Answer, Clock, LookError},
+    path::is_hidden,
+    root::{Access, Patience, Root},
 };
 use crate::{
     clock,
     http::{accept::Coding, error::RequestError},
+    limits,
 };
 
 /// What is sent.
@@ -84,9 +90,50 @@ impl StaticFiles {
     }
 }
 
+impl StaticFiles {
+    /// The path of a file or folder that differs from `path`, where nothing is, in case only.
+    pub async fn in_other_case(&self, path: &str) -> Option<String> {
+        let path = self.path_of(path).ok()?.into_owned();
+        let folder = Arc::clone(&self.folder);
+        let look = move || {
+            let root = folder.place.open(Instant::now(), Patience::Wait).ok()?;
+            let names = in_other_case(&root, path.relative())?;
+            let route = folder.route.trim_end_matches('/');
+            Some(format!("{route}/{}", String::from_utf8_lossy(&names)))
+        };
+        let (turns, speed) = (&self.folder.turns, self.folder.place.speed());
+        turns.run(speed, "looking for a file", look).await.ok()?
+    }
+}
+
+fn in_other_case(root: &Root, relative: &[u8]) -> Option<Vec<u8>> {
+    let lower = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
+    let mut found = Vec::new();
+    for name in relative.split(|byte| *byte == b'/') {
+        let folder: OwnedFd = root.open(&found, Access::ReadFolder, Patience::Wait).ok()?.into();
+        let entries = Dir::read_from(&folder).ok()?.take(limits::LISTING_ENTRIES_MAX);
+        let mut own = None;
+        for entry in entries.filter_map(Result::ok) {
+            let entry = entry.file_name().to_bytes();
+            if entry == name {
+                own = Some(name.to_vec());
+                break;
+            }
+            if !is_hidden(entry) && lower(entry) == lower(name) {
+                own = Some(entry.to_vec());
+            }
+        }
+        if !found.is_empty() {
+            found.push(b'/');
+        }
+        found.extend(own?);
+    }
+    (found != relative).then_some(found)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink, sync::Arc};
+    use std::{fs, os::unix::fs::symlink};
 
     use bindery_model::site::{Files, UnknownTypes};
 
@@ -152,6 +199,15 @@ mod tests {
             ("/r/.git", "404.8"),
         ] {
             assert_eq!(told(&app, path).await, expected, "{path}");
+        }
+        for (path, expected) in [
+            ("/r/A/", Some("/r/a")),
+            ("/r/A.CSS", Some("/r/a.css")),
+            ("/r/a.css", None),
+            ("/r/a/b", None),
+            ("/r/BIN/x", None),
+        ] {
+            assert_eq!(plain.in_other_case(path).await.as_deref(), expected, "{path}");
         }
         assert_eq!(told(&files(&Files { listing: true, ..settings }), "/r/a/").await, "listing");
     }
