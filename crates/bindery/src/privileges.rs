@@ -21,6 +21,8 @@ pub(crate) struct User {
     name: String,
     uid: Uid,
     gid: Gid,
+    /// The groups that it is a member of beside its own.
+    groups: Vec<Gid>,
 }
 
 impl User {
@@ -30,7 +32,9 @@ impl User {
             return Ok(None);
         }
         match find(name)? {
-            Some((uid, gid)) => Ok(Some(Self { name: name.to_owned(), uid, gid })),
+            Some((uid, gid)) => {
+                Ok(Some(Self { name: name.to_owned(), uid, gid, groups: groups(name)? }))
+            }
             None => Err(Failure::new(format!(
                 "there is no user {name}; create it: useradd --system --user-group {name}"
             ))),
@@ -45,6 +49,7 @@ impl User {
             name: facts.uid().to_string(),
             uid: Uid::from_raw(facts.uid()),
             gid: Gid::from_raw(facts.gid()),
+            groups: Vec::new(),
         })
     }
 
@@ -73,15 +78,24 @@ impl User {
     /// The right to open ports below 1024 is kept, and nothing else: a changed configuration may
     /// ask for another one.
     pub(crate) fn replace_root(self) -> Result<(), Failure> {
-        let Self { name, uid, gid } = self;
-        change(uid, gid)
+        let Self { name, uid, gid, mut groups } = self;
+        groups.push(gid);
+        change(uid, gid, &groups)
             .map_err(|error| Failure::because(format!("cannot become user {name}"), error))
     }
 }
 
-fn change(uid: Uid, gid: Gid) -> io::Result<()> {
+/// Becomes the server's user for the rest of this process, where that is another one, so that files
+/// are looked at as the server looks at them. Must run while the process has one thread.
+pub(crate) fn look_as(user: Option<&str>) -> Result<(), Failure> {
+    // Where there is no such user the server does not start, and says so.
+    let user = user.and_then(|name| User::to_become(name).ok().flatten());
+    user.map_or(Ok(()), User::replace_root)
+}
+
+fn change(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
     set_keep_capabilities(true)?;
-    set_thread_groups(&[gid])?;
+    set_thread_groups(groups)?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     let port = CapabilitySet::NET_BIND_SERVICE;
@@ -103,6 +117,19 @@ fn find(user: &str) -> Result<Option<(Uid, Gid)>, Failure> {
         let numbers = (Uid::from_raw(uid.parse().ok()?), Gid::from_raw(gid.parse().ok()?));
         (name == user).then_some(numbers)
     }))
+}
+
+/// The groups that name a user as a member, from the local file of groups.
+fn groups(user: &str) -> Result<Vec<Gid>, Failure> {
+    let text = fs::read_to_string("/etc/group")
+        .map_err(|error| Failure::because("the list of groups cannot be read", error))?;
+    let group = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let (gid, members) = (fields.next()?, fields.next()?);
+        let gid = Gid::from_raw(gid.parse().ok()?);
+        members.split(',').any(|member| member == user).then_some(gid)
+    };
+    Ok(text.lines().filter_map(group).collect())
 }
 
 /// Makes the state folder if it is not there; it belongs to the user that the server becomes.

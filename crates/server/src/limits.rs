@@ -6,6 +6,22 @@ use std::time::Duration;
 /// Threads for work that may block (files, keys). Further work waits in line.
 pub const BLOCKING_THREADS_MAX: usize = 64;
 
+/// Of these, so many wait for the files of one folder at most: a disk that hangs holds no more.
+/// Further work for it waits in line.
+pub const FOLDER_THREADS_MAX: usize = 16;
+
+/// Of these, so many wait for file systems that are not known to be local (NFS, FUSE), over all
+/// folders: when all of those hang, the others have the rest.
+pub const SLOW_THREADS_MAX: usize = 48;
+
+/// A disk that has not answered by then hangs: who looks for a file is answered 500, and an answer
+/// under way is broken off. Otherwise clients that are long gone would be waited for.
+pub const DISK_TIMEOUT: Duration = Duration::from_secs(60);
+
+const _: () = {
+    assert!(FOLDER_THREADS_MAX < SLOW_THREADS_MAX && SLOW_THREADS_MAX < BLOCKING_THREADS_MAX);
+};
+
 /// What was written and not yet sent on one connection; further writes wait for the peer.
 pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
 

@@ -13,7 +13,7 @@ use bindery_server::{
 use crate::{
     ConfigOption, config,
     output::{self, Failure},
-    problems,
+    privileges, problems,
 };
 
 /// What `check` takes.
@@ -29,6 +29,7 @@ pub(crate) struct Arguments {
 /// Checks a configuration. Fails, with exit code 1, when it cannot be served as it is.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let loaded = arguments.config.load()?;
+    privileges::look_as(loaded.document.configuration.settings.user.as_deref())?;
     let mut problems = all_problems(&loaded);
     config::name_in_commands(
         &loaded.home.path,

@@ -595,6 +595,53 @@ fn the_route_of_a_path_is_named_and_its_rules() {
 }
 
 #[test]
+fn the_file_that_is_sent_is_named_or_why_none_is() {
+    let folder = Folder::new(
+        "[[site]]\nname = 'a'\nroot = 'www'\nhidden = ['bin']\nunknown_types = 'refuse'\n\
+         bindings = ['http/*:80:a.example']\n\
+         [[site.applications]]\npath = '/app'\nroot = 'app'\nfallback = '/index.html'\n",
+    );
+    for path in ["www/bin", "www/empty", "app"] {
+        fs::create_dir_all(folder.path().join(path)).unwrap();
+    }
+    for path in ["www/index.htm", "www/a.css", "www/a.css.br", "www/a.xyzzy", "app/index.html"] {
+        fs::write(folder.path().join(path), "12").unwrap();
+    }
+    std::os::unix::fs::symlink("/etc/passwd", folder.path().join("www/out")).unwrap();
+    let ask = |path: &str| {
+        let run = |more: &str| {
+            folder.run(&format!("explain http://a.example{path} --ip 127.0.0.1{more}"))
+        };
+        let found = run(" --json").json()["answer"]["found"].clone();
+        let number = |key: &str| found[key].as_u64().unwrap();
+        let file = found["file"].as_str().map(|file| {
+            let below = std::path::Path::new(file).strip_prefix(folder.path()).unwrap();
+            below.to_str().unwrap().to_owned()
+        });
+        let text = run("").out.split_whitespace().collect::<Vec<_>>().join(" ");
+        (number("status"), number("substatus"), file.unwrap_or_default(), text)
+    };
+    for (path, status, substatus, file, said) in [
+        ("/", 200, 0, "www/index.htm", "index.htm, 2 bytes of text/html; charset=utf-8"),
+        ("/a.css", 200, 0, "www/a.css", "charset=utf-8; or its sibling, for who takes br"),
+        ("/empty?a=b", 301, 0, "", "301 to /empty/?a=b: it is a folder"),
+        ("/empty/", 403, 14, "", "! 403.14: /empty/ is refused: no default document, and no"),
+        ("/a.xyzzy", 404, 3, "", "! 404.3: /a.xyzzy was not found: files of its type are not"),
+        ("/bin/x", 404, 8, "", "! 404.8: /bin/x was not found: a name in it is hidden"),
+        ("/out", 403, 0, "", "! 403: /out is refused: a symbolic link leads out of the root"),
+        ("/none", 404, 0, "", "! 404: /none was not found"),
+        ("/A.Css", 404, 0, "", "! 404: /A.Css was not found; /a.css is there: case counts"),
+        ("/web.config", 404, 8, "", "! 404.8: /web.config was not found: a name in it is hidden"),
+        ("/app/x", 200, 0, "app/index.html", "200: nothing is there, so the fallback answers:"),
+        ("/app/.x", 404, 8, "", "! 404.8: /app/.x was not found: a name in it is hidden"),
+    ] {
+        let found = ask(path);
+        assert_eq!((found.0, found.1, found.2.as_str()), (status, substatus, file), "{path}");
+        assert!(found.3.contains(said), "{path}: {}", found.3);
+    }
+}
+
+#[test]
 fn a_redirect_or_rewrite_is_followed() {
     let folder = routes();
     let ask = |path: &str| {

@@ -90,6 +90,34 @@ async fn root_is_given_up_and_low_ports_can_still_be_opened() {
 }
 
 #[test]
+fn who_checks_as_root_sees_what_the_user_of_the_server_sees() {
+    let config = "[server]\nuser = 'nobody'\n[[site]]\nname = 'a'\nroot = 'www'\n\
+                  bindings = ['http/127.0.0.1:80:a.example']\n\
+                  [[site.virtual_directories]]\npath = '/own'\nroot = 'own'\n";
+    let Some(folder) = folder(config) else { return };
+    let mode = |path: &str, mode: u32| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(folder.path().join(path), permissions).unwrap();
+    };
+    for (path, bits) in [("www", 0o755), ("own", 0o700)] {
+        fs::create_dir(folder.path().join(path)).unwrap();
+        mode(path, bits);
+    }
+    for (path, bits) in [("www/a.txt", 0o644), ("www/b.txt", 0o600)] {
+        fs::write(folder.path().join(path), "x").unwrap();
+        mode(path, bits);
+    }
+    let checked = folder.run("check --json");
+    let problems = checked.json();
+    assert_eq!((checked.code, problems.as_array().unwrap().len()), (1, 1), "{}", checked.out);
+    assert_eq!(problems[0]["code"], "unreadable-folder");
+    assert!(problems[0]["message"].as_str().unwrap().contains("Permission denied"));
+    let ask = |path: &str| folder.run(&format!("explain http://a.example{path} --ip 127.0.0.1"));
+    ask("/a.txt").check(0, &["200: "]);
+    ask("/b.txt").check(0, &["! 403: /b.txt is refused: permission denied; let the"]);
+}
+
+#[test]
 fn the_user_owns_the_state_folder_and_its_socket() {
     let port = free_port();
     let Some(folder) = folder(&format!("[server]\nuser = 'nobody'\n{}", site("a", port))) else {

@@ -124,7 +124,7 @@ pub async fn explanation(unserved: &Unserved, asked: &Asked, now: SystemTime) ->
         Protocol::Http => {
             let name = asked.target.host.name();
             told.decide = walked(snapshot, local, name);
-            request::plain(&mut told, snapshot, asked, local);
+            request::plain(&mut told, snapshot, asked, local).await;
         }
         Protocol::Https => secure(&mut told, snapshot, asked, (local, now)).await,
     }
@@ -158,7 +158,7 @@ async fn secure(
     told.certificate = Some(step);
     if let Some((_, certificate)) = &choice.shown {
         let shown = (decision.binding, &certificate.facts);
-        request::secure(told, snapshot, (asked, local), shown);
+        request::secure(told, snapshot, (asked, local), shown).await;
     }
 }
 

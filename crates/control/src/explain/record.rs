@@ -174,10 +174,27 @@ pub struct Answer {
     /// The rules around the answer, in the order in which they act.
     pub rules: Vec<AppliedRule>,
     pub folder: Option<PathBuf>,
+    /// What a GET finds in the folder now, where files answer.
+    pub found: Option<Found>,
     pub status: Option<u16>,
     pub location: Option<String>,
     pub text: String,
     pub problem: Option<String>,
+}
+
+/// What is sent of a folder, or why nothing is.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    pub status: u16,
+    /// As the access log has it.
+    pub substatus: u8,
+    /// The file that is sent.
+    pub file: Option<PathBuf>,
+    pub content_type: Option<String>,
+    pub bytes: Option<u64>,
+    /// The codings of the siblings that are sent in its place to who takes them.
+    pub codings: Vec<&'static str>,
+    pub text: String,
 }
 
 impl Explanation {

@@ -1,24 +1,34 @@
 //! Steps 8 and 9: whose the Host of the request is, whether this connection may answer for it, and
 //! what answers.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use bindery_model::{
     binding::{Binding, Protocol},
     decide::may_answer,
     name::Host,
-    site::{Files, RouteAction, SiteState},
+    site::{Files, Route, RouteAction, SiteState},
     upstream::{Proxy, ServerAddress},
 };
 use bindery_server::{
-    handler::{https_port, redirect::takes_path, url_host},
+    handler::{
+        https_port,
+        redirect::takes_path,
+        static_files::{
+            PERMISSION_DENIED, StaticFiles,
+            told::{Told, ToldFile},
+        },
+        url_host,
+    },
+    http::error::RequestError,
     snapshot::{Decision, Snapshot},
+    text_of,
     tls::keys::CertificateFacts,
 };
 
 use super::{
     ask::{Asked, winner},
-    record::{Answer, Explanation, Request},
+    record::{Answer, Explanation, Found, Request},
     rules::{Passage, passage},
 };
 use crate::words::some_of;
@@ -27,17 +37,23 @@ use crate::words::some_of;
 const SERVERS_SHOWN: usize = 4;
 
 /// A request without TLS.
-pub(super) fn plain(told: &mut Explanation, snapshot: &Snapshot, asked: &Asked, local: SocketAddr) {
+pub(super) async fn plain(
+    told: &mut Explanation,
+    snapshot: &Snapshot,
+    asked: &Asked,
+    local: SocketAddr,
+) {
     let Some(decision) = snapshot.decide(local, asked.target.host.name()) else {
         let why = "no binding answers for it".to_owned();
         told.request = Some(Request { status: Some(400), why, ..unanswered(asked) });
         return;
     };
-    answered(told, snapshot, (asked, local), decision, decision.binding.information.to_string());
+    let why = decision.binding.information.to_string();
+    answered(told, snapshot, (asked, local), decision, why).await;
 }
 
 /// A request on a connection that was shown a certificate.
-pub(super) fn secure(
+pub(super) async fn secure(
     told: &mut Explanation,
     snapshot: &Snapshot,
     (asked, local): (&Asked, SocketAddr),
@@ -57,7 +73,7 @@ pub(super) fn secure(
             true => "the same binding".to_owned(),
             false => format!("{other}, of the same policy and covered by the certificate shown"),
         };
-        answered(told, snapshot, (asked, local), decision, why);
+        answered(told, snapshot, (asked, local), decision, why).await;
         return;
     }
     let why = match shown.tls == binding.tls {
@@ -80,7 +96,7 @@ fn unanswered(asked: &Asked) -> Request {
     }
 }
 
-fn answered(
+async fn answered(
     told: &mut Explanation,
     snapshot: &Snapshot,
     (asked, local): (&Asked, SocketAddr),
@@ -100,7 +116,7 @@ fn answered(
             text: format!("308 to {location}: the site has an https binding"),
             ..moved(308, location.clone())
         }),
-        (None, Ok(passed)) => Some(answer(passed)),
+        (None, Ok(passed)) => Some(answer(passed).await),
         (None, Err(reason)) => Some(Answer {
             target,
             status: Some(400),
@@ -137,7 +153,7 @@ fn redirect_to_https(
 }
 
 /// What answers a request that has passed the rules.
-fn answer(passed: Passage<'_>) -> Answer {
+async fn answer(passed: Passage<'_>) -> Answer {
     let Passage { route, target, rules, redirect, .. } = passed;
     let answer = match redirect {
         Some((status, Some(location))) => moved(status, location),
@@ -145,7 +161,7 @@ fn answer(passed: Passage<'_>) -> Answer {
             let text = format!("{status}: a rule refuses it");
             Answer { status: Some(status), ..handled("respond", text) }
         }
-        None => by_handler(&route.action, &target),
+        None => by_handler(route, &target).await,
     };
     let text = match route.path.as_str() {
         "/" => answer.text,
@@ -161,6 +177,7 @@ fn handled(handler: &'static str, text: String) -> Answer {
         target: String::new(),
         rules: Vec::new(),
         folder: None,
+        found: None,
         status: None,
         location: None,
         text,
@@ -173,9 +190,9 @@ fn moved(status: u16, location: String) -> Answer {
     Answer { status: Some(status), location: Some(location), ..handled("redirect", text) }
 }
 
-fn by_handler(action: &RouteAction, target: &str) -> Answer {
-    match action {
-        RouteAction::Files(files) => by_files(files, target),
+async fn by_handler(route: &Route, target: &str) -> Answer {
+    match &route.action {
+        RouteAction::Files(files) => by_files(&route.path, files, target).await,
         RouteAction::Proxy(proxy) => handled("proxy", proxied(proxy)),
         RouteAction::FastCgi(program) => {
             let root = &program.files.root;
@@ -198,10 +215,10 @@ fn by_handler(action: &RouteAction, target: &str) -> Answer {
     }
 }
 
-fn by_files(files: &Files, target: &str) -> Answer {
+async fn by_files(route: &str, files: &Files, target: &str) -> Answer {
     let Files { root, default_documents, .. } = files;
-    let is_folder = target.split('?').next().unwrap_or_default().ends_with('/');
-    let found = match is_folder {
+    let path = target.split('?').next().unwrap_or_default();
+    let documents = match path.ends_with('/') {
         true if default_documents.is_empty() => " (no default document)".to_owned(),
         true => format!(" (for a folder: {})", default_documents.join(", ")),
         false => String::new(),
@@ -210,8 +227,82 @@ fn by_files(files: &Files, target: &str) -> Answer {
         Some(path) => format!("; {path} where nothing is found"),
         None => String::new(),
     };
-    let text = format!("files of {}{found}{fallback}", root.display());
-    Answer { folder: Some(root.clone()), problem: unreadable(root), ..handled("files", text) }
+    let text = format!("files of {}{documents}{fallback}", root.display());
+    let answer = Answer { folder: Some(root.clone()), ..handled("files", text) };
+    if let Some(problem) = unreadable(root) {
+        return Answer { problem: Some(problem), ..answer };
+    }
+    let folder = StaticFiles::new(route, files, Arc::default());
+    let told = folder.tell(path).await;
+    let is_missing = matches!(told, Err(RequestError::NotFound { sub: 0, .. }));
+    let mut found = found(told, target);
+    if is_missing && let Some(other) = folder.in_other_case(path).await {
+        found.text.push_str(&format!("; {other} is there: case counts"));
+    }
+    let refused = found.status >= 400;
+    Answer { problem: refused.then(|| found.text.clone()), found: Some(found), ..answer }
+}
+
+/// What is in the folder for a target, said.
+fn found(told: Result<Told, RequestError>, target: &str) -> Found {
+    let nothing = |status, text| Found {
+        status,
+        substatus: 0,
+        file: None,
+        content_type: None,
+        bytes: None,
+        codings: Vec::new(),
+        text,
+    };
+    match told {
+        Ok(Told::File(ToldFile { path, length, content_type, codings, is_fallback })) => {
+            let unit = if length == 1 { "byte" } else { "bytes" };
+            let fallback =
+                if is_fallback { "nothing is there, so the fallback answers: " } else { "" };
+            let siblings = match codings.as_slice() {
+                [] => String::new(),
+                some => format!("; or its sibling, for who takes {}", some.join(", ")),
+            };
+            let file = path.display();
+            let text =
+                format!("200: {fallback}{file}, {length} {unit} of {content_type}{siblings}");
+            Found {
+                file: Some(path),
+                content_type: Some(content_type),
+                bytes: Some(length),
+                codings,
+                ..nothing(200, text)
+            }
+        }
+        Ok(Told::Listing) => nothing(200, "200: the list of the folder".to_owned()),
+        Ok(Told::ToFolder) => {
+            let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+            nothing(301, format!("301 to {path}/{query}: it is a folder"))
+        }
+        Err(error) => {
+            let (status, substatus) = (error.status().as_u16(), error.sub_status());
+            let number = match substatus {
+                0 => status.to_string(),
+                sub => format!("{status}.{sub}"),
+            };
+            let text = format!("{number}: {}{}", text_of(&error), way_out(&error));
+            Found { substatus, ..nothing(status, text) }
+        }
+    }
+}
+
+/// What to do about it, where that is sure.
+fn way_out(error: &RequestError) -> &'static str {
+    match error {
+        RequestError::NotFound { sub: 3, .. } => "; media_types can name one for its ending",
+        RequestError::Forbidden { sub: 14, .. } => {
+            "; default_documents, listing or fallback can answer"
+        }
+        RequestError::Forbidden { reason: PERMISSION_DENIED, .. } => {
+            "; let the server's user read it, and enter all folders above"
+        }
+        _ => "",
+    }
 }
 
 fn unreadable(root: &Path) -> Option<String> {

@@ -20,7 +20,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+        CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
     },
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -80,9 +80,17 @@ impl Compression {
         Self { bytes_min: compress.bytes_min, types: compress.types.iter().map(kind).collect() }
     }
 
-    /// The coding that a client would like best.
-    pub(crate) fn choose(request: &HeaderMap) -> Option<Coding> {
-        accept::choose_for(request, &OFFERED)
+    /// The coding that a client would like best. If it takes any, it is given the whole where it
+    /// asks for a part of what it knows by a date only: what was compressed for it has the same
+    /// date, and bytes of both would be joined (RFC 9110, 13.1.5).
+    pub(crate) fn choose(request: &mut HeaderMap) -> Option<Coding> {
+        let coding = accept::choose_for(request, &OFFERED)?;
+        let is_date = |value: &HeaderValue| !value.as_bytes().contains(&b'"');
+        if request.get(IF_RANGE).is_some_and(is_date) {
+            request.remove(IF_RANGE);
+            request.remove(RANGE);
+        }
+        Some(coding)
     }
 
     /// Compresses an answer, where that makes sense. Says what it depends on also where it does
@@ -94,8 +102,12 @@ impl Compression {
         response: &mut Response<Body>,
         compressions: &Compressions,
     ) {
-        if response.status() == StatusCode::NOT_MODIFIED {
-            return self.dress_unchanged(request, response.headers_mut());
+        match response.status() {
+            StatusCode::NOT_MODIFIED => {
+                return self.dress_unchanged(request, response.headers_mut());
+            }
+            StatusCode::PARTIAL_CONTENT => return self.dress_part(response.headers_mut()),
+            _ => {}
         }
         if !self.is_for(method, response) {
             return;
@@ -140,6 +152,15 @@ impl Compression {
         };
         if request.get_all(IF_NONE_MATCH).iter().any(names) {
             fields.insert(ETAG, weak);
+        }
+    }
+
+    /// A part says what the whole would say that it depends on (RFC 9110, 15.3.7).
+    fn dress_part(&self, fields: &mut HeaderMap) {
+        let kind = fields.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let whole = self.has_type(kind) || kind.starts_with(b"multipart/byteranges");
+        if whole && !fields.contains_key(CONTENT_ENCODING) && !is_final(fields) {
+            vary(fields, "Accept-Encoding");
         }
     }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, EXPECT, SERVER},
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, SERVER},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -383,7 +383,19 @@ fn finish(
             None => Some(logged),
         }
     });
+    if request.method == Method::HEAD {
+        take_content(&mut response);
+    }
     response.map(|body| Counted { body, share, logged, in_flight })
+}
+
+/// The answer to HEAD says how long the content would be, and has none (RFC 9110, 9.3.2). hyper
+/// sees to that on HTTP/1.1 only.
+fn take_content(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
 }
 
 /// Reads content to its end and drops it, within bounds. Read whole, it does not stand in the way

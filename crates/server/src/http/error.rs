@@ -6,6 +6,7 @@ use std::{fmt, io, path::PathBuf};
 use http::{Method, StatusCode};
 
 use super::content::ContentError;
+use crate::log::substatus::Substatus;
 
 /// Whose doing a failure is. Decides the level of the log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +79,11 @@ pub enum RequestError {
     },
 
     /// Nothing is there, or it may not be known that something is.
-    #[error("{path} was not found")]
+    #[error("{path} was not found{}", why_not_found(*.sub))]
     NotFound {
         /// The path that was asked for.
         path: String,
-        /// Why, as IIS numbers it: 3 for a type that is not sent, otherwise 0.
+        /// Why, as IIS numbers it: 3 for a type that is not sent, 8 for a hidden name, otherwise 0.
         sub: u8,
     },
 
@@ -244,6 +245,14 @@ pub enum RequestError {
     Panicked,
 }
 
+fn why_not_found(sub: u8) -> &'static str {
+    match sub {
+        3 => ": files of its type are not sent",
+        8 => ": a name in it is hidden",
+        _ => "",
+    }
+}
+
 impl RequestError {
     /// Whose doing it is.
     #[must_use]
@@ -279,6 +288,12 @@ impl RequestError {
             | Self::File { .. }
             | Self::Panicked => Fault::Server,
         }
+    }
+
+    /// What IIS says beside the status, as the access log has it.
+    #[must_use]
+    pub fn sub_status(&self) -> u8 {
+        Substatus::of(self).sub
     }
 
     /// The status of the answer.

@@ -164,7 +164,7 @@ impl Passage {
             self.grant = cors.grant(request);
         }
         if rules.compression.is_some() {
-            self.coding = Compression::choose(&request.headers);
+            self.coding = Compression::choose(&mut request.headers);
         }
         let path = request.uri.path();
         if rules.access.as_ref().is_some_and(|access| !access.admits(self.client)) {

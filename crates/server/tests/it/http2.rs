@@ -67,6 +67,36 @@ async fn a_connection_answers_only_for_hosts_that_its_handshake_allows() {
 }
 
 #[tokio::test]
+async fn the_answer_to_head_has_the_length_and_no_content_whatever_answers() {
+    let mut setup = Setup::new();
+    let port = setup.port();
+    setup.certificate("shared", &["a.example", "b.example"]);
+    let on = |host: &str| {
+        format!(r#"{{ on = "https/127.0.0.1:{port}:{host}", certificate = "shared" }}"#)
+    };
+    setup.files("a", &[&on("a.example")], &[("small", b"12345"), ("large", &bytes_of(100_000))]);
+    setup.site("b", &[&on("b.example")]);
+    let _server = setup.start();
+    let mut client = http2(port, "a.example").await;
+    for (url, status) in [
+        ("https://a.example/small", 200),
+        ("https://a.example/large", 200),
+        ("https://a.example/none", 404),
+        ("https://a.example/", 403),
+        ("https://a.example/%zz", 400),
+        ("https://b.example/", 200),
+        ("https://c.example/", 421),
+    ] {
+        let whole = client.ask(request(Method::GET, url)).await.unwrap();
+        let head = client.ask(request(Method::HEAD, url)).await.unwrap();
+        assert_eq!((whole.status, head.status), (status, status), "{url}");
+        let length = whole.content.len().to_string();
+        assert_eq!(head.field("content-length"), Some(length.as_str()), "{url}");
+        assert!(head.content.is_empty() && !whole.content.is_empty(), "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_hundred_streams_at_once_are_all_answered() {
     let mut setup = Setup::new();
     let port = setup.port();

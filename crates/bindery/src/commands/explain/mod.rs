@@ -16,6 +16,7 @@ use super::unserved::block_on;
 use crate::{
     ConfigOption,
     output::{self, Failure},
+    privileges,
 };
 
 /// What `explain` takes.
@@ -81,6 +82,7 @@ impl Whom {
 /// Explains. Fails, with exit code 1, when no site would answer.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let loaded = arguments.config.load()?;
+    privileges::look_as(loaded.document.configuration.settings.user.as_deref())?;
     let unserved = unserved(loaded, arguments.whom.and_then(Whom::order));
     let asked = arguments.known().into();
     let told = block_on(explanation(&unserved, &asked, clock::now()))?;

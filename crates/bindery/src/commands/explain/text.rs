@@ -211,8 +211,11 @@ fn request(steps: &mut Steps, told: &Explanation) {
         (Some(status), _) => steps.problem(&format!("{status}: {why}")),
         (None, _) => {}
     }
-    if let Some(Answer { text, rules, problem, .. }) = &told.answer {
+    if let Some(Answer { text, found, rules, problem, .. }) = &told.answer {
         steps.step("answer", text);
+        if let Some(found) = found.as_ref().filter(|_| problem.is_none()) {
+            steps.more(&found.text);
+        }
         for AppliedRule { rule, text, .. } in rules {
             steps.more(&format!("{rule}: {text}"));
         }

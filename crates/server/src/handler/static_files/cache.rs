@@ -32,6 +32,8 @@ pub struct FileCache {
     boundary: Boundary,
     /// Who may read much of a large file at once.
     bursts: Arc<Semaphore>,
+    /// Who may wait for a file system that is not known to be local.
+    slow: Arc<Semaphore>,
 }
 
 impl Default for FileCache {
@@ -51,6 +53,7 @@ impl FileCache {
             roots: AtomicU64::new(0),
             boundary: Boundary::new(),
             bursts: Arc::new(Semaphore::new(limits::FILE_BURSTS_MAX)),
+            slow: Arc::new(Semaphore::new(limits::SLOW_THREADS_MAX)),
         }
     }
 
@@ -79,6 +82,11 @@ impl FileCache {
     /// A stream that reads much at once holds a permit of these.
     pub(super) fn bursts(&self) -> &Arc<Semaphore> {
         &self.bursts
+    }
+
+    /// Who waits for a file system that is not known to be local holds a permit of these.
+    pub(super) fn slow(&self) -> &Arc<Semaphore> {
+        &self.slow
     }
 
     /// `now` as files remember it.

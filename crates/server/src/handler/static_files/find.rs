@@ -62,6 +62,8 @@ pub(super) enum FindError {
     WouldWait,
     /// There is none.
     NotFound,
+    /// A name of the path is hidden, whatever is there.
+    Hidden,
     /// There is a folder, and nothing in it that answers for it.
     NoDocument,
     /// There is one, of a type that is not sent.
@@ -77,7 +79,7 @@ impl From<Errno> for FindError {
         match error {
             Errno::AGAIN => Self::WouldWait,
             Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => Self::NotFound,
-            Errno::ACCESS | Errno::PERM => Self::Refused("permission denied"),
+            Errno::ACCESS | Errno::PERM => Self::Refused(PERMISSION_DENIED),
             Errno::LOOP => Self::Refused("a symbolic link that is not followed"),
             Errno::XDEV => Self::Refused("a symbolic link leads out of the root"),
             // What opening a socket or a device without a driver says.
@@ -93,6 +95,9 @@ impl From<io::Error> for FindError {
     }
 }
 
+/// Why a file is refused that the server's user may not read.
+pub const PERMISSION_DENIED: &str = "permission denied";
+
 const SPECIAL: &str = "not a regular file";
 
 /// The file for a path: itself, or the first default document of a folder.
@@ -102,7 +107,7 @@ pub(super) fn find(
     search: Search<'_>,
 ) -> Result<Found, FindError> {
     if is_hidden(path.relative(), search.hidden) {
-        return Err(FindError::NotFound);
+        return Err(FindError::Hidden);
     }
     if !path.is_folder() {
         return open(root, path.relative().to_vec(), search);

@@ -2,7 +2,6 @@
 //! calls; with [`Patience::Never`] none of them waits.
 
 use std::{
-    fs::File,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -13,10 +12,11 @@ use http::HeaderValue;
 
 use super::{
     cache::{CachedFile, FileCache, Kept, Moment},
-    find::{self, FindError, Found, Loaded, Search, Source},
+    find::{self, FindError, Found, Loaded, Named, Search, Source},
     listing::LastListing,
     mime::MediaTypes,
     path::RequestPath,
+    pool::{OpenFile, Turns},
     representation::Description,
     root::{Access, Patience, Root, RootPlace},
     versions::Versions,
@@ -26,6 +26,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) place: RootPlace,
+    /// For work that may wait.
+    pub(super) turns: Turns,
     /// Below which path of its site it is served.
     pub(super) route: String,
     default_documents: Vec<String>,
@@ -45,20 +47,27 @@ pub(super) struct Folder {
 pub(super) enum Answer {
     /// The file in memory, as it is.
     Unchanged,
-    /// What was read, and when.
-    Found(Box<Versions<Opened>>, Moment),
+    /// What was read.
+    Found(Box<Read>),
     /// A folder, asked for without the slash at its end.
     Folder,
     Listing(Bytes),
+}
+
+/// A file that was read.
+pub(super) struct Read {
+    /// Its path below the root.
+    pub(super) name: Vec<u8>,
+    pub(super) versions: Versions<Opened>,
+    /// When.
+    pub(super) moment: Moment,
 }
 
 /// A version of a file, ready to be sent.
 pub(super) struct Opened {
     pub(super) kept: Kept,
     /// Where its bytes are if they are not in memory.
-    pub(super) file: Option<File>,
-    /// Whether reads are tried without waiting.
-    pub(super) at_once: bool,
+    pub(super) file: Option<OpenFile>,
 }
 
 pub(super) enum LookError {
@@ -98,6 +107,7 @@ impl Folder {
         let number = cache.next_root();
         Self {
             place: RootPlace::new(files.root.clone(), files.symlinks),
+            turns: Turns::new(&cache),
             route: route.to_owned(),
             default_documents,
             hidden: Arc::clone(&files.hidden),
@@ -145,8 +155,9 @@ impl Folder {
             Err(error) => return Err(error.into()),
         };
         let described = self.describe(&found.name).ok_or(FindError::UnknownType)?;
-        let varies = found.versions.vary();
-        let opened = found.versions.try_map_into(|coding, file| {
+        let Named { name, versions } = found;
+        let varies = versions.vary();
+        let opened = versions.try_map_into(|coding, file| {
             let Loaded { mut representation, source } =
                 find::load(file, &described, wall, patience)?;
             if let Some(coding) = coding {
@@ -155,12 +166,15 @@ impl Folder {
             representation.varies = varies;
             let (content, file) = match source {
                 Source::Memory(content) => (Some(content), None),
-                Source::Disk(file) => (None, Some(file)),
+                Source::Disk(file) => {
+                    let speed = root.speed_of(representation.stamp.device());
+                    (None, Some(OpenFile::new(file, self.turns.clone(), speed)))
+                }
             };
             let kept = Kept::new(representation, content.as_deref());
-            Ok::<_, FindError>(Opened { kept, file, at_once: root.reads_at_once() })
+            Ok::<_, FindError>(Opened { kept, file })
         })?;
-        Ok(Answer::Found(Box::new(opened), moment))
+        Ok(Answer::Found(Box::new(Read { name, versions: opened, moment })))
     }
 
     fn list(

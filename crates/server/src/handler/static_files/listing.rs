@@ -17,7 +17,7 @@ use rustix::{
 
 use super::{
     find::is_hidden,
-    path::RequestPath,
+    path::{self, RequestPath},
     root::{Access, Patience, Root},
 };
 use crate::limits;
@@ -84,7 +84,7 @@ fn read(root: &Root, relative: &[u8], hidden: &[String]) -> Result<Listing, Errn
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         // Hidden, or with a byte that no path of a request may hold.
-        if name.starts_with(b".") || name.contains(&b'\\') || is_hidden(name, hidden) {
+        if path::is_hidden(name) || name.contains(&b'\\') || is_hidden(name, hidden) {
             continue;
         }
         if listing.entries.len() == limits::LISTING_ENTRIES_MAX {

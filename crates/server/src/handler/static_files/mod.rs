@@ -17,6 +17,7 @@ mod listing;
 mod mime;
 mod multipart;
 pub mod path;
+mod pool;
 pub mod probe;
 pub mod range;
 mod representation;
@@ -25,6 +26,7 @@ mod root;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod told;
 mod versions;
 
 use std::{
@@ -38,19 +40,18 @@ use std::{
 use bindery_model::site::Files;
 use http::{Method, Response, Version, request::Parts};
 
-pub use self::cache::FileCache;
+pub use self::{cache::FileCache, find::PERMISSION_DENIED};
 use self::{
-    cache::{CachedFile, Kept, Moment},
+    cache::{CachedFile, Kept},
     find::FindError,
-    folder::{Answer, Clock, Folder, LookError, Opened},
+    folder::{Answer, Clock, Folder, LookError, Opened, Read},
     path::{PathError, RequestPath},
     respond::Content,
     root::Patience,
     stream::Reads,
-    versions::Versions,
 };
 use crate::{
-    blocking, clock,
+    clock,
     http::{body::Body, error::RequestError},
 };
 
@@ -116,14 +117,18 @@ impl StaticFiles {
                 return Err(RequestError::MethodNotAllowed { method: other.clone(), allow: ALLOW });
             }
         }
-        let folder = &self.folder;
-        let path = path::parse(request.uri.path().as_bytes())
-            .and_then(|path| path.below(&folder.route).ok_or(PathError::NotFound))
-            .map_err(|error| refuse_path(error, request))?;
+        let path = self.path_of(request.uri.path())?;
         Ok(match self.recall_at(request, &path, now) {
             Ok(answer) => FromMemory::Answer(answer?),
             Err(known) => FromMemory::AskDisk(path, known),
         })
+    }
+
+    /// The path of a target as that of a file below this route.
+    fn path_of<'a>(&self, asked: &'a str) -> Result<RequestPath<'a>, RequestError> {
+        path::parse(asked.as_bytes())
+            .and_then(|path| path.below(&self.folder.route).ok_or(PathError::NotFound))
+            .map_err(|error| refuse_path(error, asked))
     }
 
     /// The answer, if the file is in memory and was seen a moment ago. Otherwise what is there and
@@ -168,11 +173,11 @@ impl StaticFiles {
                 };
                 // Where that leads nowhere, there is nothing at the path that was asked for.
                 let answer = answer.and_then(|found| found.ok_or(LookError::File(nothing)));
-                answer.unwrap_or_else(|error| Err(self.failed(request, fallback, error)))
+                answer.unwrap_or_else(|error| Err(self.failed(request.uri.path(), fallback, error)))
             }
             (Ok(Some(response)), _) => response,
             (Ok(None), _) => Ok(respond::to_folder(&request.uri)),
-            (Err(error), _) => Err(self.failed(request, &path, error)),
+            (Err(error), _) => Err(self.failed(request.uri.path(), &path, error)),
         }
     }
 
@@ -195,12 +200,13 @@ impl StaticFiles {
                         return Ok(answer);
                     }
                 }
-                Ok(Answer::Found(versions, moment)) => {
-                    self.keep(path, &versions, moment, known.is_some());
-                    let Opened { kept, file, at_once } = versions.into_chosen(&request.headers);
+                Ok(Answer::Found(read)) => {
+                    self.keep(path, &read, known.is_some());
+                    let Opened { kept, file } = read.versions.into_chosen(&request.headers);
                     let content = match (file, &kept.content) {
                         (Some(file), _) => {
-                            Content::Disk { file, reads: self.reads(request, at_once) }
+                            let reads = self.reads(request, file.reads_at_once());
+                            Content::Disk { file, reads }
                         }
                         (None, Some(content)) => Content::Memory(content),
                         (None, None) => continue,
@@ -236,11 +242,12 @@ impl StaticFiles {
             return answer;
         }
         let (folder, path) = (Arc::clone(&self.folder), path.clone().into_owned());
-        blocking::run("looking for a file", move || {
-            folder.look(&path, known.as_deref(), clock, Patience::Wait)
-        })
-        .await
-        .unwrap_or_else(|error| Err(LookError::File(FindError::Failed(error))))
+        let (turns, speed) = (&self.folder.turns, self.folder.place.speed());
+        let look = move || folder.look(&path, known.as_deref(), clock, Patience::Wait);
+        turns
+            .run(speed, "looking for a file", look)
+            .await
+            .unwrap_or_else(|error| Err(LookError::File(FindError::Failed(error))))
     }
 
     /// Many small frames are made of what is read for HTTP/2, so large reads gain nothing there.
@@ -250,16 +257,10 @@ impl StaticFiles {
     }
 
     /// Keeps a file in memory if any version of it is small.
-    fn keep(
-        &self,
-        path: &RequestPath<'_>,
-        versions: &Versions<Opened>,
-        moment: Moment,
-        was_kept: bool,
-    ) {
+    fn keep(&self, path: &RequestPath<'_>, Read { versions, moment, .. }: &Read, was_kept: bool) {
         let folder = &self.folder;
         if versions.all().any(|version| version.kept.content.is_some()) {
-            let file = CachedFile::new(versions.map(|version| version.kept.clone()), moment);
+            let file = CachedFile::new(versions.map(|version| version.kept.clone()), *moment);
             folder.cache.insert(folder.number, path.decoded(), Arc::new(file));
         } else if was_kept {
             // It has become too large.
@@ -268,13 +269,16 @@ impl StaticFiles {
     }
 
     /// Why there is no answer.
-    fn failed(&self, request: &Parts, path: &RequestPath<'_>, error: LookError) -> RequestError {
-        let asked = || request.uri.path().to_owned();
+    fn failed(&self, asked: &str, path: &RequestPath<'_>, error: LookError) -> RequestError {
+        let asked = || asked.to_owned();
         let root = self.folder.place.path();
         let file = || -> PathBuf { root.join(Path::new(OsStr::from_bytes(path.relative()))) };
         match error {
             LookError::File(FindError::NotFound) => {
                 RequestError::NotFound { path: asked(), sub: 0 }
+            }
+            LookError::File(FindError::Hidden) => {
+                RequestError::NotFound { path: asked(), sub: HIDDEN }
             }
             LookError::File(FindError::UnknownType) => {
                 RequestError::NotFound { path: asked(), sub: 3 }
@@ -300,6 +304,9 @@ impl StaticFiles {
     }
 }
 
+/// How IIS numbers a name that is hidden beside its 404.
+const HIDDEN: u8 = 8;
+
 /// What a file was answered with: its conditions may fail.
 type Answered = Result<Response<Body>, RequestError>;
 
@@ -310,12 +317,11 @@ enum FromMemory<'a> {
     AskDisk(RequestPath<'a>, Option<Arc<CachedFile>>),
 }
 
-fn refuse_path(error: PathError, request: &Parts) -> RequestError {
+fn refuse_path(error: PathError, asked: &str) -> RequestError {
     match error {
         PathError::Malformed(reason) => RequestError::BadRequest { reason },
-        PathError::NotFound => {
-            RequestError::NotFound { path: request.uri.path().to_owned(), sub: 0 }
-        }
+        PathError::NotFound => RequestError::NotFound { path: asked.to_owned(), sub: 0 },
+        PathError::Hidden => RequestError::NotFound { path: asked.to_owned(), sub: HIDDEN },
         PathError::TooLong => RequestError::UriTooLong,
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{VecDeque, hash_map::RandomState},
     fmt::Write as _,
-    fs::File,
     hash::{BuildHasher as _, Hasher as _},
     io,
     pin::Pin,
@@ -16,6 +15,7 @@ use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 
 use super::{
+    pool::OpenFile,
     range::ByteRange,
     representation::Stamp,
     stream::{FileStream, Reads},
@@ -90,7 +90,7 @@ impl Parts {
     }
 
     /// Of a file that is streamed.
-    pub(super) fn of_disk(self, file: File, stamp: Stamp, reads: Reads) -> Body {
+    pub(super) fn of_disk(self, file: OpenFile, stamp: Stamp, reads: Reads) -> Body {
         let Self { parts, end, bytes } = self;
         let file = Arc::new(file);
         Body::stream(Streamed { file, stamp, reads, parts, current: None, end, left: bytes })
@@ -99,7 +99,7 @@ impl Parts {
 
 /// Head after part after head, each part as any file is streamed.
 struct Streamed {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     stamp: Stamp,
     reads: Reads,
     parts: VecDeque<(Bytes, ByteRange)>,
@@ -167,7 +167,10 @@ pub(super) mod tests {
     use http_body_util::BodyExt as _;
     use proptest::prelude::*;
 
-    use super::{super::range::Ranges, *};
+    use super::{
+        super::{cache::FileCache, pool::Turns, range::Ranges, root::Speed},
+        *,
+    };
     use crate::limits;
 
     /// Reads an answer as a client does (RFC 2046, 5.1): each part's range and bytes.
@@ -194,15 +197,15 @@ pub(super) mod tests {
 
     const READS: Reads = Reads { at_once: true, bursts: None };
 
-    fn file_of(content: &[u8]) -> File {
+    fn file_of(content: &[u8]) -> OpenFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        file
+        OpenFile::new(file, Turns::new(&FileCache::default()), Speed::Local)
     }
 
     fn collected(body: Body) -> io::Result<Vec<u8>> {
         let announced = body.size_hint().exact().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let bytes = runtime.block_on(body.collect())?.to_bytes();
         assert_eq!(announced, bytes.len() as u64);
         Ok(bytes.to_vec())
@@ -231,11 +234,11 @@ pub(super) mod tests {
     #[test]
     fn a_file_that_becomes_shorter_ends_the_parts_with_an_error() {
         let file = file_of(&[7; 1000]);
-        let same = file.try_clone().unwrap();
-        let stamp = Stamp::of(&file.metadata().unwrap());
+        let same = file.get().unwrap().try_clone().unwrap();
+        let stamp = Stamp::of(&same.metadata().unwrap());
         let body = parts("bytes=0-1,500-", 1000, &Boundary::new()).of_disk(file, stamp, READS);
         same.set_len(600).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let error = runtime.block_on(body.collect()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
@@ -264,7 +267,7 @@ pub(super) mod tests {
             let made = || Parts::new(&boundary, ranges.clone(), &HeaderValue::from_static("a/b"), length);
             let memory = collected(made().of_memory(&Bytes::from(content.clone()))).unwrap();
             let file = file_of(&content);
-            let stamp = Stamp::of(&file.metadata().unwrap());
+            let stamp = Stamp::of(&file.get().unwrap().metadata().unwrap());
             let disk = collected(made().of_disk(file, stamp, Reads { at_once, bursts: None })).unwrap();
             prop_assert!(memory == disk);
             let read = read(boundary.content_type().to_str().unwrap(), &disk);

@@ -10,6 +10,7 @@
 //! | `%2f`, `\`, `%5c`, NUL, `%` without two digits | 400 | another program may see other segments |
 //! | an empty segment, as in `//` | 404 | one file has one path, and routes are matched on it |
 //! | a segment that begins with a dot | 404 | `.git`, `.env`; but `.well-known` as the first (RFC 8615) |
+//! | `web.config` as a segment, in any case | 404 | IIS never sends it, so passwords stand in it |
 
 use std::borrow::Cow;
 
@@ -33,9 +34,12 @@ pub enum PathError {
     /// No honest client sends it: 400.
     #[error("{0}")]
     Malformed(&'static str),
-    /// It has an empty segment, or one that begins with a dot: 404.
-    #[error("the path has an empty or a hidden segment")]
+    /// It has an empty segment: 404.
+    #[error("the path has an empty segment")]
     NotFound,
+    /// It has a segment that is never there for clients: 404.
+    #[error("the path has a hidden segment")]
+    Hidden,
     /// It is longer than [`limits::PATH_BYTES_MAX`]: 414.
     #[error("the path is too long")]
     TooLong,
@@ -104,12 +108,18 @@ fn read_segments(rest: &[u8]) -> Result<(), PathError> {
             b"." | b".." => return Err(PathError::Malformed("the path holds a dot segment")),
             b"" if segments.peek().is_none() => {}
             b".well-known" if first => {}
-            b"" | [b'.', ..] => return Err(PathError::NotFound),
+            b"" => return Err(PathError::NotFound),
+            name if is_hidden(name) => return Err(PathError::Hidden),
             _ => {}
         }
         first = false;
     }
     Ok(())
+}
+
+/// Whether a name is never there for clients, at any depth.
+pub(super) fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".") || name.eq_ignore_ascii_case(b"web.config")
 }
 
 impl<'a> RequestPath<'a> {
@@ -173,7 +183,7 @@ mod tests {
                 Ok((String::from_utf8(path.relative().to_vec()).unwrap(), path.is_folder()))
             }
             Err(PathError::Malformed(_)) => Err(400),
-            Err(PathError::NotFound) => Err(404),
+            Err(PathError::NotFound | PathError::Hidden) => Err(404),
             Err(PathError::TooLong) => Err(414),
         };
         assert_eq!(answer, expected.map(|(name, folder)| (name.to_owned(), folder)), "{raw:?}");
@@ -186,6 +196,7 @@ mod tests {
         check("/a/", Ok(("a", true)));
         check("/a/b.c/d", Ok(("a/b.c/d", false)));
         check("/a..b/c.", Ok(("a..b/c.", false)));
+        check("/web.config.txt", Ok(("web.config.txt", false)));
         check("/~user/a;b=c", Ok(("~user/a;b=c", false)));
         check("/%7euser/%41%20b", Ok(("~user/A b", false)));
         check("/a?b", Ok(("a?b", false)));
@@ -250,6 +261,9 @@ mod tests {
             "/a/.well-known/b",
             "/.well-known/.env",
             "/.well-knownx",
+            "/web.config",
+            "/a/WEB.config",
+            "/web.%63onfig/",
         ] {
             check(raw, Err(404));
         }

@@ -10,7 +10,7 @@ use super::{
     path::{self, PathError, RequestPath},
     root::{Access, Patience},
 };
-use crate::{blocking, http::error::RequestError};
+use crate::http::error::RequestError;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl StaticFiles {
     pub async fn probe(&self, path: &[u8]) -> Result<Probe, RequestError> {
         let path = match readable(path) {
             Ok(path) => path,
-            Err(PathError::NotFound) => return Ok(Probe::Nothing),
+            Err(PathError::NotFound | PathError::Hidden) => return Ok(Probe::Nothing),
             Err(PathError::Malformed(reason)) => return Err(RequestError::BadRequest { reason }),
             Err(PathError::TooLong) => return Err(RequestError::UriTooLong),
         };
@@ -44,16 +44,17 @@ impl StaticFiles {
         let mut found = self.folder.probe(&path, now, Patience::Never);
         if matches!(found, Err(FindError::WouldWait)) {
             let (folder, path) = (Arc::clone(&self.folder), path.clone());
-            found = blocking::run("looking for a file", move || {
-                folder.probe(&path, now, Patience::Wait)
-            })
-            .await
-            .unwrap_or_else(|error| Err(FindError::Failed(error)));
+            let (turns, speed) = (&self.folder.turns, self.folder.place.speed());
+            let look = move || folder.probe(&path, now, Patience::Wait);
+            found = turns
+                .run(speed, "looking for a file", look)
+                .await
+                .unwrap_or_else(|error| Err(FindError::Failed(error)));
         }
         let shown = || String::from_utf8_lossy(path.decoded()).into_owned();
         match found {
             Ok(probe) => Ok(probe),
-            Err(FindError::NotFound) => Ok(Probe::Nothing),
+            Err(FindError::NotFound | FindError::Hidden) => Ok(Probe::Nothing),
             Err(FindError::NoDocument) => Ok(Probe::Folder),
             Err(FindError::UnknownType) => Ok(Probe::File),
             Err(FindError::Refused(reason)) => {
@@ -82,7 +83,7 @@ impl Folder {
             error => FindError::Failed(error.into()),
         })?;
         if find::is_hidden(path.relative(), &self.hidden) {
-            return Err(FindError::NotFound);
+            return Err(FindError::Hidden);
         }
         if path.is_folder() {
             return match root.open(path.relative(), Access::LookAtFolder, patience) {

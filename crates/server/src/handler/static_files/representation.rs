@@ -40,6 +40,10 @@ impl Stamp {
         }
     }
 
+    pub(super) fn device(&self) -> u64 {
+        self.device
+    }
+
     /// In bytes.
     pub(super) fn length(&self) -> u64 {
         self.length

@@ -1,6 +1,6 @@
 //! The answer for a file that was found.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
@@ -15,6 +15,7 @@ use http::{
 use super::{
     conditional::{self, Selection},
     multipart::{Boundary, Parts},
+    pool::OpenFile,
     range::ByteRange,
     representation::Representation,
     stream::{FileStream, Reads},
@@ -24,7 +25,7 @@ use crate::http::{body::Body, error::RequestError};
 /// Where the bytes of a file are.
 pub(super) enum Content<'a> {
     Memory(&'a Bytes),
-    Disk { file: File, reads: Reads },
+    Disk { file: OpenFile, reads: Reads },
 }
 
 /// Room for our fields and those that every answer gets later, so that the map never grows.

@@ -44,6 +44,15 @@ pub(super) enum Resolver {
     NameByName,
 }
 
+/// Whether a file system answers by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speed {
+    /// It is known to. What is in memory is given without waiting.
+    Local,
+    /// It may wait for somebody: another machine, another program.
+    Slow,
+}
+
 /// What is wanted of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -107,6 +116,12 @@ impl RootPlace {
             *opened = Some((now, Arc::clone(&root)));
         }
         Ok(root)
+    }
+
+    /// How the folder was when it was last looked at.
+    pub(super) fn speed(&self) -> Speed {
+        let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map_or(Speed::Slow, |(_, root)| root.speed())
     }
 
     /// Only what is on the same device as before is known to be local.
@@ -226,9 +241,18 @@ impl Root {
         Ok(file.into())
     }
 
-    /// Can a read of a file that was opened here be tried without waiting?
-    pub(super) fn reads_at_once(&self) -> bool {
-        self.resolver == Resolver::KernelAtOnce
+    /// How a file of this device, as its metadata has it, may be treated: what is mounted below
+    /// the root may be remote.
+    pub(super) fn speed_of(&self, device: u64) -> Speed {
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        if self.device == (Device { major, minor }) { self.speed() } else { Speed::Slow }
+    }
+
+    fn speed(&self) -> Speed {
+        match self.resolver {
+            Resolver::KernelAtOnce => Speed::Local,
+            Resolver::Kernel | Resolver::NameByName => Speed::Slow,
+        }
     }
 
     /// Links that are files of processes lead anywhere and are never followed.

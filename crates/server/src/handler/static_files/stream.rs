@@ -25,15 +25,15 @@ use tokio::{
     task::coop,
 };
 
-use super::representation::Stamp;
-use crate::{blocking, limits};
+use super::{pool::OpenFile, representation::Stamp};
+use crate::limits;
 
 /// The bytes of a file from one offset on, exactly as many as were announced. If the file has
 /// become shorter, or was written anew with the same length, the stream ends with an error before
 /// its last byte, so that the connection is cut instead of lying. What was appended meanwhile is
 /// not sent.
 pub struct FileStream {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     /// What the file was when it was announced.
     stamp: Stamp,
     offset: u64,
@@ -76,7 +76,7 @@ pub(super) struct Reads {
 
 impl FileStream {
     pub(super) fn new(
-        file: Arc<File>,
+        file: Arc<OpenFile>,
         stamp: Stamp,
         offset: u64,
         length: u64,
@@ -156,7 +156,8 @@ impl FileStream {
                 match self.read_at_once(&mut buffer) {
                     Ok(filled) => {
                         let ending = self.ending(filled).then_some(self.stamp);
-                        return Poll::Ready(checked(&self.file, ending, buffer, filled));
+                        let file = self.file.get()?;
+                        return Poll::Ready(checked(file, ending, buffer, filled));
                     }
                     Err(Errno::AGAIN | Errno::INTR) => {}
                     // Not this file system, or not this kernel. The other way shows real errors.
@@ -196,7 +197,7 @@ impl FileStream {
 
     fn read_at_once(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         let mut buffers = [IoSliceMut::new(buffer)];
-        rustix::io::preadv2(&*self.file, &mut buffers, self.offset, ReadWriteFlags::NOWAIT)
+        rustix::io::preadv2(self.file.get()?, &mut buffers, self.offset, ReadWriteFlags::NOWAIT)
     }
 }
 
@@ -223,22 +224,19 @@ fn checked(
 }
 
 fn read_on_pool(
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     offset: u64,
     mut buffer: Vec<u8>,
     ending: Option<Stamp>,
 ) -> Reading {
-    Box::pin(async move {
-        let read = blocking::run("reading a file", move || {
-            loop {
-                match file.read_at(&mut buffer, offset) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => return read.and_then(|filled| checked(&file, ending, buffer, filled)),
-                }
+    Box::pin(file.run("reading a file", move |file| {
+        loop {
+            match file.read_at(&mut buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.and_then(|filled| checked(file, ending, buffer, filled)),
             }
-        });
-        read.await?
-    })
+        }
+    }))
 }
 
 /// A buffer with bytes to send, which goes back to its stream when they are sent.
@@ -270,7 +268,10 @@ mod tests {
 
     use http_body_util::BodyExt;
 
-    use super::*;
+    use super::{
+        super::{pool::tests::open_file, root::Speed},
+        *,
+    };
     use crate::http::body::Body;
 
     fn content(length: usize) -> Vec<u8> {
@@ -286,7 +287,8 @@ mod tests {
     fn stream(file: File, offset: u64, length: u64, at_once: bool) -> Body {
         let stamp = Stamp::of(&file.metadata().unwrap());
         let reads = Reads { at_once, bursts: None };
-        Body::File(Box::new(FileStream::new(Arc::new(file), stamp, offset, length, reads)))
+        let speed = if at_once { Speed::Local } else { Speed::Slow };
+        Body::File(Box::new(FileStream::new(open_file(file, speed), stamp, offset, length, reads)))
     }
 
     async fn collect(mut body: Body) -> io::Result<Vec<u8>> {
@@ -391,7 +393,8 @@ mod tests {
             let stamp = Stamp::of(&file.metadata().unwrap());
             let reads = Reads { at_once: true, bursts: Some(Arc::clone(&bursts)) };
             let length = content.len() as u64;
-            Body::File(Box::new(FileStream::new(Arc::new(file), stamp, 0, length, reads)))
+            let file = open_file(file, Speed::Local);
+            Body::File(Box::new(FileStream::new(file, stamp, 0, length, reads)))
         };
         let mut first = stream();
         let mut taken = Vec::new();

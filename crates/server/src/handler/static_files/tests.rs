@@ -276,9 +276,18 @@ async fn hidden_files_are_not_there() {
     site.write(".git/config", "");
     site.write(".env", "");
     site.write("a/.htaccess", "");
+    site.write("a/Web.config", "");
     site.write("a/.well-known/b", "");
     site.write(".well-known/acme-challenge/token", "key");
-    for path in ["/.git/config", "/.git", "/.env", "/%2eenv", "/a/.htaccess", "/a/.well-known/b"] {
+    for path in [
+        "/.git/config",
+        "/.git",
+        "/.env",
+        "/%2eenv",
+        "/a/.htaccess",
+        "/a/.well-known/b",
+        "/a/Web.config",
+    ] {
         site.check(path, 404).await;
     }
     assert_eq!(site.text("/.well-known/acme-challenge/token").await, "key");

@@ -38,6 +38,11 @@ impl<T> Versions<T> {
         std::iter::once(&self.plain).chain(&self.encoded)
     }
 
+    /// Those that there are beside it, best first.
+    pub(super) fn codings(&self) -> impl Iterator<Item = Coding> {
+        self.codings.iter().copied()
+    }
+
     /// What a request is answered with.
     pub(super) fn choose(&self, request: &HeaderMap) -> &T {
         self.place(request).and_then(|place| self.encoded.get(place)).unwrap_or(&self.plain)
