@@ -206,8 +206,10 @@ fn lines(folder: &Path, count: usize) -> Vec<String> {
     let mut found = Vec::new();
     until("the lines of the log", || {
         let Ok(entries) = fs::read_dir(folder) else { return false };
-        let files = entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
-        let text: String = files.collect();
+        // Beside the log stands whose folder it is.
+        let files = entries.map(|entry| entry.unwrap().path());
+        let logs = files.filter(|file| file.extension().is_some_and(|end| end == "log"));
+        let text: String = logs.map(|log| fs::read_to_string(log).unwrap()).collect();
         found = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
         found.len() >= count
     });
